@@ -1,0 +1,198 @@
+//! What runs: every value present, parsed and checked. What a person may write is `config::file`.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// One immutable configuration. A generation and its workers see one of these for life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub app: AppRef,
+    /// At least one.
+    pub bind: Vec<Bind>,
+    /// Resolved from a number or "auto"; at least 1.
+    pub workers: u16,
+    /// At least 1.
+    pub threads: u16,
+    /// Never `Auto` once resolved.
+    pub worker_class: WorkerClass,
+    pub preload: bool,
+    /// The interpreter as configured; `None` means: find one (see `arbiter::interpreter`).
+    pub python: Option<PathBuf>,
+    /// Absolute. The working directory of generations, first on `sys.path`.
+    pub chdir: PathBuf,
+    pub python_path: Vec<PathBuf>,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    pub umask: Option<u32>,
+    pub pidfile: Option<PathBuf>,
+    /// Shown in process titles; the app's name unless configured.
+    pub proc_name: String,
+    pub backlog: u32,
+    /// Permission bits of UNIX sockets.
+    pub socket_mode: u32,
+    /// Environment variables set for the app.
+    pub env: BTreeMap<String, String>,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub log: Log,
+    pub reload: Reload,
+    pub proxy: Proxy,
+}
+
+/// Where the application is: `module`, `module:attr`, `module:factory('arg', key=1)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppRef {
+    /// As written.
+    pub text: String,
+    pub module: String,
+    /// `application` unless named; dots descend.
+    pub attribute: String,
+    /// For a factory: the Python source of the call's arguments, literals only, without the parentheses.
+    pub factory_arguments: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Bind {
+    Tcp(TcpBind),
+    /// `unix:path`; a leading `@` means the abstract namespace. Absolute otherwise.
+    Unix(PathBuf),
+    /// `fd://n`: an inherited listening socket.
+    Fd(i32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TcpBind {
+    /// A name or an address without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerClass {
+    Auto,
+    Sync,
+    Gthread,
+}
+
+/// Zero means "no limit" where the key's documentation allows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// From fork to ready.
+    pub boot: Duration,
+    /// A worker whose threads are all in a call and which completed nothing for this long is replaced. Zero: never.
+    pub worker: Duration,
+    /// The longest an app call may take before it is interrupted and answered 504. Zero: no limit.
+    pub request: Duration,
+    /// What a draining worker may take.
+    pub graceful: Duration,
+    /// Idle time on a kept-alive connection. Zero: no keep-alive.
+    pub keepalive: Duration,
+    /// From the first byte (or the accept) to the end of the head.
+    pub header: Duration,
+    /// The longest pause between two reads of a body.
+    pub body: Duration,
+    /// The longest a response may make no progress because the client does not read.
+    pub write: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of the request line without CRLF.
+    pub request_line: u32,
+    /// Number of header fields.
+    pub headers: u32,
+    /// Bytes of one header line.
+    pub header_size: u32,
+    /// Bytes of a request body. Zero: no limit.
+    pub body: u64,
+    /// Open connections of one worker.
+    pub connections: u32,
+    /// Zero: never.
+    pub max_requests: u64,
+    pub max_requests_jitter: u64,
+    /// Resident bytes of a worker after which it is replaced. Zero: no limit.
+    pub worker_memory: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    pub access: LogTarget,
+    pub error: LogTarget,
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogTarget {
+    Off,
+    Stdout,
+    Stderr,
+    /// Absolute.
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+/// Format of the access log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    Common,
+    Combined,
+    Json,
+    /// A template of Gunicorn's atoms, `%(h)s …`.
+    Atoms(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// Watch the config file.
+    pub watch: bool,
+    /// Globs relative to `chdir`; empty means that code is not watched.
+    pub code: Vec<String>,
+    pub debounce: Duration,
+    /// How many workers beyond `workers` a roll may start at once; at least 1. Resolved from a number or per cent.
+    pub surge: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    pub forwarded_allow_ips: Trusted,
+    /// A header that says `https`, from a trusted peer.
+    pub scheme_headers: Vec<SchemeHeader>,
+    pub header_map: HeaderMap,
+}
+
+/// Whose forwarding headers are believed. UNIX-socket peers always are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trusted {
+    Everyone,
+    Networks(Vec<IpNet>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemeHeader {
+    /// As it appears on the wire, compared without case.
+    pub name: String,
+    /// The value that means https, compared without case.
+    pub value: String,
+}
+
+/// What happens to header names that contain an underscore and so could pass for another in the environ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderMap {
+    Drop,
+    Refuse,
+    Keep,
+}

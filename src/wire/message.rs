@@ -1,0 +1,60 @@
+//! The messages between the arbiter and a generation: one JSON object per datagram of a SEQPACKET socket pair,
+//! descriptors beside it with `SCM_RIGHTS`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// Orders of the arbiter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToGeneration {
+    /// First message. Descriptors, in this order: scoreboard, bell (eventfd the workers ring when their state in the
+    /// scoreboard changed), lifeline (read end of a pipe that closes when the arbiter dies), lobby (one end to send,
+    /// one to receive), access log, error log, then one per listener.
+    Start(Box<WorkerSettings>),
+    /// Fork one worker into this scoreboard slot. Answered by `Forked`, with a pidfd.
+    Fork { worker: u64, slot: u32 },
+    /// Fork no more; exit once every child is gone.
+    Retire,
+}
+
+/// Facts a generation reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromGeneration {
+    /// The interpreter runs and loaded the engine.
+    Hello { python: String, engine: String },
+    /// `Start` was carried out; with `preload` the app is imported. `Fork` may follow.
+    Prepared,
+    /// `Start` failed (with `preload`: the app did not import). The traceback is in the error log already; this is
+    /// its last line. The generation exits.
+    Failed { reason: String },
+    /// Carries the worker's pidfd.
+    Forked { worker: u64, pid: u32 },
+    /// fork(2) failed.
+    NotForked { worker: u64, reason: String },
+    /// A child was reaped; `status` is waitpid's raw status.
+    Exited { worker: u64, pid: u32, status: i32 },
+}
+
+/// All that a generation and its workers need to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerSettings {
+    pub generation: u64,
+    pub config: Config,
+    /// In the order of the descriptors that come along.
+    pub listeners: Vec<PassedListener>,
+}
+
+/// An open listening socket, kept by the arbiter for as long as any generation uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedListener {
+    /// Names the listener across generations, so that a connection handed over keeps its place.
+    pub id: u32,
+    pub address: ListenerAddress,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListenerAddress {
+    Tcp(std::net::SocketAddr),
+    Unix(String),
+}

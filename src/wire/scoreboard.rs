@@ -1,0 +1,241 @@
+//! The scoreboard: one shared mapping with a slot per worker. A worker writes its own slot and reads the others'; the
+//! arbiter reads all of them and resets a slot before it gives it away. No request needs a message.
+//!
+//! Every field is an atomic, so a torn read is impossible; fields that belong together (an entry in flight) carry a
+//! sequence number that is odd while the entry is being written. It outlives a crashed worker: the log can say
+//! what a worker was doing when it died.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::atomic::{
+        AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
+    },
+};
+
+use crate::sys::SharedMemory;
+
+/// Workers of all generations together, draining ones included.
+pub const SLOTS_MAX: usize = 1024;
+/// Requests in flight that one worker shows; more are only counted.
+pub const IN_FLIGHT_SHOWN_MAX: usize = 64;
+/// Bytes of method and target shown for a request in flight; a longer one is cut.
+pub const PATH_SHOWN_MAX: usize = 108;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum WorkerState {
+    /// Nobody's.
+    Free = 0,
+    /// Forked; imports the app.
+    Booting = 1,
+    /// Accepts and serves.
+    Ready = 2,
+    /// Serves what it holds and leaves.
+    Draining = 3,
+}
+
+/// Layout shared by all processes of one arbiter.
+#[repr(C)]
+struct Board {
+    /// Set when the whole server stops: nobody is left to hand a connection to.
+    closing: AtomicU32,
+    slots: [Slot; SLOTS_MAX],
+}
+
+/// One worker, written by it alone once it is forked.
+#[repr(C, align(64))]
+pub struct Slot {
+    state: AtomicU32,
+    pid: AtomicU32,
+    worker: AtomicU64,
+    generation: AtomicU64,
+    /// CLOCK_MONOTONIC nanoseconds at which every thread of the worker became busy or last completed something while
+    /// all were; 0 while a thread is free. What `timeouts.worker` measures.
+    pub stalled_since: AtomicU64,
+    /// 1 while the worker waits for events with a thread free: it would take a connection at once.
+    pub idle: AtomicU32,
+    /// 1 while the worker watches the listeners.
+    pub watching: AtomicU32,
+    /// Connections the worker holds.
+    pub connections: AtomicU32,
+    /// 1 when the worker asks to be replaced (`limits.max_requests`).
+    pub wants_retirement: AtomicU32,
+    pub requests: AtomicU64,
+    /// Responses with a 5xx status.
+    pub errors: AtomicU64,
+    pub in_flight: [InFlight; IN_FLIGHT_SHOWN_MAX],
+}
+
+/// A request that is with the app.
+#[repr(C, align(64))]
+pub struct InFlight {
+    /// Odd while the entry changes.
+    sequence: AtomicU32,
+    /// Bytes of `text` in use; 0 when there is no request.
+    length: AtomicU32,
+    /// CLOCK_MONOTONIC nanoseconds.
+    started: AtomicU64,
+    text: [AtomicU8; PATH_SHOWN_MAX],
+}
+
+impl InFlight {
+    /// Shows a request. Called by the thread that owns the entry, before the app is.
+    pub fn begin(&self, now_ns: u64, method: &[u8], target: &[u8]) {
+        let sequence = self.sequence.load(Relaxed);
+        self.sequence.store(sequence.wrapping_add(1), Relaxed);
+        std::sync::atomic::fence(Release);
+        self.started.store(now_ns, Relaxed);
+        let shown = method.iter().chain(b" ").chain(target);
+        let mut length = 0;
+        for (cell, byte) in self.text.iter().zip(shown) {
+            cell.store(*byte, Relaxed);
+            length += 1;
+        }
+        self.length.store(length, Relaxed);
+        self.sequence.store(sequence.wrapping_add(2), Release);
+    }
+
+    /// The app has returned.
+    pub fn end(&self) {
+        self.length.store(0, Release);
+    }
+
+    /// The request shown here: when it started (CLOCK_MONOTONIC nanoseconds) and `METHOD target`, cut to
+    /// [`PATH_SHOWN_MAX`]. `None` when there is none or it changes just now.
+    pub fn read(&self) -> Option<(u64, String)> {
+        let before = self.sequence.load(Acquire);
+        let length = self.length.load(Acquire) as usize;
+        if before % 2 == 1 || length == 0 {
+            return None;
+        }
+        let started = self.started.load(Relaxed);
+        let text: Vec<u8> = self
+            .text
+            .iter()
+            .take(length)
+            .map(|cell| cell.load(Relaxed))
+            .collect();
+        std::sync::atomic::fence(Acquire);
+        let unchanged = self.sequence.load(Relaxed) == before;
+        unchanged.then(|| (started, String::from_utf8_lossy(&text).into_owned()))
+    }
+}
+
+impl Slot {
+    pub fn state(&self) -> WorkerState {
+        match self.state.load(SeqCst) {
+            1 => WorkerState::Booting,
+            2 => WorkerState::Ready,
+            3 => WorkerState::Draining,
+            _ => WorkerState::Free,
+        }
+    }
+
+    pub fn set_state(&self, state: WorkerState) {
+        self.state.store(state as u32, SeqCst);
+    }
+
+    pub fn worker(&self) -> u64 {
+        self.worker.load(Acquire)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Acquire)
+    }
+
+    pub fn set_pid(&self, pid: u32) {
+        self.pid.store(pid, Release);
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
+    }
+
+    /// Makes the slot the given worker's, booting, with all counters at zero. Called by the arbiter before the fork.
+    pub fn assign(&self, worker: u64, generation: u64) {
+        self.clear();
+        self.worker.store(worker, Release);
+        self.generation.store(generation, Release);
+        self.set_state(WorkerState::Booting);
+    }
+
+    /// Gives the slot back. Called by the arbiter after the worker was reaped.
+    pub fn clear(&self) {
+        self.set_state(WorkerState::Free);
+        for counter in [
+            &self.worker,
+            &self.generation,
+            &self.stalled_since,
+            &self.requests,
+            &self.errors,
+        ] {
+            counter.store(0, Relaxed);
+        }
+        for counter in [
+            &self.pid,
+            &self.idle,
+            &self.watching,
+            &self.connections,
+            &self.wants_retirement,
+        ] {
+            counter.store(0, Relaxed);
+        }
+        for entry in &self.in_flight {
+            entry.sequence.store(0, Relaxed);
+            entry.length.store(0, Relaxed);
+        }
+    }
+
+    /// Requests shown in flight.
+    pub fn requests_in_flight(&self) -> Vec<(u64, String)> {
+        self.in_flight.iter().filter_map(InFlight::read).collect()
+    }
+}
+
+/// The mapping, shared by descriptor.
+pub struct Scoreboard {
+    memory: SharedMemory,
+}
+
+impl Scoreboard {
+    /// A new, zeroed scoreboard. Pages that no worker touched take no memory.
+    pub fn create() -> io::Result<Self> {
+        Ok(Self {
+            memory: SharedMemory::create("rgunicorn-scoreboard", size_of::<Board>())?,
+        })
+    }
+
+    /// Maps the scoreboard behind a descriptor that [`Scoreboard::descriptor`] gave.
+    pub fn open(descriptor: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            memory: SharedMemory::open(descriptor, size_of::<Board>())?,
+        })
+    }
+
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.memory.descriptor()
+    }
+
+    fn board(&self) -> &Board {
+        self.memory.as_ref_of_atomics::<Board>()
+    }
+
+    /// The slots; the index is the `slot` of the messages.
+    pub fn slots(&self) -> &[Slot] {
+        &self.board().slots
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.board().closing.load(SeqCst) == 1
+    }
+
+    pub fn set_closing(&self) {
+        self.board().closing.store(1, SeqCst);
+    }
+}
+
+// SAFETY: zeroed memory is a valid Board, and all of its fields are atomics.
+#[expect(unsafe_code, reason = "asserts a property of the layout above")]
+unsafe impl crate::sys::Atomics for Board {}
