@@ -14,3 +14,8 @@ pub fn unix_micros() -> i64 {
     let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists on every Linux");
     now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000
 }
+
+/// Whole seconds since the UNIX epoch; zero for a clock that is set before it.
+pub fn unix_seconds() -> u64 {
+    u64::try_from(unix_micros() / 1_000_000).unwrap_or(0)
+}

@@ -11,7 +11,7 @@ mod epoll;
 mod memory;
 pub mod net;
 
-pub use clock::{monotonic_ns, unix_micros};
+pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use memory::{Atomics, SharedMemory};
 
