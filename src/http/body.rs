@@ -39,10 +39,16 @@ impl BodyDecoder {
     }
 
     /// Takes the next bytes of the connection and gives the content among them to `sink`, in no, one or several slices.
-    pub fn decode(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<Decoded, Refusal> {
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Decoded, Refusal> {
         let consumed = match &mut self.state {
             State::Length { remaining } => {
-                let taken = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
+                let taken = usize::try_from(*remaining)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 if taken > 0 {
                     sink(&input[..taken]);
                 }
@@ -52,13 +58,16 @@ impl BodyDecoder {
             }
             State::Chunked(chunked) => {
                 let received = &mut self.received;
-                chunked.decode(input, &mut |data| {
+                chunked.decode(input, |data: &[u8]| {
                     *received += data.len() as u64;
                     sink(data);
                 })?
             }
         };
-        Ok(Decoded { consumed, complete: self.is_complete() })
+        Ok(Decoded {
+            consumed,
+            complete: self.is_complete(),
+        })
     }
 
     /// Whether the whole body was decoded. If the connection ends before, the body is truncated and must go to no one.

@@ -29,7 +29,9 @@ pub(super) struct Chunked {
 enum State {
     /// Before the first digit.
     SizeStart,
-    Size { digits: u8 },
+    Size {
+        digits: u8,
+    },
     /// In white space that must be followed by another extension.
     BeforeSemicolon,
     ExtensionNameStart,
@@ -77,11 +79,17 @@ impl Chunked {
     }
 
     /// Takes the next bytes and tells how many of them belong to the body.
-    pub(super) fn decode(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> Result<usize, Refusal> {
+    pub(super) fn decode(
+        &mut self,
+        input: &[u8],
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<usize, Refusal> {
         let mut rest = input;
         while let (Some(&byte), false) = (rest.first(), self.is_complete()) {
             if self.state == State::Data {
-                let taken = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(rest.len());
+                let taken = usize::try_from(self.remaining)
+                    .unwrap_or(usize::MAX)
+                    .min(rest.len());
                 let (data, after) = rest.split_at(taken);
                 sink(data);
                 self.remaining -= taken as u64;
@@ -113,10 +121,14 @@ impl Chunked {
             | State::SizeEnd => self.step_in_size_line(byte),
             State::DataEnd if byte == b'\r' => Ok(State::DataEndLf),
             State::DataEndLf if byte == b'\n' => Ok(State::SizeStart),
-            State::DataEnd | State::DataEndLf => Err(Refusal::bad("no CRLF after the data of a chunk")),
-            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerEnd | State::BodyEnd => {
-                self.step_in_trailers(byte)
+            State::DataEnd | State::DataEndLf => {
+                Err(Refusal::bad("no CRLF after the data of a chunk"))
             }
+            State::TrailerStart
+            | State::TrailerName
+            | State::TrailerValue
+            | State::TrailerEnd
+            | State::BodyEnd => self.step_in_trailers(byte),
             // `decode` takes data by the slice, and nothing after the end.
             State::Data | State::Done => Ok(self.state),
         }
@@ -139,7 +151,9 @@ impl Chunked {
                 _ => Err(Refusal::bad("a chunk size is not a hexadecimal number")),
             },
             State::Size { digits } => match byte {
-                b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' if digits < SIZE_DIGITS_MAX => Ok(self.add_digit(byte, digits)),
+                b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' if digits < SIZE_DIGITS_MAX => {
+                    Ok(self.add_digit(byte, digits))
+                }
                 _ => after_element(byte, "a chunk size is not a hexadecimal number"),
             },
             State::BeforeSemicolon => match byte {
@@ -198,7 +212,9 @@ impl Chunked {
             return Ok(State::TrailerStart);
         }
         match self.announced.checked_add(self.remaining) {
-            Some(announced) if !self.limits.body_is_too_large(announced) => self.announced = announced,
+            Some(announced) if !self.limits.body_is_too_large(announced) => {
+                self.announced = announced
+            }
             _ => return Err(Refusal::BODY_TOO_LARGE),
         }
         Ok(State::Data)
@@ -228,9 +244,9 @@ impl Chunked {
                 self.trailer_name.push(byte);
                 Ok(State::TrailerName)
             }
-            (State::TrailerName, b':') if self.trailer_name.is_forbidden() => {
-                Err(Refusal::bad("a trailer field that is only allowed in the head"))
-            }
+            (State::TrailerName, b':') if self.trailer_name.is_forbidden() => Err(Refusal::bad(
+                "a trailer field that is only allowed in the head",
+            )),
             (State::TrailerName, b':') => Ok(State::TrailerValue),
             (State::TrailerValue, _) if field::is_field_value_byte(byte) => Ok(State::TrailerValue),
             (State::TrailerValue, b'\r') => Ok(State::TrailerEnd),
@@ -313,12 +329,21 @@ mod tests {
 
     #[test]
     fn every_forbidden_trailer_fits_in_the_remembered_name() {
-        assert!(FORBIDDEN_TRAILERS.iter().all(|name| name.len() < TrailerName::BYTES_MAX));
+        assert!(
+            FORBIDDEN_TRAILERS
+                .iter()
+                .all(|name| name.len() < TrailerName::BYTES_MAX)
+        );
     }
 
     #[test]
     fn a_name_that_only_begins_like_a_forbidden_one_is_allowed() {
-        for (text, forbidden) in [("HOST", true), ("host-name", false), ("Proxy-Authorization", true), ("Proxy-Authorization-Extra-Long", false)] {
+        for (text, forbidden) in [
+            ("HOST", true),
+            ("host-name", false),
+            ("Proxy-Authorization", true),
+            ("Proxy-Authorization-Extra-Long", false),
+        ] {
             let mut name = TrailerName::default();
             text.bytes().for_each(|byte| name.push(byte));
             assert_eq!(name.is_forbidden(), forbidden, "{text}");

@@ -4,7 +4,9 @@
 pub const DATE_BYTES: usize = 29;
 
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-const MONTHS: [&[u8; 3]; 12] = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
 /// Formats seconds since 1970 as IMF-fixdate, RFC 9110 section 5.6.7. Years beyond 9999 stay at its last second.
 pub fn format(unix_seconds: u64) -> [u8; DATE_BYTES] {
@@ -30,13 +32,22 @@ pub fn format(unix_seconds: u64) -> [u8; DATE_BYTES] {
 fn civil(days_since_1970: u64) -> (u64, u64, u64) {
     let days = days_since_1970 + 719_468; // since 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let is_next_year = month_from_march >= 10;
-    let month = if is_next_year { month_from_march - 10 } else { month_from_march + 2 };
-    (era * 400 + year_of_era + u64::from(is_next_year), month, day)
+    let month = if is_next_year {
+        month_from_march - 10
+    } else {
+        month_from_march + 2
+    };
+    (
+        era * 400 + year_of_era + u64::from(is_next_year),
+        month,
+        day,
+    )
 }
 
 fn two_digits(number: u64) -> [u8; 2] {
@@ -77,7 +88,20 @@ mod tests {
 
     fn day_after((year, month, day): (u64, u64, u64)) -> (u64, u64, u64) {
         let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let length = [31, 28 + u64::from(is_leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize];
+        let length = [
+            31,
+            28 + u64::from(is_leap),
+            31,
+            30,
+            31,
+            30,
+            31,
+            31,
+            30,
+            31,
+            30,
+            31,
+        ][month as usize];
         match (day == length, month) {
             (false, _) => (year, month, day + 1),
             (true, 11) => (year + 1, 0, 1),

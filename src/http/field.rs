@@ -39,7 +39,9 @@ pub fn is_field_value_byte(byte: u8) -> bool {
 #[inline]
 pub fn is_field_value(bytes: &[u8]) -> bool {
     // Without an early exit the compiler tests sixteen bytes at a time; values are short and nearly always good.
-    !bytes.iter().fold(false, |bad, &byte| bad | !is_field_value_byte(byte))
+    !bytes
+        .iter()
+        .fold(false, |bad, &byte| bad | !is_field_value_byte(byte))
 }
 
 /// Whether a field of a response belongs to the connection, so that an application must not set it.
@@ -65,7 +67,11 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
 /// RFC 9112 section 4; Gunicorn accepts the bare number too.
 pub fn parse_status(status: &[u8]) -> Option<(u16, &[u8])> {
     let (digits, rest) = status.split_at_checked(3)?;
-    let code = digits.iter().try_fold(0, |code, digit| digit.is_ascii_digit().then(|| code * 10 + u16::from(digit - b'0')))?;
+    let code = digits.iter().try_fold(0, |code, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| code * 10 + u16::from(digit - b'0'))
+    })?;
     let reason = match rest {
         [] => rest,
         [b' ', reason @ ..] if is_field_value(reason) => reason,
@@ -92,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_token_has_only_the_bytes_of_the_rfc() {
-        let allowed = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let allowed =
+            b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         for byte in 0..=255 {
             assert_eq!(is_token(&[byte]), allowed.contains(&byte), "byte {byte:#x}");
         }
@@ -104,17 +111,37 @@ mod tests {
     fn a_value_has_no_control_character_but_tab() {
         for byte in 0..=255 {
             let is_control = byte < 0x20 || byte == 0x7f;
-            assert_eq!(is_field_value(&[b'a', byte, b'b']), !is_control || byte == b'\t', "byte {byte:#x}");
+            assert_eq!(
+                is_field_value(&[b'a', byte, b'b']),
+                !is_control || byte == b'\t',
+                "byte {byte:#x}"
+            );
         }
         assert!(is_field_value(b""));
     }
 
     #[test]
     fn applications_cannot_set_what_belongs_to_the_connection() {
-        for name in ["connection", "Keep-Alive", "TE", "trailer", "TRANSFER-ENCODING", "Upgrade", "Proxy-Authenticate", "proxy-connection"] {
+        for name in [
+            "connection",
+            "Keep-Alive",
+            "TE",
+            "trailer",
+            "TRANSFER-ENCODING",
+            "Upgrade",
+            "Proxy-Authenticate",
+            "proxy-connection",
+        ] {
             assert!(is_hop_by_hop(name.as_bytes()), "{name}");
         }
-        for name in ["Content-Length", "Date", "Server", "Te-st", "Trailers", "Connections"] {
+        for name in [
+            "Content-Length",
+            "Date",
+            "Server",
+            "Te-st",
+            "Trailers",
+            "Connections",
+        ] {
             assert!(!is_hop_by_hop(name.as_bytes()), "{name}");
         }
     }
@@ -124,8 +151,21 @@ mod tests {
         assert_eq!(parse_status(b"200 OK"), Some((200, &b"OK"[..])));
         assert_eq!(parse_status(b"200 "), Some((200, &b""[..])));
         assert_eq!(parse_status(b"204"), Some((204, &b""[..])));
-        assert_eq!(parse_status(b"404 Nicht gefunden"), Some((404, &b"Nicht gefunden"[..])));
-        for bad in ["", "20", "2000 OK", "200OK", "abc x", "099 x", "+20 x", "200 a\r\nSet-Cookie: x", " 200 OK"] {
+        assert_eq!(
+            parse_status(b"404 Nicht gefunden"),
+            Some((404, &b"Nicht gefunden"[..]))
+        );
+        for bad in [
+            "",
+            "20",
+            "2000 OK",
+            "200OK",
+            "abc x",
+            "099 x",
+            "+20 x",
+            "200 a\r\nSet-Cookie: x",
+            " 200 OK",
+        ] {
             assert_eq!(parse_status(bad.as_bytes()), None, "{bad:?}");
         }
     }

@@ -31,7 +31,10 @@ impl Span {
     fn of(part: &[u8], buffer: &[u8]) -> Self {
         let start = part.as_ptr().addr() - buffer.as_ptr().addr();
         // A head is at most `HEAD_BYTES_MAX` long, and it begins within two bytes of the buffer's start.
-        Self { start: start as u32, end: (start + part.len()) as u32 }
+        Self {
+            start: start as u32,
+            end: (start + part.len()) as u32,
+        }
     }
 
     #[inline]
@@ -145,7 +148,10 @@ impl RequestHead {
     pub fn reset(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
-        *self = Self { fields, ..Self::default() };
+        *self = Self {
+            fields,
+            ..Self::default()
+        };
     }
 
     #[inline]
@@ -180,8 +186,13 @@ impl RequestHead {
 
     /// Names, in the case of the client, and values, in the order of arrival.
     #[inline]
-    pub fn fields<'b>(&self, buffer: &'b [u8]) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> {
-        self.fields.iter().map(move |field| (field.name.bytes(buffer), field.value.bytes(buffer)))
+    pub fn fields<'b>(
+        &self,
+        buffer: &'b [u8],
+    ) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> {
+        self.fields
+            .iter()
+            .map(move |field| (field.name.bytes(buffer), field.value.bytes(buffer)))
     }
 
     /// The automaton decides whether the head is whole and in order; only then is it read.
@@ -206,7 +217,8 @@ impl RequestHead {
         let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
         let start = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
-        let parsed = request.parse_with_uninit_headers(&buffer[start..], &mut room[..limits.headers_max()]);
+        let parsed =
+            request.parse_with_uninit_headers(&buffer[start..], &mut room[..limits.headers_max()]);
         let (Ok(httparse::Status::Complete(bytes)), Some(method), Some(target), Some(minor)) =
             (parsed, request.method, request.path, request.version)
         else {
@@ -242,7 +254,10 @@ impl RequestHead {
             has_lone_lf |= buffer[next_start - 2] != b'\r';
             line_bytes_max = line_bytes_max.max(next_start - line_start);
             line_start = next_start;
-            self.fields.push(Field { name, value: Span::of(header.value, buffer) });
+            self.fields.push(Field {
+                name,
+                value: Span::of(header.value, buffer),
+            });
             rules.note(header.name.as_bytes(), header.value);
         }
         // Lines are measured with their CRLF, from name to name and to the empty line.
@@ -251,7 +266,11 @@ impl RequestHead {
             return Ok(false);
         }
 
-        self.version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        self.version = if minor == 0 {
+            Version::Http10
+        } else {
+            Version::Http11
+        };
         self.length = length;
         let target = Target::parse(method, target)?;
         self.path = Span::of(target.path, buffer);
@@ -260,7 +279,10 @@ impl RequestHead {
         self.framing = ruling.framing;
         self.persistent = ruling.persistent;
         self.expect_continue = ruling.expect_continue;
-        self.host = target.authority.or(ruling.host).map_or(Span::default(), |host| Span::of(host, buffer));
+        self.host = target
+            .authority
+            .or(ruling.host)
+            .map_or(Span::default(), |host| Span::of(host, buffer));
         Ok(true)
     }
 }

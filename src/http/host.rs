@@ -23,7 +23,10 @@ static NAME: [bool; 256] = {
 /// has no authority, RFC 9112 section 3.2. A port without a host is not.
 #[inline]
 pub(super) fn is_valid(text: &[u8]) -> bool {
-    let name = text.iter().position(|&byte| !NAME[usize::from(byte)]).unwrap_or(text.len());
+    let name = text
+        .iter()
+        .position(|&byte| !NAME[usize::from(byte)])
+        .unwrap_or(text.len());
     match &text[name..] {
         [] => true,
         [b':', port @ ..] => name > 0 && is_port(port),
@@ -55,13 +58,21 @@ fn is_valid_rare(text: &[u8]) -> bool {
 /// Whether a port is named, if only by its colon.
 pub(super) fn has_port(text: &[u8]) -> bool {
     let name = text.iter().rposition(|&byte| byte == b']').unwrap_or(0);
-    text[name..].iter().position(|&byte| byte == b':').is_some_and(|colon| name + colon + 1 < text.len())
+    text[name..]
+        .iter()
+        .position(|&byte| byte == b':')
+        .is_some_and(|colon| name + colon + 1 < text.len())
 }
 
 /// `port = *DIGIT`, and a number that a port can have.
 fn is_port(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_digit)
-        && text.iter().try_fold(0_u16, |port, digit| port.checked_mul(10)?.checked_add(u16::from(digit - b'0'))).is_some()
+        && text
+            .iter()
+            .try_fold(0_u16, |port, digit| {
+                port.checked_mul(10)?.checked_add(u16::from(digit - b'0'))
+            })
+            .is_some()
 }
 
 fn is_encoded_name(mut text: &[u8]) -> bool {
@@ -79,12 +90,16 @@ fn is_encoded_name(mut text: &[u8]) -> bool {
 fn is_ip_literal(text: &[u8]) -> bool {
     match text {
         [b'v' | b'V', rest @ ..] => {
-            let Some(dot) = memchr::memchr(b'.', rest) else { return false };
+            let Some(dot) = memchr::memchr(b'.', rest) else {
+                return false;
+            };
             let (version, address) = (&rest[..dot], &rest[dot + 1..]);
             !version.is_empty()
                 && version.iter().all(u8::is_ascii_hexdigit)
                 && !address.is_empty()
-                && address.iter().all(|&byte| NAME[usize::from(byte)] || byte == b':')
+                && address
+                    .iter()
+                    .all(|&byte| NAME[usize::from(byte)] || byte == b':')
         }
         _ => std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
     }
@@ -97,8 +112,21 @@ mod tests {
     #[test]
     fn hosts_of_all_kinds_are_valid() {
         for text in [
-            "", "localhost", "example.com", "EXAMPLE.com.", "a_b-c~d", "127.0.0.1:8000", "example.com:", "h:0", "h:65535", "[::1]",
-            "[::1]:80", "[::ffff:192.0.2.1]:", "[v1.fe80::a+en1]", "caf%C3%A9.example", "a!$&'()*+,;=b",
+            "",
+            "localhost",
+            "example.com",
+            "EXAMPLE.com.",
+            "a_b-c~d",
+            "127.0.0.1:8000",
+            "example.com:",
+            "h:0",
+            "h:65535",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:192.0.2.1]:",
+            "[v1.fe80::a+en1]",
+            "caf%C3%A9.example",
+            "a!$&'()*+,;=b",
         ] {
             assert!(is_valid(text.as_bytes()), "{text:?}");
         }
@@ -107,8 +135,37 @@ mod tests {
     #[test]
     fn what_is_no_host_is_invalid() {
         for text in [
-            " ", "a b", "a/b", "user@host", "a:b", "a:80:90", ":80", ":", "a:65536", "a:-1", "a:+1", "[::1", "::1", "[]", "[::1]80", "[fe80::1%25eth0]",
-            "[v.x]", "[v1.]", "[vg.x]", "a%", "a%4", "a%zz", "a?b", "a#b", "a\\b", "a\"b", "<a>", "é", "a\tb", "a\0b", "a[::1]",
+            " ",
+            "a b",
+            "a/b",
+            "user@host",
+            "a:b",
+            "a:80:90",
+            ":80",
+            ":",
+            "a:65536",
+            "a:-1",
+            "a:+1",
+            "[::1",
+            "::1",
+            "[]",
+            "[::1]80",
+            "[fe80::1%25eth0]",
+            "[v.x]",
+            "[v1.]",
+            "[vg.x]",
+            "a%",
+            "a%4",
+            "a%zz",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a\"b",
+            "<a>",
+            "é",
+            "a\tb",
+            "a\0b",
+            "a[::1]",
         ] {
             assert!(!is_valid(text.as_bytes()), "{text:?}");
         }

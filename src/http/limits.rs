@@ -36,8 +36,13 @@ impl HeadLimits {
     /// two bytes for an empty line that may come first, always suffices.
     #[inline]
     pub fn head_bytes_max(&self) -> usize {
-        let fields = self.headers_max().saturating_mul(self.header_size.saturating_add(2));
-        self.request_line.saturating_add(fields).saturating_add(4).min(HEAD_BYTES_MAX)
+        let fields = self
+            .headers_max()
+            .saturating_mul(self.header_size.saturating_add(2));
+        self.request_line
+            .saturating_add(fields)
+            .saturating_add(4)
+            .min(HEAD_BYTES_MAX)
     }
 
     /// Whether a body of this many bytes is more than allowed.
@@ -53,16 +58,31 @@ mod tests {
 
     #[test]
     fn a_head_is_bounded_by_its_lines_and_by_the_ceiling() {
-        let small = HeadLimits { request_line: 100, headers: 10, header_size: 50, body: 0 };
+        let small = HeadLimits {
+            request_line: 100,
+            headers: 10,
+            header_size: 50,
+            body: 0,
+        };
         assert_eq!(small.head_bytes_max(), 100 + 10 * 52 + 4);
-        let huge = HeadLimits { request_line: usize::MAX, headers: usize::MAX, header_size: usize::MAX, body: 0 };
+        let huge = HeadLimits {
+            request_line: usize::MAX,
+            headers: usize::MAX,
+            header_size: usize::MAX,
+            body: 0,
+        };
         assert_eq!(huge.head_bytes_max(), HEAD_BYTES_MAX);
         assert_eq!(huge.headers_max(), HEADERS_MAX);
     }
 
     #[test]
     fn a_body_limit_of_zero_means_none() {
-        let limits = HeadLimits { request_line: 0, headers: 0, header_size: 0, body: 0 };
+        let limits = HeadLimits {
+            request_line: 0,
+            headers: 0,
+            header_size: 0,
+            body: 0,
+        };
         assert!(!limits.body_is_too_large(u64::MAX));
         assert!(HeadLimits { body: 10, ..limits }.body_is_too_large(11));
         assert!(!HeadLimits { body: 10, ..limits }.body_is_too_large(10));

@@ -33,7 +33,9 @@ fn decode_from<'a>(path: &[u8], first: usize, scratch: &'a mut Vec<u8>) -> &'a [
 
 /// The byte that a leading `%XX` stands for.
 pub(super) fn octet(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = text else { return None };
+    let [b'%', high, low, ..] = text else {
+        return None;
+    };
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     Some(digit(*high)? << 4 | digit(*low)?)
 }

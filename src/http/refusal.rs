@@ -61,7 +61,9 @@ impl Refusal {
         out.extend_from_slice(self.reason().as_bytes());
         out.extend_from_slice(b"\r\nDate: ");
         out.extend_from_slice(date);
-        out.extend_from_slice(b"\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ");
+        out.extend_from_slice(
+            b"\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ",
+        );
         out.extend_from_slice(number.format(length).as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
     }
@@ -74,7 +76,8 @@ mod tests {
     #[test]
     fn a_refusal_is_a_whole_answer_that_closes_the_connection() {
         let mut out = Vec::new();
-        Refusal::bad("a field name is empty").write_response(&mut out, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        Refusal::bad("a field name is empty")
+            .write_response(&mut out, b"Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 400 Bad Request\r\n\
@@ -89,6 +92,9 @@ mod tests {
 
     #[test]
     fn a_refusal_reads_as_a_sentence_in_the_log() {
-        assert_eq!(Refusal::BODY_TOO_LARGE.to_string(), "413 Content Too Large: the body is too large");
+        assert_eq!(
+            Refusal::BODY_TOO_LARGE.to_string(),
+            "413 Content Too Large: the body is too large"
+        );
     }
 }

@@ -65,8 +65,13 @@ impl ResponseShape {
             },
         };
         // After an informational status the client waits for the final one, which will never come.
-        let persistent = request.persistent && framing != ResponseFraming::UntilClose && status >= 200;
-        Self { framing, persistent, send_body }
+        let persistent =
+            request.persistent && framing != ResponseFraming::UntilClose && status >= 200;
+        Self {
+            framing,
+            persistent,
+            send_body,
+        }
     }
 
     /// Appends the fields that follow from the shape: Content-Length or Transfer-Encoding, and Connection. Those that the
@@ -75,7 +80,11 @@ impl ResponseShape {
     pub fn write_fields(&self, out: &mut Vec<u8>, version: Version) {
         match self.framing {
             ResponseFraming::Length(length) => {
-                write_field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+                write_field(
+                    out,
+                    b"Content-Length",
+                    itoa::Buffer::new().format(length).as_bytes(),
+                );
             }
             ResponseFraming::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             ResponseFraming::Nothing | ResponseFraming::UntilClose => {}
@@ -116,7 +125,10 @@ pub fn write_head_end(out: &mut Vec<u8>) {
 }
 
 /// Appends a whole `103 Early Hints`, RFC 8297. Only for HTTP/1.1, and only before the final head.
-pub fn write_early_hints<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
+pub fn write_early_hints<'a>(
+    out: &mut Vec<u8>,
+    fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+) {
     write_status_line(out, b"103 Early Hints");
     for (name, value) in fields {
         write_field(out, name, value);

@@ -97,7 +97,11 @@ impl<'a> Rules<'a> {
     }
 
     #[inline]
-    pub(super) fn settle(self, version: Version, limits: &HeadLimits) -> Result<Ruling<'a>, Refusal> {
+    pub(super) fn settle(
+        self,
+        version: Version,
+        limits: &HeadLimits,
+    ) -> Result<Ruling<'a>, Refusal> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -110,7 +114,9 @@ impl<'a> Rules<'a> {
             framing,
             persistent: !self.close && (version == Version::Http11 || self.keep_alive),
             // RFC 9110 section 10.1.1: an HTTP/1.0 client does not wait, and no one needs to without a body.
-            expect_continue: self.expect_continue && version == Version::Http11 && !framing.is_empty(),
+            expect_continue: self.expect_continue
+                && version == Version::Http11
+                && !framing.is_empty(),
         })
     }
 
@@ -121,7 +127,9 @@ impl<'a> Rules<'a> {
             (None, false) => Ok(Framing::None),
             (Some(value), false) => parse_length(value, limits).map(Framing::Length),
             (Some(_), true) => Err(Refusal::bad("both Content-Length and Transfer-Encoding")),
-            (None, true) if version == Version::Http10 => Err(Refusal::bad("Transfer-Encoding in HTTP/1.0")),
+            (None, true) if version == Version::Http10 => {
+                Err(Refusal::bad("Transfer-Encoding in HTTP/1.0"))
+            }
             (None, true) => self.codings.settle(),
         }
     }
@@ -134,7 +142,9 @@ fn parse_length(value: &[u8], limits: &HeadLimits) -> Result<u64, Refusal> {
     }
     value
         .iter()
-        .try_fold(0_u64, |length, digit| length.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+        .try_fold(0_u64, |length, digit| {
+            length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })
         .filter(|&length| !limits.body_is_too_large(length))
         .ok_or(Refusal::BODY_TOO_LARGE)
 }
@@ -157,8 +167,12 @@ impl Codings {
         self.is_given = true;
         for coding in elements(value) {
             self.ends_chunked = coding.eq_ignore_ascii_case(b"chunked");
-            let name = coding.split(|&byte| byte == b';').next().map_or(&b""[..], field::trim);
-            self.is_malformed |= !field::is_token(name) || (!self.ends_chunked && name.eq_ignore_ascii_case(b"chunked"));
+            let name = coding
+                .split(|&byte| byte == b';')
+                .next()
+                .map_or(&b""[..], field::trim);
+            self.is_malformed |= !field::is_token(name)
+                || (!self.ends_chunked && name.eq_ignore_ascii_case(b"chunked"));
             if self.ends_chunked {
                 self.chunked += 1;
             } else {
@@ -173,11 +187,25 @@ impl Codings {
     #[cold]
     fn settle(&self) -> Result<Framing, Refusal> {
         match self {
-            Self { is_malformed: true, .. } => Err(Refusal::bad("Transfer-Encoding is malformed")),
-            Self { chunked: 1, others: 0, .. } => Ok(Framing::Chunked),
+            Self {
+                is_malformed: true, ..
+            } => Err(Refusal::bad("Transfer-Encoding is malformed")),
+            Self {
+                chunked: 1,
+                others: 0,
+                ..
+            } => Ok(Framing::Chunked),
             Self { chunked: 2.., .. } => Err(Refusal::bad("chunked more than once")),
-            Self { chunked: 1, ends_chunked: false, .. } => Err(Refusal::bad("a transfer coding after chunked")),
-            Self { chunked: 0, unknown: 0, .. } => Err(Refusal::bad("a transfer coding without chunked")),
+            Self {
+                chunked: 1,
+                ends_chunked: false,
+                ..
+            } => Err(Refusal::bad("a transfer coding after chunked")),
+            Self {
+                chunked: 0,
+                unknown: 0,
+                ..
+            } => Err(Refusal::bad("a transfer coding without chunked")),
             _ => Err(Refusal::new(501, "the transfer coding is not supported")),
         }
     }
@@ -185,9 +213,16 @@ impl Codings {
 
 /// The codings of the IANA registry, and `identity`, which was one.
 fn is_registered(coding: &[u8]) -> bool {
-    [&b"gzip"[..], b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"]
-        .iter()
-        .any(|known| coding.eq_ignore_ascii_case(known))
+    [
+        &b"gzip"[..],
+        b"x-gzip",
+        b"deflate",
+        b"compress",
+        b"x-compress",
+        b"identity",
+    ]
+    .iter()
+    .any(|known| coding.eq_ignore_ascii_case(known))
 }
 
 /// The elements of a comma-separated list, RFC 9110 section 5.6.1, empty ones included.

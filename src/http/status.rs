@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn refusals_carry_the_phrase_of_their_own_status() {
-        let phrases: Vec<_> = [400, 408, 413, 414, 417, 431, 500, 501, 503, 504, 505].map(reason).into();
+        let phrases: Vec<_> = [400, 408, 413, 414, 417, 431, 500, 501, 503, 504, 505]
+            .map(reason)
+            .into();
         assert_eq!(
             phrases.join("; "),
             "Bad Request; Request Timeout; Content Too Large; URI Too Long; Expectation Failed; \

@@ -19,7 +19,11 @@ impl<'a> Target<'a> {
     pub(super) fn parse(method: &[u8], target: &'a [u8]) -> Result<Self, Refusal> {
         if target[0] == b'/' && method != b"CONNECT" {
             let (path, query) = split_query(target);
-            return Ok(Self { path, query, authority: None });
+            return Ok(Self {
+                path,
+                query,
+                authority: None,
+            });
         }
         Self::parse_rare(method, target)
     }
@@ -31,7 +35,11 @@ impl<'a> Target<'a> {
         }
         if target == b"*" {
             return match method {
-                b"OPTIONS" => Ok(Self { path: target, query: &target[1..], authority: None }),
+                b"OPTIONS" => Ok(Self {
+                    path: target,
+                    query: &target[1..],
+                    authority: None,
+                }),
                 _ => Err(Refusal::bad("the target `*` is for OPTIONS only")),
             };
         }
@@ -43,7 +51,11 @@ impl<'a> Target<'a> {
     fn parse_absolute(target: &'a [u8]) -> Result<Self, Refusal> {
         let scheme = [&b"http://"[..], b"https://"]
             .into_iter()
-            .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+            .find(|scheme| {
+                target
+                    .get(..scheme.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
             .ok_or(Refusal::bad("the target is neither a path nor an http URI"))?;
         let (_, rest) = target.split_at(scheme.len());
         let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
@@ -53,8 +65,16 @@ impl<'a> Target<'a> {
         }
         let (path, query) = split_query(path_and_query);
         // An empty path means the root: RFC 9110 section 4.2.3. A slash to point at stands before the authority.
-        let path = if path.is_empty() { &target[scheme.len() - 1..scheme.len()] } else { path };
-        Ok(Self { path, query, authority: Some(authority) })
+        let path = if path.is_empty() {
+            &target[scheme.len() - 1..scheme.len()]
+        } else {
+            path
+        };
+        Ok(Self {
+            path,
+            query,
+            authority: Some(authority),
+        })
     }
 }
 
