@@ -144,6 +144,12 @@ impl RequestHead {
         self.parse_slowly(buffer, limits)
     }
 
+    /// Whether the first byte of a request has come: an empty line before it does not count. If the connection ends or times
+    /// out before, nothing was asked and nothing is to be answered.
+    pub fn has_begun(buffer: &[u8]) -> bool {
+        !matches!(buffer, b"" | b"\r" | b"\r\n")
+    }
+
     /// Forgets everything about the last request, and keeps the room.
     pub fn reset(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
