@@ -1,0 +1,294 @@
+//! The head of a request: from bytes to places and decisions.
+//!
+//! [`RequestHead`] is made once per connection and used for every request on it. It keeps offsets, not references, so the
+//! buffer may move between reads, and its vector of fields keeps its room, so a request allocates nothing.
+//!
+//! A head that is there in one piece takes the fast path: httparse, then the checks that httparse leaves to us, each of
+//! which costs a few comparisons. Everything else (a head that comes in pieces, a head with a fault) goes through the byte
+//! by byte automaton in `scan`, which remembers where it stopped and names the first fault. Both accept the same language;
+//! a property test holds them to it.
+
+use std::mem::MaybeUninit;
+
+use super::{
+    limits::{HEADERS_MAX, HeadLimits, METHOD_BYTES_MAX},
+    refusal::Refusal,
+    rules::Rules,
+    scan::Scan,
+    target::Target,
+};
+
+/// A place in the connection's buffer, as offsets from its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// The place of `part` in `buffer`, of which it is a piece.
+    #[inline]
+    fn of(part: &[u8], buffer: &[u8]) -> Self {
+        let start = part.as_ptr().addr() - buffer.as_ptr().addr();
+        // A head is at most `HEAD_BYTES_MAX` long, and it begins within two bytes of the buffer's start.
+        Self {
+            start: start as u32,
+            end: (start + part.len()) as u32,
+        }
+    }
+
+    #[inline]
+    pub fn bytes(self, buffer: &[u8]) -> &[u8] {
+        &buffer[self.start as usize..self.end as usize]
+    }
+
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// One field line, in the order of arrival. The value has no space around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    pub name: Span,
+    pub value: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
+}
+
+impl Version {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
+/// How the end of the body is found, RFC 9112 section 6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Framing {
+    /// Neither Content-Length nor Transfer-Encoding: there is no body.
+    #[default]
+    None,
+    /// This many bytes, which may be none.
+    Length(u64),
+    /// Chunks, the last of which is empty.
+    Chunked,
+}
+
+impl Framing {
+    /// Whether the request certainly has no byte of body.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// The head is there; all of it is valid.
+    Complete,
+    /// Nothing is wrong so far; call again with more bytes.
+    Partial,
+}
+
+/// The head of one request. Its contents mean something only after [`RequestHead::parse`] said `Complete`, and its spans
+/// only with the buffer of that call.
+#[derive(Debug, Default)]
+pub struct RequestHead {
+    pub method: Span,
+    /// As it stood in the request line.
+    pub target: Span,
+    /// The path as sent, percent signs and all; without the scheme and authority of an absolute target; `*` for `OPTIONS *`.
+    pub path: Span,
+    /// What follows the first question mark; empty if there is none.
+    pub query: Span,
+    pub version: Version,
+    pub fields: Vec<Field>,
+    /// Host and port that the request is for: the authority of an absolute target, else the value of Host; empty if neither
+    /// says anything. RFC 9112 section 3.2.2 has the target win, so take this and not the field.
+    pub host: Span,
+    /// Bytes of the head, with its final CRLF and with an empty line that came before it. The body begins there.
+    pub length: usize,
+    pub framing: Framing,
+    /// Whether the client wants to go on after the answer: RFC 9112 section 9.3.
+    pub persistent: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body. False if there is no body.
+    pub expect_continue: bool,
+    scan: Scan,
+}
+
+impl RequestHead {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks for a whole request head at the start of `buffer`.
+    ///
+    /// While the answer is `Partial`, the next call must pass the same bytes with more behind them; the work then continues
+    /// where it stopped. After `Complete` the caller drops `length` bytes (and the body) and may parse the next request.
+    /// After a refusal, or before the head serves another connection, call [`RequestHead::reset`].
+    #[inline]
+    pub fn parse(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Progress, Refusal> {
+        if self.scan.is_fresh() && self.read(buffer, limits)? {
+            return Ok(Progress::Complete);
+        }
+        self.parse_slowly(buffer, limits)
+    }
+
+    /// Whether the first byte of a request has come: an empty line before it does not count. If the connection ends or times
+    /// out before, nothing was asked and nothing is to be answered.
+    pub fn has_begun(buffer: &[u8]) -> bool {
+        !matches!(buffer, b"" | b"\r" | b"\r\n")
+    }
+
+    /// Forgets everything about the last request, and keeps the room.
+    pub fn reset(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        *self = Self {
+            fields,
+            ..Self::default()
+        };
+    }
+
+    #[inline]
+    pub fn method<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        self.method.bytes(buffer)
+    }
+
+    #[inline]
+    pub fn is_head(&self, buffer: &[u8]) -> bool {
+        self.method(buffer) == b"HEAD"
+    }
+
+    #[inline]
+    pub fn target<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        self.target.bytes(buffer)
+    }
+
+    #[inline]
+    pub fn path<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        self.path.bytes(buffer)
+    }
+
+    #[inline]
+    pub fn query<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        self.query.bytes(buffer)
+    }
+
+    #[inline]
+    pub fn host<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        self.host.bytes(buffer)
+    }
+
+    /// Names, in the case of the client, and values, in the order of arrival.
+    #[inline]
+    pub fn fields<'b>(
+        &self,
+        buffer: &'b [u8],
+    ) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> {
+        self.fields
+            .iter()
+            .map(move |field| (field.name.bytes(buffer), field.value.bytes(buffer)))
+    }
+
+    /// The automaton decides whether the head is whole and in order; only then is it read.
+    #[cold]
+    fn parse_slowly(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Progress, Refusal> {
+        if self.scan.advance(buffer, limits)? == Progress::Partial {
+            return Ok(Progress::Partial);
+        }
+        self.scan = Scan::default();
+        match self.read(buffer, limits)? {
+            true => Ok(Progress::Complete),
+            // Only if the two disagree about the grammar, which would be our mistake.
+            false => Err(Refusal::bad("the head is malformed")),
+        }
+    }
+
+    /// Reads a head that is there in one piece. False: it is not, or some syntax or limit is violated. A refusal: the syntax
+    /// is right but the request is not acceptable.
+    #[inline]
+    fn read(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<bool, Refusal> {
+        // Where the memory is not initialised it costs nothing to have room for the most that can be configured.
+        let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        let start = if buffer.starts_with(b"\r\n") { 2 } else { 0 };
+        let parsed =
+            request.parse_with_uninit_headers(&buffer[start..], &mut room[..limits.headers_max()]);
+        let (Ok(httparse::Status::Complete(bytes)), Some(method), Some(target), Some(minor)) =
+            (parsed, request.method, request.path, request.version)
+        else {
+            return Ok(false);
+        };
+        let (method, target, length) = (method.as_bytes(), target.as_bytes(), start + bytes);
+        self.method = Span::of(method, buffer);
+        self.target = Span::of(target, buffer);
+        let line_end = self.target.end as usize + " HTTP/1.1".len();
+
+        // httparse skips any number of empty lines, takes any visible byte and all of UTF-8 in a target, and knows no bound.
+        let is_in_order = self.method.start as usize == start
+            && method.len() <= METHOD_BYTES_MAX
+            && target.is_ascii()
+            && memchr::memchr(b'#', target).is_none()
+            && line_end - start <= limits.request_line
+            && bytes <= limits.head_bytes_max()
+            && buffer[line_end] == b'\r'
+            && buffer[..length].ends_with(b"\r\n\r\n");
+        if !is_in_order {
+            return Ok(false);
+        }
+
+        // httparse takes a lone LF for a line end. A name starts right after one, so the byte before that must be CR.
+        self.fields.clear();
+        let mut rules = Rules::default();
+        let mut has_lone_lf = false;
+        let mut line_start = line_end + 2;
+        let mut line_bytes_max = 0;
+        for header in request.headers.iter() {
+            let name = Span::of(header.name.as_bytes(), buffer);
+            let next_start = name.start as usize;
+            has_lone_lf |= buffer[next_start - 2] != b'\r';
+            line_bytes_max = line_bytes_max.max(next_start - line_start);
+            line_start = next_start;
+            self.fields.push(Field {
+                name,
+                value: Span::of(header.value, buffer),
+            });
+            rules.note(header.name.as_bytes(), header.value);
+        }
+        // Lines are measured with their CRLF, from name to name and to the empty line.
+        line_bytes_max = line_bytes_max.max(length - 2 - line_start);
+        if has_lone_lf || line_bytes_max > limits.header_size.saturating_add(2) {
+            return Ok(false);
+        }
+
+        self.version = if minor == 0 {
+            Version::Http10
+        } else {
+            Version::Http11
+        };
+        self.length = length;
+        let target = Target::parse(method, target)?;
+        self.path = Span::of(target.path, buffer);
+        self.query = Span::of(target.query, buffer);
+        let ruling = rules.settle(self.version, limits)?;
+        self.framing = ruling.framing;
+        self.persistent = ruling.persistent;
+        self.expect_continue = ruling.expect_continue;
+        self.host = target
+            .authority
+            .or(ruling.host)
+            .map_or(Span::default(), |host| Span::of(host, buffer));
+        Ok(true)
+    }
+}
