@@ -89,7 +89,7 @@ impl AccessFormat {
         let mut format = Self {
             form,
             origin: Origin::default(),
-            clock: Clock::new(TimeZone::system()),
+            clock: Clock::new(TimeZone::UTC),
             request_headers: Vec::new(),
             response_headers: Vec::new(),
             environ: Vec::new(),
@@ -119,18 +119,15 @@ impl AccessFormat {
         format
     }
 
-    /// Lines say that they come from this worker.
+    /// Lines say that they come from this worker, in the local time of this zone. Until then they are in UTC.
     #[must_use]
-    pub fn with_origin(mut self, origin: Origin) -> Self {
-        self.origin = origin;
-        self
-    }
-
-    /// Local time is the time of this zone instead of the system's.
-    #[must_use]
-    pub fn with_zone(mut self, zone: TimeZone) -> Self {
-        self.clock = Clock::new(zone);
-        self
+    pub fn for_worker(self, origin: Origin, zone: TimeZone) -> Self {
+        let clock = Clock::new(zone);
+        Self {
+            origin,
+            clock,
+            ..self
+        }
     }
 
     /// The request headers that lines show, in lower case: whoever cannot keep the request keeps these.
@@ -343,8 +340,7 @@ mod tests {
         };
         let format = AccessFormat::of(format)
             .unwrap()
-            .with_origin(origin)
-            .with_zone(TimeZone::UTC);
+            .for_worker(origin, TimeZone::UTC);
         let mut record = AccessRecord {
             remote_address: "203.0.113.9",
             method: b"GET",
