@@ -100,8 +100,8 @@ pub enum Progress {
     Partial,
 }
 
-/// The head of one request. Its contents mean something only after [`RequestHead::parse`] said `Complete`, and its spans
-/// only with the buffer of that call.
+/// The head of one request. Its contents mean something only after [`RequestHead::parse`] said `Complete`, and its spans only
+/// with the buffer of that call.
 #[derive(Debug, Default)]
 pub struct RequestHead {
     pub method: Span,
@@ -135,7 +135,8 @@ impl RequestHead {
     ///
     /// While the answer is `Partial`, the next call must pass the same bytes with more behind them; the work then continues
     /// where it stopped. After `Complete` the caller drops `length` bytes (and the body) and may parse the next request.
-    /// After a refusal, or before the head serves another connection, call [`RequestHead::reset`].
+    /// After a refusal method, target and fields are those of the refused request if its syntax was right, and empty if not,
+    /// so that it can be logged. Before the head serves another connection, call [`RequestHead::reset`].
     #[inline]
     pub fn parse(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Progress, Refusal> {
         if self.scan.is_fresh() && self.read(buffer, limits)? {
@@ -204,8 +205,13 @@ impl RequestHead {
     /// The automaton decides whether the head is whole and in order; only then is it read.
     #[cold]
     fn parse_slowly(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Progress, Refusal> {
-        if self.scan.advance(buffer, limits)? == Progress::Partial {
-            return Ok(Progress::Partial);
+        match self.scan.advance(buffer, limits) {
+            Ok(Progress::Partial) => return Ok(Progress::Partial),
+            Ok(Progress::Complete) => {}
+            Err(refusal) => {
+                self.reset();
+                return Err(refusal);
+            }
         }
         self.scan = Scan::default();
         match self.read(buffer, limits)? {
@@ -278,10 +284,18 @@ impl RequestHead {
             Version::Http11
         };
         self.length = length;
-        let target = Target::parse(method, target)?;
+        let (target, ruling) = match (
+            Target::parse(method, target),
+            rules.settle(self.version, limits),
+        ) {
+            (Ok(target), Ok(ruling)) => (target, ruling),
+            (Err(refusal), _) | (_, Err(refusal)) => {
+                (self.path, self.query, self.host) = Default::default();
+                return Err(refusal);
+            }
+        };
         self.path = Span::of(target.path, buffer);
         self.query = Span::of(target.query, buffer);
-        let ruling = rules.settle(self.version, limits)?;
         self.framing = ruling.framing;
         self.persistent = ruling.persistent;
         self.expect_continue = ruling.expect_continue;
@@ -290,5 +304,183 @@ impl RequestHead {
             .or(ruling.host)
             .map_or(Span::default(), |host| Span::of(host, buffer));
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        request_line: 100,
+        headers: 3,
+        header_size: 50,
+        body: 0,
+    };
+
+    fn refusal_of(buffer: &[u8], limits: &HeadLimits) -> Option<u16> {
+        RequestHead::new()
+            .parse(buffer, limits)
+            .err()
+            .map(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn a_head_is_taken_apart_into_places_in_the_buffer() {
+        let buffer = b"POST /a%20b?c=d HTTP/1.1\r\nHost: h:1\r\nContent-Length: 2\r\n\r\nhi";
+        let mut head = RequestHead::new();
+        assert_eq!(head.parse(buffer, &LIMITS), Ok(Progress::Complete));
+        assert_eq!(head.method(buffer), b"POST");
+        assert_eq!(head.target(buffer), b"/a%20b?c=d");
+        assert_eq!(
+            (head.path(buffer), head.query(buffer)),
+            (&b"/a%20b"[..], &b"c=d"[..])
+        );
+        assert_eq!(head.host(buffer), b"h:1");
+        assert_eq!(
+            (head.framing, head.persistent, head.length),
+            (Framing::Length(2), true, buffer.len() - 2)
+        );
+        assert_eq!(
+            head.fields(buffer).collect::<Vec<_>>(),
+            [(&b"Host"[..], &b"h:1"[..]), (b"Content-Length", b"2")]
+        );
+    }
+
+    #[test]
+    fn the_room_for_fields_is_used_again() {
+        let buffer = b"GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n";
+        let mut head = RequestHead::new();
+        assert_eq!(head.parse(buffer, &LIMITS), Ok(Progress::Complete));
+        let room = head.fields.as_ptr();
+        head.reset();
+        for _ in 0..3 {
+            assert_eq!(head.parse(buffer, &LIMITS), Ok(Progress::Complete));
+            assert_eq!((head.fields.len(), head.fields.as_ptr()), (2, room));
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_request_is_left_in_the_next() {
+        let mut head = RequestHead::new();
+        let first = b"PUT http://h/long/path?q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        assert_eq!(head.parse(first, &LIMITS), Ok(Progress::Complete));
+        let second = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        assert_eq!(head.parse(second, &LIMITS), Ok(Progress::Complete));
+        assert_eq!(
+            (head.host(second), head.query(second), head.fields.len()),
+            (&b""[..], &b""[..], 1)
+        );
+        assert_eq!(
+            (head.framing, head.persistent, head.expect_continue),
+            (Framing::None, true, false)
+        );
+    }
+
+    #[test]
+    fn a_refused_request_can_be_logged_if_its_syntax_was_right() {
+        let mut head = RequestHead::new();
+        assert_eq!(
+            head.parse(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", &LIMITS),
+            Ok(Progress::Complete)
+        );
+        let unacceptable = b"PUT /x HTTP/1.1\r\n\r\n";
+        assert!(head.parse(unacceptable, &LIMITS).is_err());
+        assert_eq!(
+            (head.method(unacceptable), head.target(unacceptable)),
+            (&b"PUT"[..], &b"/x"[..])
+        );
+        assert_eq!(head.path(unacceptable), b"");
+        let malformed = b"\x16";
+        assert!(head.parse(malformed, &LIMITS).is_err());
+        assert_eq!(
+            (head.method(malformed), head.target(malformed)),
+            (&b""[..], &b""[..])
+        );
+        assert_eq!(
+            head.parse(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", &LIMITS),
+            Ok(Progress::Complete)
+        );
+    }
+
+    #[test]
+    fn garbage_is_refused_before_any_line_ends() {
+        assert_eq!(refusal_of(b"\x16\x03\x01", &LIMITS), Some(400));
+        assert_eq!(refusal_of(b"GET /\x00", &LIMITS), Some(400));
+        assert_eq!(refusal_of(b"GET / HTTP/2", &LIMITS), None);
+        assert_eq!(refusal_of(b"GET / HTTP/2.0", &LIMITS), Some(505));
+        assert_eq!(
+            refusal_of(b"GET / HTTP/1.1\r\nHost : h", &LIMITS),
+            Some(400)
+        );
+    }
+
+    #[test]
+    fn limits_hold_to_the_byte() {
+        let line = |path: usize| format!("GET /{} HTTP/1.0", "a".repeat(path));
+        assert_eq!(
+            refusal_of(format!("{}\r\n\r\n", line(100 - 14)).as_bytes(), &LIMITS),
+            None
+        );
+        assert_eq!(
+            refusal_of(format!("{}\r\n\r\n", line(101 - 14)).as_bytes(), &LIMITS),
+            Some(414)
+        );
+        assert_eq!(refusal_of(&line(200).as_bytes()[..101], &LIMITS), Some(414));
+        assert_eq!(refusal_of(&line(200).as_bytes()[..100], &LIMITS), None);
+        let fields = |count: usize, value: usize| {
+            format!(
+                "GET / HTTP/1.0\r\n{}\r\n",
+                format!("X:{}\r\n", "y".repeat(value)).repeat(count)
+            )
+        };
+        assert_eq!(refusal_of(fields(3, 48).as_bytes(), &LIMITS), None);
+        assert_eq!(refusal_of(fields(4, 1).as_bytes(), &LIMITS), Some(431));
+        assert_eq!(refusal_of(fields(1, 49).as_bytes(), &LIMITS), Some(431));
+        assert_eq!(
+            refusal_of(&fields(1, 99).as_bytes()[..16 + 51], &LIMITS),
+            Some(431)
+        );
+    }
+
+    #[test]
+    fn a_head_is_bounded_whatever_the_limits_say() {
+        let endless = HeadLimits {
+            request_line: usize::MAX,
+            headers: usize::MAX,
+            header_size: usize::MAX,
+            body: 0,
+        };
+        let longest = crate::http::limits::HEAD_BYTES_MAX - "GET / HTTP/1.0\r\nX:\r\n\r\n".len();
+        let head = |value: usize| format!("GET / HTTP/1.0\r\nX:{}\r\n\r\n", "y".repeat(value));
+        assert_eq!(refusal_of(head(longest).as_bytes(), &endless), None);
+        assert_eq!(
+            refusal_of(head(longest + 1).as_bytes(), &endless),
+            Some(431)
+        );
+        assert_eq!(
+            refusal_of(
+                format!("GET / HTTP/1.0\r\n{}\r\n", "X:\r\n".repeat(513)).as_bytes(),
+                &endless
+            ),
+            Some(431)
+        );
+        assert_eq!(
+            refusal_of(
+                format!("GET / HTTP/1.0\r\n{}\r\n", "X:\r\n".repeat(512)).as_bytes(),
+                &endless
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn an_empty_line_alone_is_no_request() {
+        assert!(
+            !RequestHead::has_begun(b"")
+                && !RequestHead::has_begun(b"\r")
+                && !RequestHead::has_begun(b"\r\n")
+        );
+        assert!(RequestHead::has_begun(b"G") && RequestHead::has_begun(b"\r\nG"));
     }
 }
