@@ -1,5 +1,10 @@
 //! The HTTP engine against its corpus in `tests/http/`: whole, cut in two at every byte, byte by byte, and pipelined.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a corpus that cannot be read fails the test"
+)]
+
 use std::{
     fmt::Write as _,
     fs,

@@ -236,12 +236,14 @@ impl RequestHead {
         else {
             return Ok(false);
         };
-        let (method, target, length) = (method.as_bytes(), target.as_bytes(), start + bytes);
+        let (method, target) = (method.as_bytes(), target.as_bytes());
         self.method = Span::of(method, buffer);
         self.target = Span::of(target, buffer);
-        let line_end = self.target.end as usize + " HTTP/1.1".len();
+        self.version = [Version::Http10, Version::Http11][usize::from(minor)];
+        self.length = start + bytes;
 
         // httparse skips any number of empty lines, takes any visible byte and all of UTF-8 in a target, and knows no bound.
+        let line_end = self.target.end as usize + " HTTP/1.1".len();
         let is_in_order = self.method.start as usize == start
             && method.len() <= METHOD_BYTES_MAX
             && target.is_ascii()
@@ -249,61 +251,74 @@ impl RequestHead {
             && line_end - start <= limits.request_line
             && bytes <= limits.head_bytes_max()
             && buffer[line_end] == b'\r'
-            && buffer[..length].ends_with(b"\r\n\r\n");
+            && buffer[..self.length].ends_with(b"\r\n\r\n");
         if !is_in_order {
             return Ok(false);
         }
+        match self.read_fields(request.headers, line_end + 2, buffer, limits) {
+            Some(rules) => self
+                .settle(method, target, rules, buffer, limits)
+                .map(|()| true),
+            None => Ok(false),
+        }
+    }
 
-        // httparse takes a lone LF for a line end. A name starts right after one, so the byte before that must be CR.
+    /// Keeps the places of the fields and notes what they mean. `None`: a line does not end in CRLF or is too long.
+    #[inline]
+    fn read_fields<'b>(
+        &mut self,
+        headers: &[httparse::Header<'b>],
+        start: usize,
+        buffer: &'b [u8],
+        limits: &HeadLimits,
+    ) -> Option<Rules<'b>> {
         self.fields.clear();
         let mut rules = Rules::default();
         let mut has_lone_lf = false;
-        let mut line_start = line_end + 2;
+        let mut line_start = start;
         let mut line_bytes_max = 0;
-        for header in request.headers.iter() {
-            let name = Span::of(header.name.as_bytes(), buffer);
-            let next_start = name.start as usize;
+        for header in headers {
+            let field = Field {
+                name: Span::of(header.name.as_bytes(), buffer),
+                value: Span::of(header.value, buffer),
+            };
+            // httparse takes a lone LF for a line end. A name starts right after one: the byte before that must be CR.
+            let next_start = field.name.start as usize;
             has_lone_lf |= buffer[next_start - 2] != b'\r';
             line_bytes_max = line_bytes_max.max(next_start - line_start);
             line_start = next_start;
-            self.fields.push(Field {
-                name,
-                value: Span::of(header.value, buffer),
-            });
+            self.fields.push(field);
             rules.note(header.name.as_bytes(), header.value);
         }
-        // Lines are measured with their CRLF, from name to name and to the empty line.
-        line_bytes_max = line_bytes_max.max(length - 2 - line_start);
-        if has_lone_lf || line_bytes_max > limits.header_size.saturating_add(2) {
-            return Ok(false);
-        }
+        // Lines are measured with their CRLF, from name to name, and the last one to the empty line.
+        line_bytes_max = line_bytes_max.max(self.length - 2 - line_start);
+        let is_in_order = !has_lone_lf && line_bytes_max <= limits.header_size.saturating_add(2);
+        is_in_order.then_some(rules)
+    }
 
-        self.version = if minor == 0 {
-            Version::Http10
-        } else {
-            Version::Http11
-        };
-        self.length = length;
-        let (target, ruling) = match (
-            Target::parse(method, target),
-            rules.settle(self.version, limits),
-        ) {
-            (Ok(target), Ok(ruling)) => (target, ruling),
-            (Err(refusal), _) | (_, Err(refusal)) => {
-                (self.path, self.query, self.host) = Default::default();
-                return Err(refusal);
-            }
-        };
+    /// Decides what the request is for and how it goes on.
+    #[inline]
+    fn settle<'b>(
+        &mut self,
+        method: &[u8],
+        target: &'b [u8],
+        rules: Rules<'b>,
+        buffer: &'b [u8],
+        limits: &HeadLimits,
+    ) -> Result<(), Refusal> {
+        // What a refusal leaves of these must not point into the buffer of the last request.
+        (self.path, self.query, self.host) = Default::default();
+        let target = Target::parse(method, target)?;
+        let ruling = rules.settle(self.version, limits)?;
         self.path = Span::of(target.path, buffer);
         self.query = Span::of(target.query, buffer);
+        if let Some(host) = target.authority.or(ruling.host) {
+            self.host = Span::of(host, buffer);
+        }
         self.framing = ruling.framing;
         self.persistent = ruling.persistent;
         self.expect_continue = ruling.expect_continue;
-        self.host = target
-            .authority
-            .or(ruling.host)
-            .map_or(Span::default(), |host| Span::of(host, buffer));
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -472,6 +487,28 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_looked_at_once() {
+        // Were each call to begin anew, this would take minutes.
+        let wide = HeadLimits {
+            headers: 512,
+            header_size: 8190,
+            ..LIMITS
+        };
+        let text = format!(
+            "GET / HTTP/1.0\r\n{}\r\n",
+            format!("X: {}\r\n", "y".repeat(1000)).repeat(300)
+        );
+        let mut head = RequestHead::new();
+        for length in 0..text.len() {
+            assert_eq!(
+                head.parse(&text.as_bytes()[..length], &wide),
+                Ok(Progress::Partial)
+            );
+        }
+        assert_eq!(head.parse(text.as_bytes(), &wide), Ok(Progress::Complete));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! The way of a request: [`RequestHead::parse`] until it is complete, [`BodyDecoder::decode`] until that is, then
 //! [`ResponseShape::decide`] for the answer. Whatever breaks a rule becomes a [`Refusal`], after which the connection must
 //! be closed: where the next request begins is no longer known.
+//!
+//! What is accepted and what is not is written down as cases in `tests/http/`.
 
 #![forbid(unsafe_code)]
 
