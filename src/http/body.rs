@@ -1,6 +1,6 @@
 //! The body of a request: from framed bytes to content.
 
-use super::{chunked::Chunked, head::Framing, limits::HeadLimits, refusal::Refusal};
+use super::{chunked::Chunked, limits::HeadLimits, parts::Framing, refusal::Refusal};
 
 /// Decodes one body, piece by piece, in order. It keeps no content.
 #[derive(Debug)]

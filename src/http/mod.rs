@@ -19,6 +19,7 @@ pub mod field;
 pub mod head;
 mod host;
 pub mod limits;
+mod parts;
 pub mod percent;
 pub mod refusal;
 pub mod response;
@@ -29,8 +30,9 @@ mod target;
 
 pub use self::{
     body::{BodyDecoder, Decoded},
-    head::{Field, Framing, Progress, RequestHead, Span, Version},
+    head::{Progress, RequestHead},
     limits::HeadLimits,
+    parts::{Field, Framing, Span, Version},
     refusal::Refusal,
     response::{RequestTraits, ResponseFraming, ResponseShape},
 };

@@ -3,7 +3,7 @@
 //! [`ResponseShape`] decides once, before the first byte, how the client will find the end of the body and whether the
 //! connection lives on. The writers append to the connection's output buffer and allocate nothing of their own.
 
-use super::head::Version;
+use super::parts::Version;
 
 /// The interim answer that asks for the body, RFC 9110 section 15.2.1.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

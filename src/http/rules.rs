@@ -4,10 +4,9 @@
 //! matter here: Host, Content-Length, Transfer-Encoding, Connection, Expect, and Content-Type for not being given twice.
 
 use super::{
-    field,
-    head::{Framing, Version},
-    host,
+    field, host,
     limits::HeadLimits,
+    parts::{Framing, Version},
     refusal::Refusal,
 };
 
