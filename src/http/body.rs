@@ -1,6 +1,6 @@
 //! The body of a request: from framed bytes to content.
 
-use super::{chunked::Chunked, head::Framing, limits::HeadLimits, refusal::Refusal};
+use super::{chunked::Chunked, limits::HeadLimits, parts::Framing, refusal::Refusal};
 
 /// Decodes one body, piece by piece, in order. It keeps no content.
 #[derive(Debug)]
@@ -90,5 +90,102 @@ impl BodyDecoder {
             State::Length { remaining } => Some(*remaining),
             State::Chunked(chunked) => chunked.is_complete().then_some(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        request_line: 100,
+        headers: 10,
+        header_size: 100,
+        body: 10,
+    };
+
+    fn decode(decoder: &mut BodyDecoder, input: &[u8]) -> (Result<Decoded, Refusal>, Vec<u8>) {
+        let mut content = Vec::new();
+        let decoded = decoder.decode(input, |data| content.extend_from_slice(data));
+        (decoded, content)
+    }
+
+    #[test]
+    fn a_request_without_a_body_is_complete_at_once() {
+        for framing in [Framing::None, Framing::Length(0)] {
+            let mut decoder = BodyDecoder::new(framing, &LIMITS);
+            assert!(decoder.is_complete());
+            assert_eq!(
+                decode(&mut decoder, b"GET"),
+                (
+                    Ok(Decoded {
+                        consumed: 0,
+                        complete: true
+                    }),
+                    vec![]
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_of_known_length_takes_its_bytes_and_no_more() {
+        let mut decoder = BodyDecoder::new(Framing::Length(5), &LIMITS);
+        assert_eq!(
+            decode(&mut decoder, b"hel"),
+            (
+                Ok(Decoded {
+                    consumed: 3,
+                    complete: false
+                }),
+                b"hel".to_vec()
+            )
+        );
+        assert_eq!(
+            (decoder.is_complete(), decoder.remaining()),
+            (false, Some(2))
+        );
+        assert_eq!(
+            decode(&mut decoder, b"loGET"),
+            (
+                Ok(Decoded {
+                    consumed: 2,
+                    complete: true
+                }),
+                b"lo".to_vec()
+            )
+        );
+        assert_eq!(decoder.received(), 5);
+    }
+
+    #[test]
+    fn a_chunked_body_ends_with_its_last_line() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked, &LIMITS);
+        assert_eq!(
+            decode(&mut decoder, b"5\r\nhello\r\n0\r\n").0,
+            Ok(Decoded {
+                consumed: 13,
+                complete: false
+            })
+        );
+        assert_eq!(decoder.remaining(), None);
+        assert_eq!(
+            decode(&mut decoder, b"\r\nGET").0,
+            Ok(Decoded {
+                consumed: 2,
+                complete: true
+            })
+        );
+        assert_eq!((decoder.received(), decoder.remaining()), (5, Some(0)));
+    }
+
+    #[test]
+    fn a_chunk_beyond_the_limit_is_refused_before_its_data() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked, &LIMITS);
+        assert!(decode(&mut decoder, b"a\r\n0123456789\r\n").0.is_ok());
+        assert_eq!(
+            decode(&mut decoder, b"1\r\n").0,
+            Err(Refusal::BODY_TOO_LARGE)
+        );
     }
 }

@@ -80,6 +80,18 @@ pub fn parse_status(status: &[u8]) -> Option<(u16, &[u8])> {
     (code >= 100).then_some((code, reason))
 }
 
+/// The number that a Content-Length holds: `1*DIGIT`, RFC 9110 section 8.6, with no sign, list or space. `None` if it is
+/// anything else or does not fit.
+pub fn parse_content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |length, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    })
+}
+
 /// The value without the spaces and tabs around it: `OWS`, RFC 9110 section 5.6.3.
 #[inline]
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
@@ -167,6 +179,27 @@ mod tests {
             " 200 OK",
         ] {
             assert_eq!(parse_status(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_content_length_is_digits_and_fits() {
+        assert_eq!(parse_content_length(b"0"), Some(0));
+        assert_eq!(
+            parse_content_length(b"18446744073709551615"),
+            Some(u64::MAX)
+        );
+        for bad in [
+            "",
+            "18446744073709551616",
+            "+1",
+            "-1",
+            "1 ",
+            "1,1",
+            "0x1",
+            "1.0",
+        ] {
+            assert_eq!(parse_content_length(bad.as_bytes()), None, "{bad:?}");
         }
     }
 

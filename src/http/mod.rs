@@ -7,6 +7,8 @@
 //! The way of a request: [`RequestHead::parse`] until it is complete, [`BodyDecoder::decode`] until that is, then
 //! [`ResponseShape::decide`] for the answer. Whatever breaks a rule becomes a [`Refusal`], after which the connection must
 //! be closed: where the next request begins is no longer known.
+//!
+//! What is accepted and what is not is written down as cases in `tests/http/`.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +19,7 @@ pub mod field;
 pub mod head;
 mod host;
 pub mod limits;
+mod parts;
 pub mod percent;
 pub mod refusal;
 pub mod response;
@@ -27,8 +30,9 @@ mod target;
 
 pub use self::{
     body::{BodyDecoder, Decoded},
-    head::{Field, Framing, Progress, RequestHead, Span, Version},
+    head::{Progress, RequestHead},
     limits::HeadLimits,
+    parts::{Field, Framing, Span, Version},
     refusal::Refusal,
     response::{RequestTraits, ResponseFraming, ResponseShape},
 };

@@ -43,7 +43,7 @@ impl Refusal {
 
     /// Appends the whole answer. `date` is the value of the Date field, see [`super::date`].
     ///
-    /// An answer to HEAD is cut at [`Refusal::write_head`]; a refused head has no method that one could rely on.
+    /// Also right if the method was HEAD and not understood: the connection ends, so the client takes no harm.
     pub fn write_response(&self, out: &mut Vec<u8>, date: &[u8]) {
         self.write_head(out, date);
         for part in [self.reason(), ": ", self.detail, "\n"] {

@@ -3,7 +3,7 @@
 //! [`ResponseShape`] decides once, before the first byte, how the client will find the end of the body and whether the
 //! connection lives on. The writers append to the connection's output buffer and allocate nothing of their own.
 
-use super::head::Version;
+use super::parts::Version;
 
 /// The interim answer that asks for the body, RFC 9110 section 15.2.1.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -146,4 +146,142 @@ pub fn write_chunk_start(out: &mut Vec<u8>, size: usize) {
         out.push(b"0123456789abcdef"[size >> (place * 4) & 0xf]);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: RequestTraits = RequestTraits {
+        version: Version::Http11,
+        is_head: false,
+        persistent: true,
+    };
+    const HEAD: RequestTraits = RequestTraits {
+        is_head: true,
+        ..GET
+    };
+    const OLD: RequestTraits = RequestTraits {
+        version: Version::Http10,
+        ..GET
+    };
+
+    /// The fields that the shape writes, and what it says of body and connection.
+    fn shape(request: RequestTraits, status: u16, content_length: Option<u64>) -> String {
+        let shape = ResponseShape::decide(request, status, content_length);
+        let mut out = Vec::new();
+        shape.write_fields(&mut out, request.version);
+        let fields = String::from_utf8(out).unwrap().replace("\r\n", "; ");
+        let body = if shape.send_body { "body" } else { "no body" };
+        let connection = if shape.persistent { "goes on" } else { "ends" };
+        format!("{fields}{body}, {connection}")
+    }
+
+    #[test]
+    fn a_known_length_is_said() {
+        assert_eq!(shape(GET, 200, Some(5)), "Content-Length: 5; body, goes on");
+        assert_eq!(shape(GET, 404, Some(0)), "Content-Length: 0; body, goes on");
+        assert_eq!(
+            shape(OLD, 200, Some(5)),
+            "Content-Length: 5; Connection: keep-alive; body, goes on"
+        );
+    }
+
+    #[test]
+    fn an_unknown_length_is_chunked_or_ends_with_the_connection() {
+        assert_eq!(
+            shape(GET, 200, None),
+            "Transfer-Encoding: chunked; body, goes on"
+        );
+        assert_eq!(shape(OLD, 200, None), "Connection: close; body, ends");
+    }
+
+    #[test]
+    fn a_client_that_closes_is_told_so() {
+        let closing = RequestTraits {
+            persistent: false,
+            ..GET
+        };
+        assert_eq!(
+            shape(closing, 200, Some(5)),
+            "Content-Length: 5; Connection: close; body, ends"
+        );
+        assert_eq!(
+            shape(closing, 200, None),
+            "Transfer-Encoding: chunked; Connection: close; body, ends"
+        );
+        assert_eq!(
+            shape(closing, 204, None),
+            "Connection: close; no body, ends"
+        );
+    }
+
+    #[test]
+    fn head_says_the_length_and_has_no_body() {
+        assert_eq!(
+            shape(HEAD, 200, Some(5)),
+            "Content-Length: 5; no body, goes on"
+        );
+        assert_eq!(shape(HEAD, 200, None), "no body, goes on");
+        assert_eq!(
+            shape(
+                RequestTraits {
+                    is_head: true,
+                    ..OLD
+                },
+                200,
+                None
+            ),
+            "Connection: keep-alive; no body, goes on"
+        );
+    }
+
+    #[test]
+    fn some_statuses_never_have_a_body() {
+        assert_eq!(shape(GET, 204, Some(5)), "no body, goes on");
+        assert_eq!(shape(GET, 204, None), "no body, goes on");
+        assert_eq!(
+            shape(OLD, 204, None),
+            "Connection: keep-alive; no body, goes on"
+        );
+        assert_eq!(
+            shape(GET, 205, Some(5)),
+            "Content-Length: 0; no body, goes on"
+        );
+        assert_eq!(
+            shape(GET, 304, Some(5)),
+            "Content-Length: 5; no body, goes on"
+        );
+        assert_eq!(shape(GET, 304, None), "no body, goes on");
+    }
+
+    #[test]
+    fn an_informational_status_as_the_last_word_ends_the_connection() {
+        assert_eq!(shape(GET, 101, Some(5)), "Connection: close; no body, ends");
+        assert_eq!(shape(HEAD, 199, None), "Connection: close; no body, ends");
+    }
+
+    #[test]
+    fn lines_are_written_as_the_rfc_has_them() {
+        let mut out = Vec::new();
+        write_status_line(&mut out, b"404 Not Found");
+        write_status_line(&mut out, b"204");
+        write_field(&mut out, b"X", b"y");
+        write_head_end(&mut out);
+        write_early_hints(&mut out, [(&b"Link"[..], &b"</a.css>; rel=preload"[..])]);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 404 Not Found\r\nHTTP/1.1 204 \r\nX: y\r\n\r\n\
+             HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn chunk_sizes_are_hexadecimal_without_leading_zeros() {
+        for size in [1, 9, 15, 16, 255, 256, 65_536, 0xfff_ffff, usize::MAX] {
+            let mut out = Vec::new();
+            write_chunk_start(&mut out, size);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{size:x}\r\n"));
+        }
+    }
 }

@@ -4,10 +4,9 @@
 //! matter here: Host, Content-Length, Transfer-Encoding, Connection, Expect, and Content-Type for not being given twice.
 
 use super::{
-    field,
-    head::{Framing, Version},
-    host,
+    field, host,
     limits::HeadLimits,
+    parts::{Framing, Version},
     refusal::Refusal,
 };
 
@@ -135,16 +134,12 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// `Content-Length = 1*DIGIT`, RFC 9110 section 8.6: no sign, no list, no space.
+/// A number that does not fit in 64 bits is malformed by no rule, only larger than any body.
 fn parse_length(value: &[u8], limits: &HeadLimits) -> Result<u64, Refusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::bad("Content-Length is not a number"));
     }
-    value
-        .iter()
-        .try_fold(0_u64, |length, digit| {
-            length.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        })
+    field::parse_content_length(value)
         .filter(|&length| !limits.body_is_too_large(length))
         .ok_or(Refusal::BODY_TOO_LARGE)
 }
