@@ -1,5 +1,7 @@
 //! The binary runs no Python: it neither needs libpython nor leaves a symbol of Python's to be found.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fs, path::Path};
 
 /// The names of the dynamic symbols of a 64-bit little-endian ELF file, with whether the file itself defines them.

@@ -3,9 +3,6 @@
 //! `ps` reads the memory that held the command line at exec, so a title is written over it. The area is as long as the
 //! command line was; a longer title is cut, and nothing beyond the area (the environment) is ever written.
 
-/// Bytes of a thread's name (`PR_SET_NAME`), without the final NUL.
-const NAME_BYTES_MAX: usize = 15;
-
 /// Writes `title` over the command line and, shortened, into the name that `top` shows.
 ///
 /// The arguments are gone afterwards: call this when they were read. In a Python process they were, before any module
@@ -22,13 +19,11 @@ pub fn set_process_title(title: &str) {
     }
 }
 
-/// The title's beginning without its spaces: `rgunicorn:worke`. The name stands in the second field of
+/// The title without its spaces; the kernel shows the first 15 bytes of it, `rgunicorn:worke`. The name stands in the second field of
 /// /proc/self/stat, and CPython from 3.12 on counts spaces there to find its number of threads before a fork: with one in
 /// the name it reads the nice value instead, and warns of threads that do not exist.
 fn short_name(title: &str) -> String {
-    let mut name = title.replace(char::is_whitespace, "");
-    name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
-    name
+    title.replace(char::is_whitespace, "")
 }
 
 /// Where the kernel says the command line is: address and length. Fields 48 and 49 of proc_pid_stat(5).
@@ -65,12 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_name_has_no_space_and_fits() {
+    fn the_short_name_has_no_space() {
         assert_eq!(
             short_name("rgunicorn: worker 7 generation 3"),
-            "rgunicorn:worke"
+            "rgunicorn:worker7generation3"
         );
-        assert_eq!(short_name("rgunicorn: wörker").len(), 15);
     }
 
     #[test]

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
+};
+
+use crate::sys::PidFd;
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is.
 const QUESTION: &str = "\
@@ -76,9 +81,12 @@ pub(super) fn probe(
         io::ErrorKind::NotFound if !path.exists() => Failure::Missing,
         _ => Failure::NotExecutable(error),
     })?;
+    let pidfd = PidFd::open(child.id());
     let heard = listen(output, Instant::now() + time_max);
-    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children.
-    let _ = child.kill();
+    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children: hence the handle.
+    if let Ok(pidfd) = pidfd {
+        let _ = pidfd.signal(Signal::SIGKILL);
+    }
     let _ = child.wait();
     heard
 }
