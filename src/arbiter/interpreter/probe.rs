@@ -170,7 +170,14 @@ mod tests {
         let script = folder.path().join("python");
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-        probe(&script, folder.path(), &BTreeMap::new(), time_max).unwrap_err()
+        loop {
+            let failure = probe(&script, folder.path(), &BTreeMap::new(), time_max).unwrap_err();
+            // Another test forked while the script was open for writing, and has not yet executed its program.
+            let is_busy = matches!(&failure, Failure::NotExecutable(error) if error.kind() == io::ErrorKind::ExecutableFileBusy);
+            if !is_busy {
+                return failure;
+            }
+        }
     }
 
     #[test]
