@@ -51,6 +51,19 @@ def install_from_debian(package):
         subprocess.run(["apt-get", "install", "--yes", package], **quiet)
 
 
+def describe():
+    """What was measured on what."""
+    freeze = [str(PYTHON), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    versions = dict(line.split("==") for line in subprocess.check_output(freeze, text=True).splitlines())
+    versions = {name.lower(): version for name, version in versions.items()}
+    names = [package.partition(">")[0] for package in PACKAGES]
+    peers = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+    python = subprocess.check_output([str(PYTHON), "--version"], text=True).strip()
+    return f"""\
+{python}, {len(os.sched_getaffinity(0))} processors, Linux {os.uname().release}; {peers}.
+One worker: server and wrk on a processor each. Several: all share all. Access logs are off, except in access-log."""
+
+
 def installed(name):
     return (VENV / f".{name}").exists()
 

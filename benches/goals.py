@@ -16,9 +16,9 @@ class Goal:
     reached: Callable[[float], bool]
 
     def judge(self, rounds):
-        """The median figure and whether it reaches the goal; None when nothing was measured."""
+        """Our figure in each round, and whether their median reaches the goal."""
         figures = [figure for one in rounds if (figure := self.figure(one)) is not None]
-        return (median(figures), self.reached(median(figures))) if figures else None
+        return figures, bool(figures) and self.reached(median(figures))
 
 
 def at_least(metric, bound):
@@ -31,20 +31,23 @@ def at_most(metric, bound):
 
 def ratio_at_least(metric, factor, peer=None):
     text = f"{metric} at least {factor:g} x {peer or 'the best peer'}"
-    return Goal(text, lambda one: ratio(one, metric, peer, max), lambda found: found >= factor)
+    return Goal(text, lambda one: ratio(one, metric, peer), lambda found: found >= factor)
 
 
 def ratio_at_most(metric, factor, peer=None):
-    """`peer=None` is the peer that is best in this metric, which may be another one in each round."""
     text = f"{metric} at most {factor:g} x {peer or 'the best peer'}"
-    return Goal(text, lambda one: ratio(one, metric, peer, min), lambda found: found <= factor)
+    return Goal(text, lambda one: ratio(one, metric, peer), lambda found: found <= factor)
 
 
-def ratio(one, metric, peer, best):
-    ours = value(one, OURS, metric)
-    peers = [peer] if peer else [name for name in one if name not in (OURS, LIMIT)]
-    theirs = [found for name in peers if (found := value(one, name, metric)) is not None]
-    return ours / best(theirs) if ours is not None and theirs and best(theirs) else None
+def ratio(one, metric, peer):
+    ours, theirs = value(one, OURS, metric), value(one, peer or best_peer(one), metric)
+    return ours / theirs if ours is not None and theirs else None
+
+
+def best_peer(one):
+    """The one with the most requests per second in this round, which may be another one in the next."""
+    peers = [name for name in one if name not in (OURS, LIMIT)]
+    return max(peers, key=lambda name: one[name]["rps"], default=None)
 
 
 def value(one, name, metric):

@@ -95,7 +95,8 @@ def under_load(server, setup, options):
         print(f"    {count} x {reason}", flush=True)
     return {
         "reloads": edition,
-        "editions seen": len(answers),
+        # Near the number of workers when every reload took place before the next.
+        "new workers per reload": len(answers) / edition,
         "requests": answers.total(),
         "failed": failures.total(),
         "slowest ms": max(client.slowest for client in clients) * 1000,

@@ -6,6 +6,7 @@ Every server runs in every round, one after the other; the table shows medians o
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 from statistics import median
@@ -28,7 +29,10 @@ HIDDEN = {"most"}
 def main():
     options = arguments()
     rows = [row for row in ROWS if not options.only or row.name in options.only]
+    # So that servers are stopped when the bench is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     environment.prepare(build=not options.no_build)
+    print(environment.describe())
     missed = 0
     for row in rows:
         print(f"\n## {row.name}: {row.title}\n", flush=True)
@@ -96,18 +100,13 @@ def cell(rounds, name, metric):
 
 
 def print_judgement(row, rounds):
-    """Prints a line for each goal and returns how many were not reached."""
+    """Prints a line for each goal, with its figure in every round, and returns how many were not reached."""
     missed = 0
     for goal in row.goals:
-        judged = goal.judge(rounds)
-        if judged is None:
-            print(f"?       {goal.text}: not measured")
-            missed += 1
-            continue
-        figure, is_reached = judged
-        print(f"{'ok     ' if is_reached else 'MISSED '} {goal.text}: {figure:.2f}")
+        figures, is_reached = goal.judge(rounds)
         missed += not is_reached
-    sys.stdout.flush()
+        found = f"{median(figures):.2f}  ({' '.join(f'{figure:.2f}' for figure in figures)})" if figures else "not measured"
+        print(f"{'ok    ' if is_reached else 'MISSED'}  {goal.text}: {found}", flush=True)
     return missed
 
 
