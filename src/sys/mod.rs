@@ -11,6 +11,7 @@ mod clock;
 mod descriptor;
 mod epoll;
 mod identity;
+mod inherit;
 mod lifeline;
 mod memory;
 pub mod net;
@@ -26,6 +27,7 @@ pub use descriptor::{
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use identity::{Identity, IdentityError};
+pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory};
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};

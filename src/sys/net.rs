@@ -160,5 +160,12 @@ fn check_size(result: isize) -> io::Result<usize> {
 /// Sends on a socket that another thread owns and keeps open meanwhile.
 pub fn send_to_number(socket: std::os::fd::RawFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the kernel reads `bytes.len()` bytes; a number that is no socket is an error.
-    check_size(unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) })
+    check_size(unsafe {
+        libc::send(
+            socket,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_NOSIGNAL,
+        )
+    })
 }

@@ -33,7 +33,12 @@ pub struct Acceptor {
 
 impl Acceptor {
     pub fn new(listeners: Vec<Listener>, board: Arc<Scoreboard>, slot: usize) -> Self {
-        Self { listeners, board, slot, watching: false }
+        Self {
+            listeners,
+            board,
+            slot,
+            watching: false,
+        }
     }
 
     pub fn is_watching(&self) -> bool {
@@ -46,10 +51,18 @@ impl Acceptor {
         for (index, slot) in self.board.slots_in_use().iter().enumerate() {
             if index == self.slot || slot.state() == WorkerState::Ready {
                 workers += 1;
-                total += if index == self.slot { held } else { slot.connections.load(SeqCst) as usize };
+                total += if index == self.slot {
+                    held
+                } else {
+                    slot.connections.load(SeqCst) as usize
+                };
             }
         }
-        if workers <= 1 { usize::MAX } else { (total / workers + SLACK).saturating_sub(held) }
+        if workers <= 1 {
+            usize::MAX
+        } else {
+            (total / workers + SLACK).saturating_sub(held)
+        }
     }
 
     /// Workers beside this one that would serve a connection at once.
@@ -69,12 +82,18 @@ impl Acceptor {
         for (index, listener) in self.listeners.iter().enumerate() {
             // Both fail only for lack of kernel memory, or where the other call failed before.
             let _ = if wanted {
-                epoll.add(listener.socket.as_fd(), first_token + index as u64, crate::sys::Watch::Level)
+                epoll.add(
+                    listener.socket.as_fd(),
+                    first_token + index as u64,
+                    crate::sys::Watch::Level,
+                )
             } else {
                 epoll.remove(listener.socket.as_fd())
             };
         }
         self.watching = wanted;
-        self.board.slots()[self.slot].watching.store(u32::from(wanted), SeqCst);
+        self.board.slots()[self.slot]
+            .watching
+            .store(u32::from(wanted), SeqCst);
     }
 }

@@ -24,7 +24,7 @@ pub struct Answered<'a> {
 }
 
 /// Logs a request that the app answered.
-pub fn log_answered(log: &mut AccessLog, connection: &Connection, answered: &Answered<'_>) {
+pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answered<'_>) {
     if !log.is_on() {
         return;
     }
@@ -32,7 +32,9 @@ pub fn log_answered(log: &mut AccessLog, connection: &Connection, answered: &Ans
     let head = connection.head();
     let find_request_header = |name: &str| {
         let mut fields = head.fields(request);
-        fields.find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        fields
+            .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     };
     let find_response_header = |name: &str| find_field(answered.head, name);
     let mut address = AddressText::default();
@@ -45,7 +47,9 @@ pub fn log_answered(log: &mut AccessLog, connection: &Connection, answered: &Ans
         protocol: head.version.as_str(),
         status: answered.status,
         bytes: answered.bytes,
-        duration: Duration::from_nanos(sys::monotonic_ns().saturating_sub(connection.request_began_ns)),
+        duration: Duration::from_nanos(
+            sys::monotonic_ns().saturating_sub(connection.request_began_ns),
+        ),
         finished_us: sys::unix_micros(),
         request_header: &find_request_header,
         response_header: &find_response_header,
@@ -55,7 +59,7 @@ pub fn log_answered(log: &mut AccessLog, connection: &Connection, answered: &Ans
 }
 
 /// Logs a request that never reached the app.
-pub fn log_refused(log: &mut AccessLog, refused: &Refused) {
+pub fn log_refused(log: &AccessLog, refused: &Refused) {
     if !log.is_on() {
         return;
     }
@@ -89,7 +93,9 @@ fn find_field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
         let colon = memchr::memchr(b':', line)?;
         Some((&line[..colon], line[colon + 1..].trim_ascii()))
     });
-    fields.find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    fields
+        .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| value)
 }
 
 /// Room for a client's address as text.

@@ -22,7 +22,10 @@ pub enum Body {
     Inline(usize),
     Memory(Vec<u8>),
     /// Positioned at its beginning.
-    Spooled { file: File, length: u64 },
+    Spooled {
+        file: File,
+        length: u64,
+    },
 }
 
 impl Body {
@@ -56,7 +59,12 @@ pub struct BodyReceiver {
 
 impl BodyReceiver {
     pub fn new(decoder: BodyDecoder) -> Self {
-        Self { decoder, memory: Vec::new(), file: None, length: 0 }
+        Self {
+            decoder,
+            memory: Vec::new(),
+            file: None,
+            length: 0,
+        }
     }
 
     /// Takes received bytes. Returns how many of them belong to the body, and whether it is complete.
@@ -82,7 +90,10 @@ impl BodyReceiver {
         self.spool()?;
         let mut file = self.file.take().expect("checked above");
         file.rewind()?;
-        Ok(Body::Spooled { file, length: self.length })
+        Ok(Body::Spooled {
+            file,
+            length: self.length,
+        })
     }
 
     fn spool(&mut self) -> io::Result<()> {

@@ -156,7 +156,10 @@ impl Connection {
 
     /// Whether the whole state of the connection is in its socket, so that another process can take it.
     pub fn is_movable(&self) -> bool {
-        matches!(self.stage, Stage::Idle) && self.input.is_empty() && self.output.is_empty() && !self.ended
+        matches!(self.stage, Stage::Idle)
+            && self.input.is_empty()
+            && self.output.is_empty()
+            && !self.ended
     }
 
     /// Whether going on with it may read or write a file.
@@ -179,9 +182,9 @@ impl Connection {
             self.start = 0;
         }
         let wanted = match self.stage {
-            Stage::InlineBody { length } => {
-                (self.head.length + length).saturating_sub(self.input.len()).max(ROOM_BYTES_MIN)
-            }
+            Stage::InlineBody { length } => (self.head.length + length)
+                .saturating_sub(self.input.len())
+                .max(ROOM_BYTES_MIN),
             _ if self.input.is_empty() => INPUT_BYTES,
             _ => ROOM_BYTES_MIN,
         };
@@ -216,7 +219,10 @@ impl Connection {
     }
 
     fn advance_head(&mut self, limits: &HeadLimits) -> Result<Option<Step>, BodyError> {
-        let progress = self.head.parse(&self.input[self.start..], limits).map_err(BodyError::Refused)?;
+        let progress = self
+            .head
+            .parse(&self.input[self.start..], limits)
+            .map_err(BodyError::Refused)?;
         if progress == Progress::Partial {
             return Ok(Some(Step::Input));
         }
@@ -225,10 +231,12 @@ impl Connection {
                 self.body = Body::Empty;
                 Stage::Request
             }
-            Framing::Length(length) if length <= INLINE_BYTES_MAX => Stage::InlineBody { length: length as usize },
-            Framing::Length(_) | Framing::Chunked => {
-                Stage::Body(Box::new(BodyReceiver::new(BodyDecoder::new(self.head.framing, limits))))
-            }
+            Framing::Length(length) if length <= INLINE_BYTES_MAX => Stage::InlineBody {
+                length: length as usize,
+            },
+            Framing::Length(_) | Framing::Chunked => Stage::Body(Box::new(BodyReceiver::new(
+                BodyDecoder::new(self.head.framing, limits),
+            ))),
         };
         Ok(None)
     }
@@ -243,7 +251,9 @@ impl Connection {
     }
 
     fn advance_body(&mut self) -> Result<Step, BodyError> {
-        let Stage::Body(receiver) = &mut self.stage else { unreachable!("the caller looked at the stage") };
+        let Stage::Body(receiver) = &mut self.stage else {
+            unreachable!("the caller looked at the stage")
+        };
         let body_start = self.start + self.head.length;
         let (consumed, is_complete) = receiver.receive(&self.input[body_start..])?;
         self.input.drain(body_start..body_start + consumed);

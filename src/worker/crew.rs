@@ -11,7 +11,7 @@
 //! reactor; nobody waits for the interpreter with the reactor locked.
 
 use std::{
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -32,7 +32,7 @@ use super::{
     seat::Seat,
 };
 use crate::{
-    sys::{self, Bell, Epoll, Event, Lifeline, SignalBell},
+    sys::{self, Bell, Epoll, Event, SignalBell},
     telemetry::{self, AccessLog},
     wire::{Scoreboard, Slot, WorkerState},
 };
@@ -48,6 +48,8 @@ const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest the monitor waits for events while it leads: it also watches the calls.
 const LEAD_WAIT_MS: i32 = 10;
+/// How often a producer looks whether its client has read from a full queue.
+const FULL_QUEUE_LOOK: Duration = Duration::from_millis(20);
 /// What a quick stop leaves to requests in flight.
 const QUIT_GRACE_NS: u64 = 500_000_000;
 
@@ -73,7 +75,8 @@ pub struct Equipment {
     pub slot: usize,
     pub bell: Bell,
     pub signals: SignalBell,
-    pub lifeline: Lifeline,
+    /// Hangs up when the arbiter dies.
+    pub lifeline: OwnedFd,
     pub access_log: AccessLog,
     pub interpreter: Box<dyn Interpreter>,
     /// `timeouts.request`; zero: no limit.
@@ -99,7 +102,7 @@ pub struct Crew {
     leave_by_ns: AtomicU64,
     /// Responses may not say that the connection goes on.
     closing: AtomicBool,
-    access_log: Mutex<AccessLog>,
+    pub access_log: AccessLog,
     equipment: Tools,
 }
 
@@ -108,7 +111,7 @@ struct Tools {
     slot: usize,
     bell: Bell,
     signals: SignalBell,
-    lifeline: Lifeline,
+    lifeline: OwnedFd,
     interpreter: Box<dyn Interpreter>,
     request_timeout_ns: u64,
     requests_max: u64,
@@ -131,7 +134,7 @@ impl Crew {
             leaving: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
             closing: AtomicBool::new(!reactor.may_persist()),
-            access_log: Mutex::new(equipment.access_log),
+            access_log: equipment.access_log,
             equipment: Tools {
                 board: equipment.board,
                 slot: equipment.slot,
@@ -174,7 +177,11 @@ impl Crew {
         }
         let leads = self.leads(me);
         let mut reactor = self.reactor();
-        let job = if leads { reactor.next_job() } else { reactor.next_waiting_job() };
+        let job = if leads {
+            reactor.next_job()
+        } else {
+            reactor.next_waiting_job()
+        };
         drop(reactor);
         match job {
             Some(connection) => {
@@ -230,7 +237,10 @@ impl Crew {
             slot.wants_retirement.store(1, SeqCst);
             self.equipment.bell.ring();
         }
-        let still_leads = self.leader.compare_exchange(in_call(me), active(me), SeqCst, SeqCst).is_ok();
+        let still_leads = self
+            .leader
+            .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
+            .is_ok();
         let mut reactor = self.reactor();
         reactor.give_back(connection, then_close);
         if !still_leads && reactor.is_drained() {
@@ -246,9 +256,23 @@ impl Crew {
         }
     }
 
+    /// Leaves a part of a streaming response with the reactor, which sends it as the client reads. Without the
+    /// interpreter. Waits only when more than the queue's bound is waiting already; an error means that the client is gone
+    /// or has not read for `timeouts.write`.
+    pub fn queue_streamed(&self, connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
+        while !self.reactor().queue_streamed(connection, bytes)? {
+            std::thread::sleep(FULL_QUEUE_LOOK);
+        }
+        Ok(())
+    }
+
     /// Waits until there may be something to run. Without the interpreter.
     pub fn wait(&self, me: usize) {
-        if self.leads(me) { self.lead() } else { self.follow(me) }
+        if self.leads(me) {
+            self.lead()
+        } else {
+            self.follow(me)
+        }
     }
 
     /// One turn of the loop: everything that was put off, then the wait for events.
@@ -286,7 +310,10 @@ impl Crew {
 
     /// Acts on what the reactor saw beside connections.
     fn after_events(&self, reactor: &mut Reactor) {
-        let Calls { signals, arbiter_is_gone } = std::mem::take(&mut reactor.calls);
+        let Calls {
+            signals,
+            arbiter_is_gone,
+        } = std::mem::take(&mut reactor.calls);
         if signals {
             for signal in self.equipment.signals.take() {
                 self.on_signal(signal, reactor);
@@ -294,12 +321,15 @@ impl Crew {
         }
         if arbiter_is_gone {
             reactor.forget_lifeline(self.equipment.lifeline.as_fd());
-            crate::warning!("worker={} the arbiter is gone; draining", self.slot().worker());
+            crate::warning!(
+                "worker={} the arbiter is gone; draining",
+                self.slot().worker()
+            );
             self.leave_within(self.equipment.graceful_ns);
             self.drain(reactor, true);
         }
         for refused in reactor.refused.drain(..) {
-            access::log_refused(&mut self.access_log(), &refused);
+            access::log_refused(&self.access_log, &refused);
         }
         if reactor.is_drained() {
             self.leave();
@@ -318,7 +348,7 @@ impl Crew {
             }
             Signal::SIGUSR1 => {
                 telemetry::reopen();
-                self.access_log().reopen(Instant::now());
+                self.access_log.reopen(Instant::now());
             }
             _ => {}
         }
@@ -331,6 +361,12 @@ impl Crew {
         self.equipment.bell.ring();
     }
 
+    /// A thread is lost; the others leave, and the arbiter sees that the worker is gone.
+    pub fn abandon(&self) {
+        self.leave_within(QUIT_GRACE_NS);
+        self.leave();
+    }
+
     /// All threads leave as soon as they are out of the app.
     fn leave(&self) {
         self.leaving.store(true, SeqCst);
@@ -341,7 +377,8 @@ impl Crew {
     }
 
     fn leave_within(&self, grace_ns: u64) {
-        self.leave_by_ns.store(sys::monotonic_ns().saturating_add(grace_ns), SeqCst);
+        self.leave_by_ns
+            .store(sys::monotonic_ns().saturating_add(grace_ns), SeqCst);
         self.wake_monitor();
     }
 
@@ -369,7 +406,10 @@ impl Crew {
     /// The leader is in the app: somebody who is free takes over, else the monitor.
     fn pass_leadership_on(&self, from: usize) {
         let heir = self.claim_free_seat().unwrap_or(self.seats.len());
-        let passed = self.leader.compare_exchange(in_call(from), active(heir), SeqCst, SeqCst).is_ok();
+        let passed = self
+            .leader
+            .compare_exchange(in_call(from), active(heir), SeqCst, SeqCst)
+            .is_ok();
         match self.seats.get(heir) {
             Some(seat) if passed => seat.wake(),
             Some(seat) => seat.is_free.store(true, SeqCst),
@@ -380,7 +420,9 @@ impl Crew {
 
     /// A follower that is promised leadership; nobody else may promise it another.
     fn claim_free_seat(&self) -> Option<usize> {
-        self.seats.iter().position(|seat| seat.is_free.load(SeqCst) && seat.is_free.swap(false, SeqCst))
+        self.seats
+            .iter()
+            .position(|seat| seat.is_free.load(SeqCst) && seat.is_free.swap(false, SeqCst))
     }
 
     fn wake_monitor(&self) {
@@ -403,7 +445,11 @@ impl Crew {
             if self.leaving.load(SeqCst) && !must_leave {
                 return;
             }
-            quiet = if self.busy.load(SeqCst) == 0 && !must_leave { quiet + 1 } else { 0 };
+            quiet = if self.busy.load(SeqCst) == 0 && !must_leave {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet < QUIET_LOOKS {
                 std::thread::park_timeout(LOOK_EVERY);
                 continue;
@@ -436,7 +482,7 @@ impl Crew {
         }
         let leave_by_ns = self.leave_by_ns.load(SeqCst);
         if leave_by_ns != 0 && now_ns >= leave_by_ns {
-            self.access_log().finish(Instant::now());
+            self.access_log.finish(Instant::now());
             sys::exit_now(0);
         }
     }
@@ -468,25 +514,27 @@ impl Crew {
         self.poll(self.with_logs(timeout_ms));
     }
 
-    pub fn access_log(&self) -> MutexGuard<'_, AccessLog> {
-        self.access_log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes log lines that are due; shortens the wait to when the next ones are.
     fn with_logs(&self, timeout_ms: i32) -> i32 {
-        let mut log = self.access_log();
-        let Some(due) = log.due() else { return timeout_ms };
+        let log = &self.access_log;
+        let Some(due) = log.due() else {
+            return timeout_ms;
+        };
         let now = Instant::now();
         if log.should_flush(now) {
             log.flush(now);
         }
         let until_due = due.saturating_duration_since(now).as_millis() as i32 + 1;
-        if timeout_ms < 0 { until_due } else { timeout_ms.min(until_due) }
+        if timeout_ms < 0 {
+            until_due
+        } else {
+            timeout_ms.min(until_due)
+        }
     }
 
     /// The last thing a worker does: what is in the logs' buffers goes out.
     pub fn finish_logs(&self) {
-        self.access_log().finish(Instant::now());
+        self.access_log.finish(Instant::now());
     }
 }
 

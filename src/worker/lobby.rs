@@ -20,7 +20,11 @@ pub struct Lobby {
 
 impl Lobby {
     pub fn new(entrance: OwnedFd, exit: OwnedFd) -> Self {
-        Self { entrance, exit, received: Vec::with_capacity(1) }
+        Self {
+            entrance,
+            exit,
+            received: Vec::with_capacity(1),
+        }
     }
 
     /// Readable when a connection waits.
@@ -37,7 +41,8 @@ impl Lobby {
     pub fn take(&mut self) -> Option<(u32, OwnedFd)> {
         let mut listener = [0; 4];
         self.received.clear();
-        let received = receive_with_descriptors(self.exit.as_fd(), &mut listener, &mut self.received);
+        let received =
+            receive_with_descriptors(self.exit.as_fd(), &mut listener, &mut self.received);
         match (received, self.received.pop()) {
             (Ok(4), Some(socket)) => Some((u32::from_ne_bytes(listener), socket)),
             _ => None,

@@ -2,8 +2,8 @@
 //!
 //! Start at [`Crew`] for who runs when, at [`Reactor`] for what happens to a connection, at LIFECYCLE.md for its stages.
 
-mod access;
 mod acceptor;
+mod access;
 mod body;
 mod connection;
 mod crew;
@@ -15,8 +15,8 @@ mod settings;
 mod table;
 mod timers;
 
-pub use access::{Answered, log_answered, remote_address};
 pub use acceptor::{Acceptor, Listener};
+pub use access::{Answered, log_answered, remote_address};
 pub use body::Body;
 pub use connection::{Connection, Peer};
 pub use crew::{Crew, Equipment, Interpreter, Next};

@@ -8,10 +8,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     io,
-    os::{
-        fd::BorrowedFd,
-        unix::fs::FileExt,
-    },
+    os::{fd::BorrowedFd, unix::fs::FileExt},
 };
 
 use crate::sys::net;
@@ -47,7 +44,9 @@ impl Output {
 
     /// Whether sending it reads a file, which must not happen while the interpreter is held.
     pub fn reads_files(&self) -> bool {
-        self.chunks.iter().any(|chunk| matches!(chunk, Chunk::File { .. }))
+        self.chunks
+            .iter()
+            .any(|chunk| matches!(chunk, Chunk::File { .. }))
     }
 
     /// Whether the producer should wait before it adds more.
@@ -66,7 +65,10 @@ impl Output {
         if let Some(Chunk::Bytes { bytes: last, .. }) = self.chunks.back_mut() {
             last.extend_from_slice(bytes);
         } else {
-            self.chunks.push_back(Chunk::Bytes { bytes: bytes.to_vec(), sent: 0 });
+            self.chunks.push_back(Chunk::Bytes {
+                bytes: bytes.to_vec(),
+                sent: 0,
+            });
         }
     }
 
@@ -80,7 +82,11 @@ impl Output {
         } else {
             let file = tempfile::tempfile()?;
             file.write_all_at(bytes, 0)?;
-            self.chunks.push_back(Chunk::File { file, at: 0, end: bytes.len() as u64 });
+            self.chunks.push_back(Chunk::File {
+                file,
+                at: 0,
+                end: bytes.len() as u64,
+            });
         }
         Ok(())
     }
@@ -106,9 +112,13 @@ impl Output {
         while let Some(chunk) = self.chunks.front_mut() {
             let sent = match chunk {
                 Chunk::Bytes { bytes, sent } => net::send(socket, &bytes[*sent..]),
-                Chunk::Shared { payload, sent } => net::send(socket, &(**payload).as_ref()[*sent..]),
+                Chunk::Shared { payload, sent } => {
+                    net::send(socket, &(**payload).as_ref()[*sent..])
+                }
                 Chunk::File { file, at, end } => {
-                    let count = usize::try_from(*end - *at).unwrap_or(usize::MAX).min(FILE_STEP);
+                    let count = usize::try_from(*end - *at)
+                        .unwrap_or(usize::MAX)
+                        .min(FILE_STEP);
                     net::send_file(socket, file, *at, count)
                 }
             };
@@ -143,7 +153,7 @@ impl Chunk {
                 Ok(*sent == (**payload).as_ref().len())
             }
             // The file became shorter than promised: the response cannot be completed.
-            Self::File { at, end, .. } if count == 0 && at < end => Err(io::ErrorKind::UnexpectedEof.into()),
+            Self::File { .. } if count == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
             Self::File { at, end, .. } => {
                 *at += count as u64;
                 Ok(at >= end)

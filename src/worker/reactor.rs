@@ -184,7 +184,10 @@ impl Reactor {
 
     /// Takes what epoll reported.
     pub fn collect(&mut self, events: &[Event], now_ns: u64) {
-        debug_assert!(self.next_event == self.end_event, "the batch before is done");
+        debug_assert!(
+            self.next_event == self.end_event,
+            "the batch before is done"
+        );
         self.set_now(now_ns);
         self.events[..events.len()].copy_from_slice(events);
         self.next_event = 0;
@@ -310,7 +313,8 @@ impl Reactor {
             self.cold.push((token, readiness));
             return None;
         }
-        self.progress(&mut connection, readiness).settle(self, connection)
+        self.progress(&mut connection, readiness)
+            .settle(self, connection)
     }
 
     /// Goes on with everything that may read or write a file, and with the deadlines. Without the interpreter.
@@ -321,7 +325,10 @@ impl Reactor {
                 self.on_lent(token, readiness);
                 continue;
             };
-            if let Some(job) = self.progress(&mut connection, readiness).settle(self, connection) {
+            if let Some(job) = self
+                .progress(&mut connection, readiness)
+                .settle(self, connection)
+            {
                 self.ready.push_back(job);
             }
         }
@@ -337,7 +344,9 @@ impl Reactor {
             return self.flush(connection, readiness);
         }
         match connection.stage {
-            Stage::Idle | Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) if readiness.can_read() => {
+            Stage::Idle | Stage::Head | Stage::InlineBody { .. } | Stage::Body(_)
+                if readiness.can_read() =>
+            {
                 self.receive(connection, readiness.has_ended())
             }
             Stage::Lingering { .. } if readiness.can_read() => self.linger(connection),
@@ -378,13 +387,20 @@ impl Reactor {
             Step::Refuse(refusal) => return self.refuse(connection, refusal),
             Step::Fail(error) => {
                 crate::error!("slot={} cannot buffer a request body: {error}", self.slot);
-                return self.refuse(connection, Refusal::new(500, "the request body could not be buffered"));
+                return self.refuse(
+                    connection,
+                    Refusal::new(500, "the request body could not be buffered"),
+                );
             }
             Step::Input => {}
         }
         match connection.stage {
-            Stage::Head if was_idle => connection.deadline_ms = self.now_ms + self.settings.header_ms,
-            Stage::InlineBody { .. } | Stage::Body(_) => connection.deadline_ms = self.now_ms + self.settings.body_ms,
+            Stage::Head if was_idle => {
+                connection.deadline_ms = self.now_ms + self.settings.header_ms
+            }
+            Stage::InlineBody { .. } | Stage::Body(_) => {
+                connection.deadline_ms = self.now_ms + self.settings.body_ms
+            }
             _ => {}
         }
         if connection.take_continue() {
@@ -405,11 +421,19 @@ impl Reactor {
     }
 
     fn refuse(&mut self, connection: &mut Connection, refusal: Refusal) -> Outcome {
-        let line = connection.request_bytes().split(|byte| *byte == b'\r' || *byte == b'\n').next();
+        let line = connection
+            .request_bytes()
+            .split(|byte| *byte == b'\r' || *byte == b'\n')
+            .next();
         self.refused.push(Refused {
             peer: connection.peer,
             refusal,
-            line: line.unwrap_or_default().iter().take(1024).copied().collect(),
+            line: line
+                .unwrap_or_default()
+                .iter()
+                .take(1024)
+                .copied()
+                .collect(),
         });
         let mut answer = Vec::new();
         refusal.write_response(&mut answer, &date::format(sys::unix_seconds()));
@@ -451,7 +475,11 @@ impl Reactor {
     fn after_reply(&mut self, connection: &mut Connection, then_close: bool) -> Outcome {
         if then_close || (connection.ended && !connection.has_pipelined()) {
             let may_have_more = connection.unread || connection.has_pipelined();
-            return if may_have_more && !connection.ended { self.start_lingering(connection) } else { Outcome::Close };
+            return if may_have_more && !connection.ended {
+                self.start_lingering(connection)
+            } else {
+                Outcome::Close
+            };
         }
         connection.finish_request();
         connection.deadline_ms = self.now_ms + self.settings.keepalive_ms;
@@ -475,7 +503,9 @@ impl Reactor {
 
     fn start_lingering(&mut self, connection: &mut Connection) -> Outcome {
         net::shut_down_writing(connection.socket());
-        connection.stage = Stage::Lingering { bytes_left: LINGER_BYTES_MAX };
+        connection.stage = Stage::Lingering {
+            bytes_left: LINGER_BYTES_MAX,
+        };
         connection.deadline_ms = self.now_ms + LINGER_MS;
         connection.discard_input();
         self.linger(connection)
@@ -485,7 +515,9 @@ impl Reactor {
         loop {
             let received = connection.receive();
             let discarded = connection.discard_input();
-            let Stage::Lingering { bytes_left } = &mut connection.stage else { return Outcome::Close };
+            let Stage::Lingering { bytes_left } = &mut connection.stage else {
+                return Outcome::Close;
+            };
             *bytes_left = bytes_left.saturating_sub(discarded);
             match received {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Wait,
@@ -522,10 +554,16 @@ impl Reactor {
 
     /// Queues what a streaming app produced for a client that does not read fast enough. `Ok(false)`: too much waits
     /// already, try again later.
-    pub fn queue_streamed(&mut self, connection: &Connection, bytes: &[u8]) -> io::Result<bool> {
+    pub fn queue_streamed(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+    ) -> io::Result<bool> {
         self.register(connection);
         let deadline_ms = sys::monotonic_ns() / 1_000_000 + self.settings.write_ms;
-        let Some(lent) = self.table.lent(connection.token) else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        let Some(lent) = self.table.lent(connection.token) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
         if lent.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -556,7 +594,11 @@ impl Reactor {
     /// Makes sure that the kernel reports events of a connection.
     fn register(&mut self, connection: &Connection) {
         if !connection.is_registered.get() {
-            connection.is_registered.set(self.epoll.add(connection.socket(), connection.token, Watch::Edge).is_ok());
+            connection.is_registered.set(
+                self.epoll
+                    .add(connection.socket(), connection.token, Watch::Edge)
+                    .is_ok(),
+            );
         }
     }
 
@@ -573,7 +615,9 @@ impl Reactor {
 
     fn on_timer(&mut self, token: u64, bucket: u64) {
         let now_ms = self.now_ms;
-        let Some(entry) = self.table.entry(token) else { return };
+        let Some(entry) = self.table.entry(token) else {
+            return;
+        };
         if entry.bucket != bucket {
             return;
         }
@@ -599,8 +643,12 @@ impl Reactor {
     fn expire(&mut self, connection: &mut Connection) -> Outcome {
         match connection.stage {
             Stage::Head => self.refuse(connection, Refusal::HEAD_TIMEOUT),
-            Stage::InlineBody { .. } | Stage::Body(_) => self.refuse(connection, Refusal::BODY_TIMEOUT),
-            Stage::Idle | Stage::Request | Stage::Replying { .. } | Stage::Lingering { .. } => Outcome::Close,
+            Stage::InlineBody { .. } | Stage::Body(_) => {
+                self.refuse(connection, Refusal::BODY_TIMEOUT)
+            }
+            Stage::Idle | Stage::Request | Stage::Replying { .. } | Stage::Lingering { .. } => {
+                Outcome::Close
+            }
         }
     }
 
@@ -625,7 +673,9 @@ impl Reactor {
     }
 
     fn count_connections(&self) {
-        self.board.slots()[self.slot].connections.store(self.table.len() as u32, SeqCst);
+        self.board.slots()[self.slot]
+            .connections
+            .store(self.table.len() as u32, SeqCst);
     }
 
     /// Leaves an idle connection to another worker.
@@ -653,23 +703,47 @@ impl Reactor {
         // One at a time where the app is slow: the others are for whoever is free.
         let count = if self.app_is_slow { 1 } else { ACCEPTS_MAX };
         for _ in 0..count {
-            let Some((listener, socket)) = self.lobby.take() else { return };
-            let Ok(address) = net::peer_address(socket.as_fd()) else { continue };
+            let Some((listener, socket)) = self.lobby.take() else {
+                return;
+            };
+            let Ok(address) = net::peer_address(socket.as_fd()) else {
+                continue;
+            };
             // A listener that this generation does not have: the first one stands in for its name.
-            let known = self.acceptor.listeners.iter().position(|known| known.passed.id == listener);
-            self.welcome(socket, address, known.unwrap_or(0), self.settings.keepalive_ms);
+            let known = self
+                .acceptor
+                .listeners
+                .iter()
+                .position(|known| known.passed.id == listener);
+            self.welcome(
+                socket,
+                address,
+                known.unwrap_or(0),
+                self.settings.keepalive_ms,
+            );
         }
     }
 
     fn accept(&mut self, listener: usize, thread_is_free: bool) {
-        let room = self.settings.connections_max.saturating_sub(self.table.len());
-        let others = if thread_is_free { 0 } else { self.acceptor.idle_others() };
+        let room = self
+            .settings
+            .connections_max
+            .saturating_sub(self.table.len());
+        let others = if thread_is_free {
+            0
+        } else {
+            self.acceptor.idle_others()
+        };
         let allowed = match (thread_is_free, self.app_is_slow) {
             (false, _) => others,
             (true, true) => usize::from(self.ready.is_empty()),
             (true, false) => self.acceptor.allowance(self.table.len()),
         };
-        let allowed = if self.is_closing() { room } else { allowed.min(room) };
+        let allowed = if self.is_closing() {
+            room
+        } else {
+            allowed.min(room)
+        };
         if allowed == 0 {
             self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
             return;
@@ -701,7 +775,10 @@ impl Reactor {
             Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
             _ => {
                 // Out of descriptors or memory: what waits stays in the backlog for a while.
-                crate::warning!("slot={} cannot accept: {error}; trying again in a second", self.slot);
+                crate::warning!(
+                    "slot={} cannot accept: {error}; trying again in a second",
+                    self.slot
+                );
                 self.accept_again_ms = self.now_ms + 1_000;
                 self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
             }
@@ -709,13 +786,26 @@ impl Reactor {
     }
 
     /// A new connection; its first request is often there already.
-    fn welcome(&mut self, socket: OwnedFd, address: PeerAddress, listener: usize, patience_ms: u64) {
-        let peer = Peer { listener, address, trusted: self.settings.trusts(address) };
+    fn welcome(
+        &mut self,
+        socket: OwnedFd,
+        address: PeerAddress,
+        listener: usize,
+        patience_ms: u64,
+    ) {
+        let peer = Peer {
+            listener,
+            address,
+            trusted: self.settings.trusts(address),
+        };
         let token = self.table.open();
         let mut connection = Box::new(Connection::new(socket, token, peer));
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
-        if let Some(job) = self.receive(&mut connection, false).settle(self, connection) {
+        if let Some(job) = self
+            .receive(&mut connection, false)
+            .settle(self, connection)
+        {
             self.ready.push_back(job);
         }
     }
@@ -736,7 +826,9 @@ impl Reactor {
         self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
         self.watch_lobby(false);
         for token in self.table.tokens_here() {
-            let Some(mut connection) = self.table.take(token) else { continue };
+            let Some(mut connection) = self.table.take(token) else {
+                continue;
+            };
             if closing && matches!(connection.stage, Stage::Idle) {
                 connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
                 self.hold(connection);
@@ -746,8 +838,16 @@ impl Reactor {
         }
     }
 
-    fn hand_over_unless(&mut self, closing: bool, connection: Box<Connection>) -> Result<(), Box<Connection>> {
-        if closing { Err(connection) } else { self.hand_over(connection) }
+    fn hand_over_unless(
+        &mut self,
+        closing: bool,
+        connection: Box<Connection>,
+    ) -> Result<(), Box<Connection>> {
+        if closing {
+            Err(connection)
+        } else {
+            self.hand_over(connection)
+        }
     }
 
     /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
@@ -760,14 +860,23 @@ impl Reactor {
         if free_threads > 0 && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
             let may_try = self.now_ms >= self.accept_again_ms;
-            let has_share = self.acceptor.allowance(self.table.len()) > 0 || self.acceptor.idle_others() == 0;
-            self.acceptor.watch(has_room && may_try && has_share, &self.epoll, FIRST_LISTENER);
+            let has_share =
+                self.acceptor.allowance(self.table.len()) > 0 || self.acceptor.idle_others() == 0;
+            self.acceptor.watch(
+                has_room && may_try && has_share,
+                &self.epoll,
+                FIRST_LISTENER,
+            );
             self.watch_lobby(has_room);
             if has_room && !self.acceptor.is_watching() {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }
         }
-        if timeout_ms == u64::MAX { -1 } else { timeout_ms as i32 }
+        if timeout_ms == u64::MAX {
+            -1
+        } else {
+            timeout_ms as i32
+        }
     }
 
     fn watch_lobby(&mut self, wanted: bool) {
@@ -775,11 +884,16 @@ impl Reactor {
             return;
         }
         let changed = if wanted {
-            self.epoll.add(self.lobby.exit(), LOBBY, Watch::LevelExclusive)
+            self.epoll
+                .add(self.lobby.exit(), LOBBY, Watch::LevelExclusive)
         } else {
             self.epoll.remove(self.lobby.exit())
         };
-        self.lobby_is_watched = if changed.is_ok() { wanted } else { self.lobby_is_watched };
+        self.lobby_is_watched = if changed.is_ok() {
+            wanted
+        } else {
+            self.lobby_is_watched
+        };
     }
 
     /// A closed lifeline would report so for ever.

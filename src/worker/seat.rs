@@ -67,6 +67,11 @@ impl Seat {
         self.answer.load(Acquire) >> ANSWER_BITS
     }
 
+    /// Whether this call is not over yet.
+    pub fn is_in_call(&self, call: u64) -> bool {
+        self.call() == call && self.call_started.load(Acquire) != 0
+    }
+
     /// Whether the current call was interrupted, or is about to be.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(SeqCst) == self.call()
@@ -84,7 +89,10 @@ impl Seat {
     /// The app's thread asks before the first byte of its response. False: the request has been answered already.
     pub fn may_answer(&self) -> bool {
         let call = self.call();
-        match self.answer.compare_exchange(word(call, OPEN), word(call, ANSWERING), SeqCst, SeqCst) {
+        match self
+            .answer
+            .compare_exchange(word(call, OPEN), word(call, ANSWERING), SeqCst, SeqCst)
+        {
             Ok(_) => true,
             Err(answer) if answer == word(call, ANSWERING) => true,
             Err(_) => {
@@ -105,7 +113,11 @@ impl Seat {
         if !self.call_lasts(now_ns, longer_than_ns) || self.interrupted.swap(call, SeqCst) == call {
             return None;
         }
-        if self.answer.compare_exchange(word(call, OPEN), word(call, TIMED_OUT), SeqCst, SeqCst).is_ok() {
+        if self
+            .answer
+            .compare_exchange(word(call, OPEN), word(call, TIMED_OUT), SeqCst, SeqCst)
+            .is_ok()
+        {
             let mut answer = Vec::new();
             Refusal::APP_TIMEOUT.write_response(&mut answer, &date::format(sys::unix_seconds()));
             // The socket stays open: its thread waits for ANSWERED before it gives the connection back.
@@ -152,7 +164,11 @@ mod tests {
         seat.begin(SECOND, -1);
         seat.time_out(3 * SECOND, SECOND);
         seat.end();
-        assert_eq!(seat.time_out(9 * SECOND, SECOND), None, "nothing is running");
+        assert_eq!(
+            seat.time_out(9 * SECOND, SECOND),
+            None,
+            "nothing is running"
+        );
         seat.begin(9 * SECOND, -1);
         assert!(!seat.is_interrupted());
         assert!(seat.may_answer());

@@ -58,7 +58,11 @@ impl Table {
     /// A token for a new connection, which counts as lent until it is put here.
     pub fn open(&mut self) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry { stamp: 0, bucket: NO_BUCKET, place: Place::Nobody });
+            self.entries.push(Entry {
+                stamp: 0,
+                bucket: NO_BUCKET,
+                place: Place::Nobody,
+            });
             (self.entries.len() - 1) as u32
         });
         let entry = &mut self.entries[index as usize];
@@ -118,8 +122,13 @@ impl Table {
 
     /// The tokens of all connections that are here.
     pub fn tokens_here(&self) -> Vec<u64> {
-        let here = self.entries.iter().enumerate().filter(|(_, entry)| matches!(entry.place, Place::Here(_)));
-        here.map(|(index, entry)| u64::from(entry.stamp) << 32 | index as u64).collect()
+        let here = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| matches!(entry.place, Place::Here(_)));
+        here.map(|(index, entry)| u64::from(entry.stamp) << 32 | index as u64)
+            .collect()
     }
 }
 

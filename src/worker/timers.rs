@@ -64,7 +64,8 @@ impl Timers {
 
     fn find_earliest(&self) -> u64 {
         let ahead = self.current..self.current + BUCKETS as u64;
-        let mut occupied = ahead.filter(|bucket| !self.buckets[*bucket as usize % BUCKETS].is_empty());
+        let mut occupied =
+            ahead.filter(|bucket| !self.buckets[*bucket as usize % BUCKETS].is_empty());
         occupied.next().unwrap_or(u64::MAX)
     }
 }
@@ -74,7 +75,9 @@ mod tests {
     use super::*;
 
     fn expired(timers: &mut Timers, now_ms: u64) -> Vec<u64> {
-        std::iter::from_fn(|| timers.expire(now_ms)).flat_map(|(_, tokens)| tokens).collect()
+        std::iter::from_fn(|| timers.expire(now_ms))
+            .flat_map(|(_, tokens)| tokens)
+            .collect()
     }
 
     #[test]
