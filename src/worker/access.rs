@@ -59,7 +59,7 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
 }
 
 /// Logs a request that never reached the app.
-pub fn log_refused(log: &AccessLog, refused: &Refused) {
+pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
     if !log.is_on() {
         return;
     }

@@ -9,7 +9,7 @@ use std::{
 use crate::http::{BodyDecoder, Refusal};
 
 /// Bytes of a body with a Content-Length that stay in the input buffer, behind the head.
-pub const INLINE_BYTES_MAX: u64 = 64 * 1024;
+pub(super) const INLINE_BYTES_MAX: u64 = 64 * 1024;
 /// Decoded bytes kept in memory; beyond this they go to a file.
 const MEMORY_BYTES_MAX: usize = 256 * 1024;
 

@@ -125,10 +125,10 @@ impl Output {
             match sent {
                 Ok(count) => {
                     *progress = true;
-                    if chunk.advance(count)? {
-                        if let Some(Chunk::Bytes { bytes, .. }) = self.chunks.pop_front() {
-                            self.in_memory -= bytes.len();
-                        }
+                    if chunk.advance(count)?
+                        && let Some(Chunk::Bytes { bytes, .. }) = self.chunks.pop_front()
+                    {
+                        self.in_memory -= bytes.len();
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),

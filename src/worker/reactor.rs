@@ -40,7 +40,7 @@ const WAKE: u64 = SPECIAL + 3;
 const FIRST_LISTENER: u64 = SPECIAL + 16;
 
 /// Events fetched at once.
-pub const EVENTS_MAX: usize = 64;
+pub(super) const EVENTS_MAX: usize = 64;
 /// Connections accepted for one event.
 const ACCEPTS_MAX: usize = 64;
 /// Receives on one connection before the others get their turn.
@@ -632,10 +632,10 @@ impl Reactor {
         };
         if deadline_ms > now_ms {
             self.arm(token, deadline_ms);
-        } else if let Some(mut connection) = self.table.take(token) {
-            if let Some(job) = self.expire(&mut connection).settle(self, connection) {
-                self.ready.push_back(job);
-            }
+        } else if let Some(mut connection) = self.table.take(token)
+            && let Some(job) = self.expire(&mut connection).settle(self, connection)
+        {
+            self.ready.push_back(job);
         }
     }
 

@@ -7,10 +7,10 @@ use super::{connection::Connection, output::Output};
 use crate::sys::Readiness;
 
 /// Says that an entry stands in no timer bucket.
-pub const NO_BUCKET: u64 = u64::MAX;
+pub(super) const NO_BUCKET: u64 = u64::MAX;
 
 /// Who has a connection.
-pub enum Place {
+pub(super) enum Place {
     Nobody,
     /// It waits for its peer.
     Here(Box<Connection>),
@@ -20,7 +20,7 @@ pub enum Place {
 
 /// What happens to a connection while a thread has it.
 #[derive(Default)]
-pub struct Lent {
+pub(super) struct Lent {
     /// Events that came meanwhile.
     pub events: Option<Readiness>,
     /// What a streaming app produced and the socket did not take; sent from here, through a duplicate of the descriptor.
@@ -32,7 +32,7 @@ pub struct Lent {
     pub deadline_ms: u64,
 }
 
-pub struct Entry {
+pub(super) struct Entry {
     stamp: u32,
     /// The timer bucket that will look at this entry.
     pub bucket: u64,
@@ -40,23 +40,23 @@ pub struct Entry {
 }
 
 #[derive(Default)]
-pub struct Table {
+pub(super) struct Table {
     entries: Vec<Entry>,
     free: Vec<u32>,
 }
 
 impl Table {
     /// Connections, lent ones included.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// A token for a new connection, which counts as lent until it is put here.
-    pub fn open(&mut self) -> u64 {
+    pub(super) fn open(&mut self) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry {
                 stamp: 0,
@@ -72,13 +72,13 @@ impl Table {
     }
 
     /// The entry of a token, unless its connection is gone.
-    pub fn entry(&mut self, token: u64) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, token: u64) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(token as u32 as usize)?;
         (entry.stamp == (token >> 32) as u32).then_some(entry)
     }
 
     /// Takes a connection that is here; it counts as lent from now on.
-    pub fn take(&mut self, token: u64) -> Option<Box<Connection>> {
+    pub(super) fn take(&mut self, token: u64) -> Option<Box<Connection>> {
         let entry = self.entry(token)?;
         if !matches!(entry.place, Place::Here(_)) {
             return None;
@@ -90,21 +90,21 @@ impl Table {
     }
 
     /// What happened while the connection was lent; it stays so.
-    pub fn take_lent(&mut self, token: u64) -> Lent {
+    pub(super) fn take_lent(&mut self, token: u64) -> Lent {
         match self.entry(token).map(|entry| &mut entry.place) {
             Some(Place::Lent(lent)) => std::mem::take(lent),
             _ => Lent::default(),
         }
     }
 
-    pub fn lent(&mut self, token: u64) -> Option<&mut Lent> {
+    pub(super) fn lent(&mut self, token: u64) -> Option<&mut Lent> {
         match &mut self.entry(token)?.place {
             Place::Lent(lent) => Some(lent),
             Place::Here(_) | Place::Nobody => None,
         }
     }
 
-    pub fn put(&mut self, connection: Box<Connection>) {
+    pub(super) fn put(&mut self, connection: Box<Connection>) {
         let token = connection.token;
         if let Some(entry) = self.entry(token) {
             entry.place = Place::Here(connection);
@@ -112,7 +112,7 @@ impl Table {
     }
 
     /// Forgets a connection; its token means nothing from now on.
-    pub fn close(&mut self, token: u64) {
+    pub(super) fn close(&mut self, token: u64) {
         if let Some(entry) = self.entry(token) {
             entry.place = Place::Nobody;
             entry.stamp = entry.stamp.wrapping_add(1) & STAMP_MASK;
@@ -121,7 +121,7 @@ impl Table {
     }
 
     /// The tokens of all connections that are here.
-    pub fn tokens_here(&self) -> Vec<u64> {
+    pub(super) fn tokens_here(&self) -> Vec<u64> {
         let here = self
             .entries
             .iter()

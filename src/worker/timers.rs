@@ -10,7 +10,7 @@ const BUCKET_MS: u64 = 128;
 const BUCKETS: usize = 512;
 
 /// What a worker waits for, by token.
-pub struct Timers {
+pub(super) struct Timers {
     buckets: Box<[Vec<u64>]>,
     /// The first bucket (counted from time zero) that was not visited yet.
     current: u64,
@@ -19,7 +19,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    pub fn new(now_ms: u64) -> Self {
+    pub(super) fn new(now_ms: u64) -> Self {
         Self {
             buckets: vec![Vec::new(); BUCKETS].into_boxed_slice(),
             current: now_ms / BUCKET_MS,
@@ -29,7 +29,7 @@ impl Timers {
 
     /// Puts a token where it comes up after `deadline_ms`, or earlier if that is beyond the ring. Returns the bucket,
     /// by which the caller knows a visit that counts from one that was overtaken.
-    pub fn insert(&mut self, token: u64, deadline_ms: u64) -> u64 {
+    pub(super) fn insert(&mut self, token: u64, deadline_ms: u64) -> u64 {
         let last = self.current + BUCKETS as u64 - 1;
         let bucket = (deadline_ms / BUCKET_MS + 1).clamp(self.current, last);
         self.buckets[bucket as usize % BUCKETS].push(token);
@@ -38,12 +38,12 @@ impl Timers {
     }
 
     /// The bucket in which a deadline would come up.
-    pub fn bucket_of(deadline_ms: u64) -> u64 {
+    pub(super) fn bucket_of(deadline_ms: u64) -> u64 {
         deadline_ms / BUCKET_MS + 1
     }
 
     /// Takes the tokens of one bucket whose time has come, with the bucket. Call until `None`.
-    pub fn expire(&mut self, now_ms: u64) -> Option<(u64, Vec<u64>)> {
+    pub(super) fn expire(&mut self, now_ms: u64) -> Option<(u64, Vec<u64>)> {
         let now = now_ms / BUCKET_MS;
         while self.current <= now {
             let bucket = self.current;
@@ -58,7 +58,7 @@ impl Timers {
     }
 
     /// Milliseconds until a bucket comes up; `None` when nothing is waited for.
-    pub fn next_in_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(super) fn next_in_ms(&self, now_ms: u64) -> Option<u64> {
         (self.earliest != u64::MAX).then(|| (self.earliest * BUCKET_MS).saturating_sub(now_ms))
     }
 

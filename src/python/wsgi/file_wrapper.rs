@@ -80,9 +80,9 @@ impl FileWrapper {
             let metadata = file.metadata().ok()?;
             let at = match position {
                 Some(at) => at,
-                None => file.seek(SeekFrom::Current(0)).ok()?,
+                None => file.stream_position().ok()?,
             };
-            (metadata.is_file() && at <= metadata.len()).then(|| (file, at, metadata.len()))
+            (metadata.is_file() && at <= metadata.len()).then_some((file, at, metadata.len()))
         })
     }
 }
