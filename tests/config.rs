@@ -16,7 +16,11 @@ const RIGHT_SHAPE: &str = "# Passes the schema.\n";
 fn a_valid_file_passes_the_schema_and_becomes_what_its_snapshot_says() {
     for path in cases("valid") {
         let text = fs::read_to_string(&path).unwrap();
-        assert!(passes_schema(&text), "{}: refused by the schema", path.display());
+        assert!(
+            passes_schema(&text),
+            "{}: refused by the schema",
+            path.display()
+        );
         match load_case(&path, &text) {
             Ok(config) => compare(&path, &serde_json::to_string_pretty(&config).unwrap()),
             Err(problems) => panic!("{}:\n{problems}", path.display()),
@@ -49,9 +53,15 @@ fn an_invalid_shape_is_refused_by_the_schema_too() {
 }
 
 fn cases(kind: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(kind);
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut cases: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(kind);
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut cases: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+        .collect();
     cases.sort();
     assert!(!cases.is_empty());
     cases
@@ -88,5 +98,9 @@ fn compare(case: &Path, shown: &str) {
         fs::write(&snapshot, &shown).unwrap();
     }
     let expected = fs::read_to_string(&snapshot).unwrap_or_default();
-    assert!(shown == expected, "{} differs:\n{shown}", snapshot.display());
+    assert!(
+        shown == expected,
+        "{} differs:\n{shown}",
+        snapshot.display()
+    );
 }

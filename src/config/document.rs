@@ -27,14 +27,26 @@ pub(super) fn read(path: &Path, content: &str) -> Result<Layer, Problem> {
         content: content.to_owned(),
     });
     let (document, errors) = DeTable::parse_recoverable(content);
-    if let Some(error) = errors.first() {
+    let start = |error: &&toml::de::Error| error.span().map_or(0, |span| span.start);
+    if let Some(error) = errors.iter().min_by_key(start) {
         let span = error.span().unwrap_or(0..0);
-        return Err(Problem::new(format!("this is not TOML: {}", error.message()))
-            .at(Some(Excerpt { span: visible(span, content), text })));
+        return Err(
+            Problem::new(format!("this is not TOML: {}", error.message())).at(Some(Excerpt {
+                span: visible(span, content),
+                text,
+            })),
+        );
     }
-    let mut reader = Reader { path, text: &text, places: Places::default() };
+    let mut reader = Reader {
+        path,
+        text: &text,
+        places: Places::default(),
+    };
     let value = reader.table(document.get_ref(), "");
-    Ok(Layer { value, places: reader.places })
+    Ok(Layer {
+        value,
+        places: reader.places,
+    })
 }
 
 impl Reader<'_> {
@@ -42,7 +54,8 @@ impl Reader<'_> {
         let mut entries = Map::new();
         for (key, value) in table {
             let pointer = format!("{pointer}/{}", escape(key.get_ref()));
-            self.places.insert(pointer.clone(), self.place(key.span(), value.span()));
+            self.places
+                .insert(pointer.clone(), self.place(key.span(), value.span()));
             entries.insert(key.get_ref().to_string(), self.value(value, &pointer));
         }
         Value::Object(entries)
@@ -52,7 +65,7 @@ impl Reader<'_> {
         match value.get_ref() {
             DeValue::String(text) => Value::String(text.to_string()),
             DeValue::Integer(integer) => number(integer),
-            DeValue::Float(float) => float.as_str().parse().ok().and_then(Number::from_f64).into(),
+            DeValue::Float(float) => fraction(float.as_str()),
             DeValue::Boolean(yes) => Value::Bool(*yes),
             // No key takes a date: null fits nothing, so the schema refuses it.
             DeValue::Datetime(_) => Value::Null,
@@ -60,7 +73,8 @@ impl Reader<'_> {
             DeValue::Array(items) => {
                 let read = |(index, item): (usize, &Spanned<DeValue<'_>>)| {
                     let pointer = format!("{pointer}/{index}");
-                    self.places.insert(pointer.clone(), self.place(item.span(), item.span()));
+                    self.places
+                        .insert(pointer.clone(), self.place(item.span(), item.span()));
                     self.value(item, &pointer)
                 };
                 items.iter().enumerate().map(read).collect()
@@ -70,8 +84,16 @@ impl Reader<'_> {
 
     fn place(&self, key: Range<usize>, value: Range<usize>) -> Place {
         let line = 1 + self.text.content[..key.start].matches('\n').count();
-        let origin = Origin::File { path: self.path.to_owned(), line };
-        Place { text: Arc::clone(self.text), key, value, origin }
+        let origin = Origin::File {
+            path: self.path.to_owned(),
+            line,
+        };
+        Place {
+            text: Arc::clone(self.text),
+            key,
+            value,
+            origin,
+        }
     }
 }
 
@@ -83,6 +105,15 @@ fn number(integer: &DeInteger<'_>) -> Value {
     }
 }
 
+/// `4.0` is as good as `4`. What is no number (`nan`, `inf`) becomes null, which fits nothing.
+fn fraction(text: &str) -> Value {
+    let value: f64 = text.parse().unwrap_or(f64::NAN);
+    if value.fract() == 0.0 && value.abs() < (1_u64 << 53) as f64 {
+        return (value as i64).into();
+    }
+    Number::from_f64(value).into()
+}
+
 /// The end of the file or of a line has no width: mark the character before it.
 fn visible(span: Range<usize>, content: &str) -> Range<usize> {
     let end = span.end.min(content.len());
@@ -90,6 +121,9 @@ fn visible(span: Range<usize>, content: &str) -> Range<usize> {
     if start < end {
         return start..end;
     }
-    let before = content[..start].chars().next_back().filter(|letter| *letter != '\n');
+    let before = content[..start]
+        .chars()
+        .next_back()
+        .filter(|letter| *letter != '\n');
     start - before.map_or(0, char::len_utf8)..end
 }

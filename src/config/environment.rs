@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Origin, hint,
     layer::{Layer, Setting},
-    problem::Problem,
+    problem::{ENVIRONMENT, Problem},
     schema,
 };
 
@@ -44,16 +44,22 @@ pub(super) fn above_file(environment: &BTreeMap<String, String>) -> Vec<Result<L
 }
 
 fn set<'e>(environment: &'e BTreeMap<String, String>, variable: &str) -> Option<&'e str> {
-    environment.get(variable).map(String::as_str).filter(|value| !value.is_empty())
+    environment
+        .get(variable)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
 }
 
 fn setting(variable: &str, name: &str, value: &str) -> Result<Layer, Problem> {
     let lowercase = name.to_ascii_lowercase();
     let lead = format!("{variable}=");
-    match schema::keys().iter().find(|key| key.replace('.', "_") == lowercase) {
+    match schema::keys()
+        .iter()
+        .find(|key| key.replace('.', "_") == lowercase)
+    {
         Some(key) => layer(key, value, variable, &lead),
         None => Err(Problem::new(format!("`{variable}` belongs to no key"))
-            .at(Some(Setting::excerpt(variable, "environment")))
+            .at(Some(Setting::excerpt(variable, ENVIRONMENT)))
             .help(hint::unknown_variable(name))),
     }
 }
@@ -64,5 +70,9 @@ fn layer(key: &str, value: &str, variable: &str, lead: &str) -> Result<Layer, Pr
         value: value.to_owned(),
         lead: lead.to_owned(),
     };
-    Layer::from_setting(&setting, "environment", Origin::Environment(variable.to_owned()))
+    Layer::from_setting(
+        &setting,
+        ENVIRONMENT,
+        Origin::Environment(variable.to_owned()),
+    )
 }

@@ -15,20 +15,25 @@ enum Fate {
 
 use Fate::{Gone, Key, KeyBut};
 
-const TLS: &str = "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
+const TLS: &str =
+    "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
 const ASGI: &str = "ASGI apps are not part of this version";
 const HOOK: &str = "server hooks are Python inside the server, which rgunicorn does not have; the app itself can act at import";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
-const SYSLOG: &str = "syslog is not written; systemd or the container's runtime collects the standard output";
+const SYSLOG: &str =
+    "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
 const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
 const CONTROL: &str = "there is no control socket; send signals, or edit the file";
-const STRICT: &str = "requests are always parsed strictly: leniency here is how requests are smuggled";
+const STRICT: &str =
+    "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
-const PROXY_PROTOCOL: &str = "the PROXY protocol is not part of this version; have the proxy send X-Forwarded-For";
-const DAEMON: &str = "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
+const PROXY_PROTOCOL: &str =
+    "the PROXY protocol is not part of this version; have the proxy send X-Forwarded-For";
+const DAEMON: &str =
+    "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
 
 #[rustfmt::skip]
@@ -168,8 +173,18 @@ mod tests {
 
     /// Settings of Gunicorn whose name and meaning are the same here.
     const SAME: &[&str] = &[
-        "bind", "backlog", "workers", "worker_class", "threads", "reload", "chdir", "pidfile", "user", "group",
-        "umask", "proc_name",
+        "bind",
+        "backlog",
+        "workers",
+        "worker_class",
+        "threads",
+        "reload",
+        "chdir",
+        "pidfile",
+        "user",
+        "group",
+        "umask",
+        "proc_name",
     ];
 
     #[test]
@@ -184,7 +199,10 @@ mod tests {
     fn the_keys_it_points_at_exist() {
         for (name, fate) in SETTINGS {
             if let Key(key) | KeyBut(key, _) = fate {
-                assert!(schema::keys().iter().any(|known| known == key), "{name} -> {key}");
+                assert!(
+                    schema::keys().iter().any(|known| known == key),
+                    "{name} -> {key}"
+                );
             }
         }
     }

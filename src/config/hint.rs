@@ -16,15 +16,19 @@ pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
     advice.into_iter().collect()
 }
 
-/// `value` is of the wrong kind or out of range for `key`.
-pub(super) fn wrong_value(key: &str, node: &Value, value: &Value) -> Option<String> {
+/// `value` is of the wrong kind or out of range for `key`; `written` is its text in the source.
+pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str) -> Option<String> {
     if node.get("properties").is_some() {
-        return Some(format!("write `[{key}]` on a line of its own and its keys below it"));
+        return Some(format!(
+            "write `[{key}]` on a line of its own and its keys below it"
+        ));
     }
     match value {
         Value::String(text) => wrong_text(key, node, text),
-        Value::Number(number) if node.get("type").is_some_and(|kind| kind == "string") => {
-            Some(format!("put it in quotes: `\"{number}\"`"))
+        Value::Number(_)
+            if key != "app" && node.get("type").is_some_and(|kind| kind == "string") =>
+        {
+            Some(format!("put it in quotes: `\"{written}\"`"))
         }
         Value::Number(number) if key == "bind" => Some(format!("write `\"127.0.0.1:{number}\"`")),
         Value::Bool(false) if key.starts_with("log.") => Some("write `\"off\"`".to_owned()),
@@ -42,7 +46,10 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
     })
 }
 
-pub(super) fn nearest(word: &str, candidates: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
+pub(super) fn nearest(
+    word: &str,
+    candidates: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Option<String> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate.as_ref()), candidate))
@@ -59,7 +66,9 @@ fn elsewhere(table: &str, name: &str) -> Option<String> {
     match key.split_once('.') {
         Some((home, inner)) => Some(format!("it is written `[{home}] {inner}`")),
         None if table.is_empty() => None,
-        None => Some(format!("`{name}` is a top-level key: write it above the first `[table]`")),
+        None => Some(format!(
+            "`{name}` is a top-level key: write it above the first `[table]`"
+        )),
     }
 }
 
@@ -87,11 +96,22 @@ fn wrong_text(key: &str, node: &Value, text: &str) -> Option<String> {
         }
         _ => {}
     }
+    if node.get("type").is_some_and(|kind| kind == "boolean") {
+        let yes = matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "yes" | "on" | "1"
+        );
+        return Some(format!("write `{yes}`, without quotes"));
+    }
     if text.parse::<f64>().is_ok() && node.get("pattern").is_some() {
         return Some(format!("remove the quotes: `{text}`"));
     }
-    let choices = ["oneOf", "anyOf"].into_iter().filter_map(|kind| node.get(kind)?.as_array());
-    let words = choices.flatten().filter_map(|choice| choice.get("const")?.as_str());
+    let choices = ["oneOf", "anyOf"]
+        .into_iter()
+        .filter_map(|kind| node.get(kind)?.as_array());
+    let words = choices
+        .flatten()
+        .filter_map(|choice| choice.get("const")?.as_str());
     nearest(&text.to_lowercase(), words).map(|near| format!("did you mean `\"{near}\"`?"))
 }
 

@@ -26,7 +26,10 @@ impl Setting {
     pub(super) fn excerpt(typed: &str, name: &str) -> Excerpt {
         Excerpt {
             span: 0..typed.len(),
-            text: Arc::new(Text { name: name.to_owned(), content: typed.to_owned() }),
+            text: Arc::new(Text {
+                name: name.to_owned(),
+                content: typed.to_owned(),
+            }),
         }
     }
 }
@@ -74,7 +77,11 @@ impl Layer {
     }
 
     /// A layer that holds one value, or why there is no such key.
-    pub(super) fn from_setting(setting: &Setting, name: &str, origin: Origin) -> Result<Self, Problem> {
+    pub(super) fn from_setting(
+        setting: &Setting,
+        name: &str,
+        origin: Origin,
+    ) -> Result<Self, Problem> {
         let place = Place {
             text: Arc::new(Text {
                 name: name.to_owned(),
@@ -91,10 +98,16 @@ impl Layer {
                 .help(hint::unknown_key(table, name)));
         };
         let node = schema::node(path.iter().copied()).unwrap_or(&Value::Null);
-        let pointer: String = path.iter().map(|step| format!("/{}", escape(step))).collect();
-        let value = path.iter().rev().fold(from_text(node, &setting.value), |inner, step| {
-            Value::Object(Map::from_iter([((*step).to_owned(), inner)]))
-        });
+        let pointer: String = path
+            .iter()
+            .map(|step| format!("/{}", escape(step)))
+            .collect();
+        let value = path
+            .iter()
+            .rev()
+            .fold(from_text(node, &setting.value), |inner, step| {
+                Value::Object(Map::from_iter([((*step).to_owned(), inner)]))
+            });
         let mut places = Places::default();
         places.insert(pointer, place);
         Ok(Self { value, places })
@@ -105,7 +118,9 @@ impl Layer {
         let replaced = |pointer: &str| {
             upper.places.0.keys().any(|above| {
                 !upper.value.pointer(above).is_some_and(Value::is_object)
-                    && pointer.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                    && pointer
+                        .strip_prefix(above.as_str())
+                        .is_some_and(|rest| rest.starts_with('/'))
             })
         };
         self.places.0.retain(|pointer, _| !replaced(pointer));
@@ -128,7 +143,6 @@ impl Layer {
             _ => {}
         }
     }
-
 }
 
 fn merge(lower: &mut Value, upper: Value) {
@@ -169,15 +183,15 @@ fn path(key: &str) -> Option<Vec<&str>> {
 fn from_text(node: &Value, text: &str) -> Value {
     let takes = |kind: &str| takes(node, kind);
     let text = text.trim();
-    if takes("integer") || takes("number") {
-        if let Ok(number) = text.parse::<i64>() {
-            return number.into();
-        }
+    if (takes("integer") || takes("number"))
+        && let Ok(number) = text.parse::<i64>()
+    {
+        return number.into();
     }
-    if takes("number") {
-        if let Ok(number) = text.parse::<f64>() {
-            return number.into();
-        }
+    if takes("number")
+        && let Ok(number) = text.parse::<f64>()
+    {
+        return number.into();
     }
     if takes("boolean") {
         match text.to_ascii_lowercase().as_str() {
@@ -186,7 +200,11 @@ fn from_text(node: &Value, text: &str) -> Value {
             _ => {}
         }
     }
-    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = || {
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+    };
     if takes("object") {
         let entries = items().filter_map(|item| item.split_once('='));
         return entries.collect();

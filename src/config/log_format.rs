@@ -13,7 +13,10 @@ pub(super) fn faults(template: &str) -> Vec<String> {
             rest = after;
             continue;
         }
-        match rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+        match rest
+            .strip_prefix('(')
+            .and_then(|inner| inner.split_once(')'))
+        {
             Some((atom, after)) if after.starts_with('s') => {
                 rest = &after[1..];
                 if !is_atom(atom) {
@@ -24,14 +27,19 @@ pub(super) fn faults(template: &str) -> Vec<String> {
                 rest = after;
                 faults.push(format!("the atom `%({atom})` lacks its final `s`"));
             }
-            None => faults.push("a `%` in the access log's format must begin an atom `%(…)s`, or be doubled: `%%`".to_owned()),
+            None => faults.push(
+                "a `%` in the access log's format must begin an atom `%(…)s`, or be doubled: `%%`"
+                    .to_owned(),
+            ),
         }
     }
     faults
 }
 
 fn is_atom(atom: &str) -> bool {
-    let named = atom.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+    let named = atom
+        .strip_prefix('{')
+        .and_then(|inner| inner.split_once('}'));
     match named {
         Some((name, kind)) => !name.is_empty() && matches!(kind, "i" | "o" | "e"),
         None => atom.len() == 1 && ATOMS.contains(atom),
@@ -46,7 +54,10 @@ mod tests {
     fn gunicorns_default_and_named_atoms_pass() {
         let gunicorn = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
         assert_eq!(faults(gunicorn), Vec::<String>::new());
-        assert_eq!(faults("%({x-request-id}i)s 100%% %(L)s"), Vec::<String>::new());
+        assert_eq!(
+            faults("%({x-request-id}i)s 100%% %(L)s"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

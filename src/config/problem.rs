@@ -37,6 +37,10 @@ pub struct Text {
     pub content: String,
 }
 
+/// Names of texts that are no files.
+pub(super) const ENVIRONMENT: &str = "environment";
+pub(super) const COMMAND_LINE: &str = "command line";
+
 /// Where a key and its value were written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Place {
@@ -44,6 +48,12 @@ pub(super) struct Place {
     pub(super) key: Range<usize>,
     pub(super) value: Range<usize>,
     pub(super) origin: Origin,
+}
+
+impl Excerpt {
+    pub(super) fn piece(&self) -> &str {
+        self.text.content.get(self.span.clone()).unwrap_or_default()
+    }
 }
 
 impl Place {
@@ -88,15 +98,30 @@ impl Problem {
         self
     }
 
+    /// The file from top to bottom, then the environment, the command line, and what is nowhere.
+    fn order(&self) -> (u8, usize) {
+        match &self.excerpt {
+            Some(excerpt) if excerpt.text.name == ENVIRONMENT => (1, 0),
+            Some(excerpt) if excerpt.text.name == COMMAND_LINE => (2, 0),
+            Some(excerpt) => (0, excerpt.span.start),
+            None => (3, 0),
+        }
+    }
+
     fn render(&self, renderer: &Renderer) -> String {
-        let mut group = Level::ERROR.primary_title(printable(&self.title)).elements(
-            self.excerpt.as_ref().map(|excerpt| {
-                let label = (!self.label.is_empty()).then_some(self.label.as_str());
-                Snippet::source(&excerpt.text.content)
-                    .path(&excerpt.text.name)
-                    .annotation(AnnotationKind::Primary.span(excerpt.span.clone()).label(label))
-            }),
-        );
+        let mut group =
+            Level::ERROR
+                .primary_title(printable(&self.title))
+                .elements(self.excerpt.as_ref().map(|excerpt| {
+                    let label = (!self.label.is_empty()).then_some(self.label.as_str());
+                    Snippet::source(&excerpt.text.content)
+                        .path(&excerpt.text.name)
+                        .annotation(
+                            AnnotationKind::Primary
+                                .span(excerpt.span.clone())
+                                .label(label),
+                        )
+                }));
         for help in &self.help {
             group = group.element(Level::HELP.message(printable(help)));
         }
@@ -105,8 +130,12 @@ impl Problem {
 }
 
 impl Problems {
-    pub(super) fn new(list: Vec<Problem>) -> Self {
-        debug_assert!(!list.is_empty(), "without a problem there is a configuration");
+    pub(super) fn new(mut list: Vec<Problem>) -> Self {
+        debug_assert!(
+            !list.is_empty(),
+            "without a problem there is a configuration"
+        );
+        list.sort_by_key(Problem::order);
         Self(list)
     }
 
@@ -116,8 +145,16 @@ impl Problems {
 
     /// Without a line end after the last one.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let shown: Vec<String> = self.0.iter().map(|problem| problem.render(&renderer)).collect();
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let shown: Vec<String> = self
+            .0
+            .iter()
+            .map(|problem| problem.render(&renderer))
+            .collect();
         shown.join("\n\n")
     }
 }

@@ -1,10 +1,14 @@
 //! From what was written to what runs: texts are parsed, keys are checked against each other. No file is looked at.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
-    AppRef, Bind, Config, Limits, Log, LogFormat, LogTarget, Origin, Proxy, Reload, SchemeHeader, Timeouts, Trusted,
-    WorkerClass,
+    AppRef, Bind, Config, Limits, Log, LogFormat, LogTarget, Origin, Proxy, Reload, SchemeHeader,
+    Timeouts, Trusted, WorkerClass,
     file::{self, Amount, File},
     layer::Places,
     log_format,
@@ -36,14 +40,21 @@ impl Resolver<'_> {
         let app = self.app(file.app.as_deref());
         let workers = workers(&file.workers, file.threads, machine);
         Config {
-            proc_name: file.proc_name.unwrap_or_else(|| app.text.clone()),
+            proc_name: file
+                .proc_name
+                .unwrap_or_else(|| without_call(&app.text).to_owned()),
             bind: self.bind(&file.bind.0, &chdir),
             workers,
             threads: file.threads,
             worker_class: self.worker_class(file.worker_class, file.threads),
             preload: file.preload,
             python: file.python.map(|text| program(&text, &chdir)),
-            python_path: file.python_path.0.iter().map(|path| chdir.join(path)).collect(),
+            python_path: file
+                .python_path
+                .0
+                .iter()
+                .map(|path| chdir.join(path))
+                .collect(),
             user: file.user.map(|user| user.0),
             group: file.group.map(|group| group.0),
             umask: file.umask.map(|umask| self.permissions("/umask", umask.0)),
@@ -51,7 +62,7 @@ impl Resolver<'_> {
             backlog: file.backlog,
             socket_mode: self.permissions("/socket_mode", file.socket_mode.0),
             env: self.env(file.env),
-            timeouts: timeouts(&file.timeouts),
+            timeouts: self.timeouts(&file.timeouts),
             limits: self.limits(&file.limits),
             log: self.log(&file.log, &chdir),
             reload: self.reload(&file.reload, workers),
@@ -61,9 +72,16 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn problem(&mut self, pointer: &str, title: String, label: &str, help: Option<String>) {
+    fn problem(&mut self, pointer: &str, title: String, label: &str, help: Option<String>) {
         let excerpt = self.places.find(pointer).map(|place| place.at_value());
-        self.problems.push(Problem::new(title).at(excerpt).label(label).help(help));
+        self.problems
+            .push(Problem::new(title).at(excerpt).label(label).help(help));
+    }
+
+    fn problem_with_key(&mut self, pointer: &str, title: String, help: Option<String>) {
+        let excerpt = self.places.find(pointer).map(|place| place.at_key());
+        self.problems
+            .push(Problem::new(title).at(excerpt).help(help));
     }
 
     /// In the file a relative path starts at the file, elsewhere where the server was started.
@@ -99,9 +117,16 @@ impl Resolver<'_> {
         for (index, text) in texts.iter().enumerate() {
             let pointer = format!("/bind/{index}");
             match Bind::parse(text, chdir) {
-                Err(reason) => self.problem(&pointer, format!("the address `{text}` {reason}"), "", None),
+                Err(reason) => {
+                    self.problem(&pointer, format!("the address `{text}` {reason}"), "", None)
+                }
                 Ok(bind) if binds.contains(&bind) && !takes_any_port(&bind) => {
-                    self.problem(&pointer, format!("the address `{text}` is there twice"), "", None);
+                    self.problem(
+                        &pointer,
+                        format!("the address `{text}` is there twice"),
+                        "",
+                        None,
+                    );
                 }
                 Ok(bind) => binds.push(bind),
             }
@@ -118,7 +143,10 @@ impl Resolver<'_> {
                     "/worker_class",
                     format!("a `sync` worker has one thread, but `threads` is {threads}"),
                     "",
-                    Some("write `worker_class = \"gthread\"`, or leave it out: it follows `threads`".to_owned()),
+                    Some(
+                        "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`"
+                            .to_owned(),
+                    ),
                 );
                 WorkerClass::Sync
             }
@@ -130,21 +158,43 @@ impl Resolver<'_> {
     fn permissions(&mut self, pointer: &str, bits: u32) -> u32 {
         if bits > 0o777 {
             let key = &pointer[1..];
-            self.problem(pointer, format!("`{key}` must be from \"000\" to \"777\""), "too much", None);
+            self.problem(
+                pointer,
+                format!("`{key}` must be from \"000\" to \"777\""),
+                "too much",
+                None,
+            );
         }
         bits
     }
 
     /// What no process can have in its environment.
-    fn env(&mut self, env: std::collections::BTreeMap<String, String>) -> std::collections::BTreeMap<String, String> {
+    fn env(&mut self, env: BTreeMap<String, String>) -> BTreeMap<String, String> {
         for (name, value) in &env {
             let pointer = format!("/env/{}", super::layer::escape(name));
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 let title = format!("`{name}` cannot be an environment variable");
-                self.problem(&pointer, title, "", None);
+                self.problem_with_key(&pointer, title, None);
             }
         }
         env
+    }
+
+    fn timeouts(&mut self, timeouts: &file::Timeouts) -> Timeouts {
+        if !timeouts.worker.0.is_zero() && timeouts.worker.0 < Duration::from_secs(1) {
+            let title = "`timeouts.worker` must be at least 1s, or 0 for never";
+            self.problem("/timeouts/worker", title.to_owned(), "too little", None);
+        }
+        Timeouts {
+            boot: timeouts.boot.0,
+            worker: timeouts.worker.0,
+            request: timeouts.request.0,
+            graceful: timeouts.graceful.0,
+            keepalive: timeouts.keepalive.0,
+            header: timeouts.header.0,
+            body: timeouts.body.0,
+            write: timeouts.write.0,
+        }
     }
 
     fn limits(&mut self, limits: &file::Limits) -> Limits {
@@ -152,7 +202,12 @@ impl Resolver<'_> {
         if (1..WORKER_MEMORY_MIN).contains(&limits.worker_memory.0) {
             let title = "`limits.worker_memory` must be at least 16MiB, or 0 for no limit";
             let help = "a Python interpreter alone takes about 10MiB";
-            self.problem("/limits/worker_memory", title.to_owned(), "too little", Some(help.to_owned()));
+            self.problem(
+                "/limits/worker_memory",
+                title.to_owned(),
+                "too little",
+                Some(help.to_owned()),
+            );
         }
         if limits.max_requests == 0 && limits.max_requests_jitter > 0 {
             let title = "`limits.max_requests_jitter` has no effect without `limits.max_requests`";
@@ -187,7 +242,12 @@ impl Resolver<'_> {
             "-" => {
                 let stream = if key == "access" { "stdout" } else { "stderr" };
                 let help = format!("Gunicorn's `-` is written `\"{stream}\"` here");
-                self.problem(&format!("/log/{key}"), format!("`log.{key}` must be {LOG_TARGETS}"), "", Some(help));
+                self.problem(
+                    &format!("/log/{key}"),
+                    format!("`log.{key}` must be {LOG_TARGETS}"),
+                    "",
+                    Some(help),
+                );
                 LogTarget::Off
             }
             path => LogTarget::File(chdir.join(path)),
@@ -227,7 +287,9 @@ impl Resolver<'_> {
         let headers = proxy.scheme_headers.into_iter();
         Proxy {
             forwarded_allow_ips: self.trusted(&proxy.forwarded_allow_ips.0),
-            scheme_headers: headers.map(|(name, value)| self.scheme_header(name, value)).collect(),
+            scheme_headers: headers
+                .map(|(name, value)| self.scheme_header(name, value))
+                .collect(),
             header_map: proxy.header_map,
         }
     }
@@ -240,17 +302,30 @@ impl Resolver<'_> {
         for (index, text) in texts.iter().enumerate() {
             let pointer = format!("/proxy/forwarded_allow_ips/{index}");
             let network = text.parse::<ipnet::IpNet>().ok();
-            let network = network.or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from));
+            let network = network.or_else(|| {
+                text.parse::<std::net::IpAddr>()
+                    .ok()
+                    .map(ipnet::IpNet::from)
+            });
             match network {
                 Some(network) if network.trunc() == network => networks.push(network),
                 Some(network) => {
-                    let help = format!("write `\"{}\"`, or `\"{}\"` for this one address", network.trunc(), network.addr());
+                    let help = format!(
+                        "write `\"{}\"`, or `\"{}\"` for this one address",
+                        network.trunc(),
+                        network.addr()
+                    );
                     let title = format!("`{text}` has address bits beyond its network");
                     self.problem(&pointer, title, "", Some(help));
                 }
                 None => {
                     let title = format!("`{text}` is neither an address nor a network");
-                    self.problem(&pointer, title, "", Some("such as `\"10.0.0.5\"` or `\"10.0.0.0/8\"`".to_owned()));
+                    self.problem(
+                        &pointer,
+                        title,
+                        "",
+                        Some("such as `\"10.0.0.5\"` or `\"10.0.0.0/8\"`".to_owned()),
+                    );
                 }
             }
         }
@@ -262,8 +337,14 @@ impl Resolver<'_> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
             let pointer = format!("/proxy/scheme_headers/{}", super::layer::escape(&name));
-            let help = name.contains('_').then(|| format!("write `{}`", name.replace('_', "-")));
-            self.problem(&pointer, format!("`{name}` is not the name of a header"), "", help);
+            let help = name
+                .contains('_')
+                .then(|| format!("write `{}`", name.replace('_', "-")));
+            self.problem_with_key(
+                &pointer,
+                format!("`{name}` is not the name of a header"),
+                help,
+            );
         }
         SchemeHeader { name, value }
     }
@@ -275,9 +356,18 @@ fn takes_any_port(bind: &Bind) -> bool {
     matches!(bind, Bind::Tcp(tcp) if tcp.port == 0)
 }
 
+/// Arguments may hold what `ps` should not show.
+fn without_call(app: &str) -> &str {
+    app.split('(').next().unwrap_or(app)
+}
+
 /// A bare name is for `PATH`.
 fn program(text: &str, chdir: &Path) -> PathBuf {
-    if text.contains('/') { chdir.join(text) } else { PathBuf::from(text) }
+    if text.contains('/') {
+        chdir.join(text)
+    } else {
+        PathBuf::from(text)
+    }
 }
 
 fn workers(written: &Amount, threads: u16, machine: &Machine) -> u16 {
@@ -285,7 +375,10 @@ fn workers(written: &Amount, threads: u16, machine: &Machine) -> u16 {
     match written {
         Amount::Number(number) => *number,
         Amount::Auto | Amount::PerCent(_) if threads > 1 => processors.min(AUTO_WORKERS_MAX),
-        Amount::Auto | Amount::PerCent(_) => processors.saturating_mul(2).saturating_add(1).min(AUTO_WORKERS_MAX),
+        Amount::Auto | Amount::PerCent(_) => processors
+            .saturating_mul(2)
+            .saturating_add(1)
+            .min(AUTO_WORKERS_MAX),
     }
 }
 
@@ -293,7 +386,9 @@ fn workers(written: &Amount, threads: u16, machine: &Machine) -> u16 {
 fn surge(written: &Amount, workers: u16) -> u16 {
     match written {
         Amount::Number(number) => *number,
-        Amount::PerCent(share) => (u32::from(workers) * u32::from(*share)).div_ceil(100).clamp(1, 256) as u16,
+        Amount::PerCent(share) => (u32::from(workers) * u32::from(*share))
+            .div_ceil(100)
+            .clamp(1, 256) as u16,
         Amount::Auto => 1,
     }
 }
@@ -301,17 +396,4 @@ fn surge(written: &Amount, workers: u16) -> u16 {
 /// The schema bounds these to 64 KiB.
 fn small(bytes: u64) -> u32 {
     bytes.try_into().unwrap_or(u32::MAX)
-}
-
-fn timeouts(timeouts: &file::Timeouts) -> Timeouts {
-    Timeouts {
-        boot: timeouts.boot.0,
-        worker: timeouts.worker.0,
-        request: timeouts.request.0,
-        graceful: timeouts.graceful.0,
-        keepalive: timeouts.keepalive.0,
-        header: timeouts.header.0,
-        body: timeouts.body.0,
-        write: timeouts.write.0,
-    }
 }

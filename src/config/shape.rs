@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     hint,
     layer::{Layer, dotted, escape},
-    problem::{Place, Problem},
+    problem::{Excerpt, Place, Problem},
     schema,
     units::{Size, Time, UNIT},
 };
@@ -27,7 +27,13 @@ pub(super) fn check(layer: &mut Layer) -> Vec<Problem> {
     let mut faults = schema_faults(layer);
     text_range_faults(&layer.value, "", layer, &mut faults);
     faults.dedup_by(|later, earlier| later.pointer == earlier.pointer);
-    faults.sort_by_key(|fault| fault.problem.excerpt.as_ref().map(|excerpt| excerpt.span.start));
+    faults.sort_by_key(|fault| {
+        fault
+            .problem
+            .excerpt
+            .as_ref()
+            .map(|excerpt| excerpt.span.start)
+    });
     for fault in &faults {
         layer.remove(&fault.pointer);
     }
@@ -36,15 +42,24 @@ pub(super) fn check(layer: &mut Layer) -> Vec<Problem> {
 
 fn schema_faults(layer: &Layer) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let errors = VALIDATOR.iter().flat_map(|validator| validator.iter_errors(&layer.value));
+    let errors = VALIDATOR
+        .iter()
+        .flat_map(|validator| validator.iter_errors(&layer.value));
     for error in errors {
         let pointer = error.instance_path().as_str();
         match error.kind() {
             Kind::AdditionalProperties { unexpected } => {
-                let unknown = unexpected.iter().map(|name| unknown_key(layer, pointer, name));
+                let unknown = unexpected
+                    .iter()
+                    .map(|name| unknown_key(layer, pointer, name));
                 faults.extend(unknown);
             }
-            kind => faults.push(wrong_value(layer, pointer, error.instance(), label(kind, error.instance()))),
+            kind => faults.push(wrong_value(
+                layer,
+                pointer,
+                error.instance(),
+                label(kind, error.instance()),
+            )),
         }
     }
     faults
@@ -68,12 +83,23 @@ fn unknown_key(layer: &Layer, table: &str, name: &str) -> Fault {
 fn wrong_value(layer: &Layer, pointer: &str, value: &Value, label: String) -> Fault {
     let key = dotted(pointer);
     let node = schema::node(key_path(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
+    let excerpt = layer.places.find(pointer).map(Place::at_value);
+    let written = excerpt.as_ref().map_or("", Excerpt::piece);
     Fault {
         pointer: pointer.to_owned(),
-        problem: Problem::new(format!("`{}` must be {}", without_index(&key), schema::expected(node)))
-            .at(layer.places.find(pointer).map(Place::at_value))
-            .label(label)
-            .help(hint::wrong_value(&without_index(&key), node, value)),
+        problem: Problem::new(format!(
+            "`{}` must be {}",
+            without_index(&key),
+            schema::expected(node)
+        ))
+        .label(label)
+        .help(hint::wrong_value(
+            &without_index(&key),
+            node,
+            value,
+            written,
+        ))
+        .at(excerpt),
     }
 }
 
@@ -97,7 +123,9 @@ fn text_range_faults(value: &Value, pointer: &str, layer: &Layer, faults: &mut V
             };
             let bound = |name| node.get(name).and_then(Value::as_f64);
             let label = match measured {
-                Some(amount) if bound("minimum").is_some_and(|least| amount < least) => "too little",
+                Some(amount) if bound("minimum").is_some_and(|least| amount < least) => {
+                    "too little"
+                }
                 Some(amount) if bound("maximum").is_some_and(|most| amount > most) => "too much",
                 _ => return,
             };
@@ -109,7 +137,9 @@ fn text_range_faults(value: &Value, pointer: &str, layer: &Layer, faults: &mut V
 
 fn label(kind: &Kind, value: &Value) -> String {
     match kind {
-        Kind::Minimum { .. } | Kind::MinItems { .. } | Kind::MinLength { .. } => "too little".to_owned(),
+        Kind::Minimum { .. } | Kind::MinItems { .. } | Kind::MinLength { .. } => {
+            "too little".to_owned()
+        }
         Kind::Maximum { .. } | Kind::MaxLength { .. } => "too much".to_owned(),
         Kind::Type { .. } => format!("this is {}", kind_of(value)),
         _ => String::new(),
@@ -118,7 +148,7 @@ fn label(kind: &Kind, value: &Value) -> String {
 
 fn kind_of(value: &Value) -> &'static str {
     match value {
-        Value::Null => "no such value",
+        Value::Null => "nothing that any key takes",
         Value::Bool(_) => "a truth value",
         Value::Number(number) if number.is_f64() => "a fraction",
         Value::Number(_) => "a number",
