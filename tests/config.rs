@@ -75,11 +75,36 @@ fn load_case(path: &Path, text: &str) -> Result<Config, Problems> {
         environment: BTreeMap::new(),
         flags: Vec::new(),
     };
-    let machine = Machine {
-        processors: 4,
-        directory: PathBuf::from("/home/me"),
-    };
-    load(&sources, &machine).map(|loaded| loaded.config)
+    load(&sources, &Fake).map(|loaded| loaded.config)
+}
+
+/// Four processors; every path without `missing` in it exists, and every name.
+struct Fake;
+
+impl Machine for Fake {
+    fn processors(&self) -> u16 {
+        4
+    }
+
+    fn directory(&self) -> &Path {
+        Path::new("/home/me")
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.is_file(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        !path.to_string_lossy().contains("missing")
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        !name.contains("missing")
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        self.has_user(name)
+    }
 }
 
 fn passes_schema(text: &str) -> bool {

@@ -35,6 +35,16 @@ impl Bind {
     }
 }
 
+impl Bind {
+    /// The file of a UNIX socket; an abstract name has none.
+    pub fn socket_file(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) if path.is_absolute() => Some(path),
+            Self::Unix(_) | Self::Tcp(_) | Self::Fd(_) => None,
+        }
+    }
+}
+
 fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
     // Gunicorn takes `unix:///run/x` too; for the kernel leading slashes are one.
     let path = match path.strip_prefix("//") {

@@ -7,8 +7,9 @@ use super::{
     Config, Loaded, Origin, document, environment,
     file::File,
     layer::{Layer, Setting},
+    machine::Machine,
     problem::{COMMAND_LINE, Problem, Problems},
-    resolve::{Machine, Resolver},
+    resolve::Resolver,
     shape,
 };
 
@@ -23,7 +24,7 @@ pub struct Sources {
 }
 
 /// The configuration that the sources make together, or everything that is wrong with them.
-pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, Problems> {
+pub fn load(sources: &Sources, machine: &dyn Machine) -> Result<Loaded, Problems> {
     let mut merged = Layer::empty();
     let mut problems = Vec::new();
     let mut is_complete = true;
@@ -76,7 +77,7 @@ fn layers(sources: &Sources) -> impl Iterator<Item = Result<Layer, Problem>> {
 fn resolve(
     merged: &Layer,
     sources: &Sources,
-    machine: &Machine,
+    machine: &dyn Machine,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
     let file: File = match serde_json::from_value(merged.value.clone()) {
@@ -88,13 +89,13 @@ fn resolve(
             return None;
         }
     };
-    let beside_file = sources.file.as_ref().and_then(|(path, _)| path.parent());
-    let directory = beside_file.unwrap_or(&machine.directory);
     let mut resolver = Resolver {
         places: &merged.places,
+        machine,
         problems: Vec::new(),
     };
-    let config = resolver.config(file, directory, machine);
+    let path = sources.file.as_ref().map(|(path, _)| path.as_path());
+    let config = resolver.config(file, path);
     problems.append(&mut resolver.problems);
     Some(config)
 }

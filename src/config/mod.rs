@@ -14,6 +14,7 @@ mod layer;
 mod load;
 mod loader;
 mod log_format;
+mod machine;
 mod origin;
 mod problem;
 mod resolve;
@@ -26,9 +27,9 @@ pub use change::{Apply, Change, Plan, changes, summary};
 pub use layer::Setting;
 pub use load::{Sources, load};
 pub use loader::ConfigLoader;
+pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
-pub use resolve::Machine;
 pub use resolved::{
     AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
     SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,

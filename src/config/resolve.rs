@@ -9,36 +9,29 @@ use std::{
 use super::{
     AppRef, Bind, Config, Limits, Log, LogFormat, LogTarget, Origin, Proxy, Reload, SchemeHeader,
     Timeouts, Trusted, WorkerClass,
-    file::{self, Amount, File},
+    file::{self, Amount, File, NameOrNumber},
     layer::Places,
     log_format,
+    machine::Machine,
     problem::Problem,
 };
-
-/// What the configuration has to know of the machine it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// Processors this process may use, quotas regarded.
-    pub processors: u16,
-    /// The current directory; absolute.
-    pub directory: PathBuf,
-}
 
 /// More workers than this are never chosen by `"auto"`: from there on memory decides.
 const AUTO_WORKERS_MAX: u16 = 32;
 
 /// Collects problems; every value has a stand-in, so that all get looked at.
-pub(super) struct Resolver<'p> {
-    pub(super) places: &'p Places,
+pub(super) struct Resolver<'l> {
+    pub(super) places: &'l Places,
+    pub(super) machine: &'l dyn Machine,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Resolver<'_> {
-    /// `directory` is where the file lies, else the current one.
-    pub(super) fn config(&mut self, file: File, directory: &Path, machine: &Machine) -> Config {
-        let chdir = self.chdir(file.chdir.as_deref(), directory, machine);
+    /// `path` is that of the file, if there is one.
+    pub(super) fn config(&mut self, file: File, path: Option<&Path>) -> Config {
+        let chdir = self.chdir(file.chdir.as_deref(), path);
         let app = self.app(file.app.as_deref());
-        let workers = workers(&file.workers, file.threads, machine);
+        let workers = workers(&file.workers, file.threads, self.machine.processors());
         Config {
             proc_name: file
                 .proc_name
@@ -48,17 +41,14 @@ impl Resolver<'_> {
             threads: file.threads,
             worker_class: self.worker_class(file.worker_class, file.threads),
             preload: file.preload,
-            python: file.python.map(|text| program(&text, &chdir)),
-            python_path: file
-                .python_path
-                .0
-                .iter()
-                .map(|path| chdir.join(path))
-                .collect(),
-            user: file.user.map(|user| user.0),
-            group: file.group.map(|group| group.0),
+            python: file.python.map(|text| self.python(&text, &chdir)),
+            python_path: join_all(&chdir, &file.python_path.0),
+            user: self.user(file.user),
+            group: self.group(file.group),
             umask: file.umask.map(|umask| self.permissions("/umask", umask.0)),
-            pidfile: file.pidfile.map(|path| chdir.join(path)),
+            pidfile: file
+                .pidfile
+                .map(|path| self.file_to_make("/pidfile", chdir.join(path))),
             backlog: file.backlog,
             socket_mode: self.permissions("/socket_mode", file.socket_mode.0),
             env: self.env(file.env),
@@ -85,13 +75,65 @@ impl Resolver<'_> {
     }
 
     /// In the file a relative path starts at the file, elsewhere where the server was started.
-    fn chdir(&self, written: Option<&str>, directory: &Path, machine: &Machine) -> PathBuf {
+    fn chdir(&mut self, written: Option<&str>, file: Option<&Path>) -> PathBuf {
+        let here = self.machine.directory();
+        let beside_file = file
+            .and_then(Path::parent)
+            .map_or_else(|| here.to_owned(), |folder| here.join(folder));
         let origin = self.places.find("/chdir").map(|place| &place.origin);
         let base = match origin {
-            Some(Origin::Environment(_) | Origin::Flag(_)) => &machine.directory,
-            Some(Origin::File { .. }) | None => directory,
+            Some(Origin::Environment(_) | Origin::Flag(_)) => here,
+            Some(Origin::File { .. }) | None => &beside_file,
         };
-        written.map_or_else(|| directory.to_owned(), |path| base.join(path))
+        // Collected anew, a path has neither `.` nor a slash at its end.
+        let path: PathBuf = base
+            .join(written.unwrap_or_default())
+            .components()
+            .collect();
+        if written.is_some() && !self.machine.is_directory(&path) {
+            let title = format!("`chdir`: there is no directory `{}`", path.display());
+            self.problem("/chdir", title, "", None);
+        }
+        path
+    }
+
+    /// A bare name is for `PATH`.
+    fn python(&mut self, text: &str, chdir: &Path) -> PathBuf {
+        if !text.contains('/') {
+            return PathBuf::from(text);
+        }
+        let path = chdir.join(text);
+        if !self.machine.is_file(&path) {
+            let title = format!("there is no Python interpreter `{}`", path.display());
+            self.problem("/python", title, "", None);
+        }
+        path
+    }
+
+    fn user(&mut self, written: Option<NameOrNumber>) -> Option<String> {
+        let user = written?.0;
+        if !is_number(&user) && !self.machine.has_user(&user) {
+            self.problem("/user", format!("there is no user `{user}`"), "", None);
+        }
+        Some(user)
+    }
+
+    fn group(&mut self, written: Option<NameOrNumber>) -> Option<String> {
+        let group = written?.0;
+        if !is_number(&group) && !self.machine.has_group(&group) {
+            self.problem("/group", format!("there is no group `{group}`"), "", None);
+        }
+        Some(group)
+    }
+
+    /// The directory of a file that the server will make has to be there.
+    fn file_to_make(&mut self, pointer: &str, path: PathBuf) -> PathBuf {
+        let folder = path.parent().unwrap_or(&path);
+        if !self.machine.is_directory(folder) {
+            let title = format!("there is no directory `{}`", folder.display());
+            self.problem(pointer, title, "", None);
+        }
+        path
     }
 
     /// A missing app is the loader's to report: it knows whether something stood in its place.
@@ -128,7 +170,12 @@ impl Resolver<'_> {
                         None,
                     );
                 }
-                Ok(bind) => binds.push(bind),
+                Ok(bind) => {
+                    if let Some(path) = bind.socket_file() {
+                        self.file_to_make(&pointer, path.to_owned());
+                    }
+                    binds.push(bind);
+                }
             }
         }
         binds
@@ -250,7 +297,7 @@ impl Resolver<'_> {
                 );
                 LogTarget::Off
             }
-            path => LogTarget::File(chdir.join(path)),
+            path => LogTarget::File(self.file_to_make(&format!("/log/{key}"), chdir.join(path))),
         }
     }
 
@@ -361,17 +408,16 @@ fn without_call(app: &str) -> &str {
     app.split('(').next().unwrap_or(app)
 }
 
-/// A bare name is for `PATH`.
-fn program(text: &str, chdir: &Path) -> PathBuf {
-    if text.contains('/') {
-        chdir.join(text)
-    } else {
-        PathBuf::from(text)
-    }
+fn join_all(directory: &Path, paths: &[String]) -> Vec<PathBuf> {
+    paths.iter().map(|path| directory.join(path)).collect()
 }
 
-fn workers(written: &Amount, threads: u16, machine: &Machine) -> u16 {
-    let processors = machine.processors.max(1);
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn workers(written: &Amount, threads: u16, processors: u16) -> u16 {
+    let processors = processors.max(1);
     match written {
         Amount::Number(number) => *number,
         Amount::Auto | Amount::PerCent(_) if threads > 1 => processors.min(AUTO_WORKERS_MAX),

@@ -1,0 +1,21 @@
+//! What the configuration has to know of the machine it is for. Asked through this, so that loading touches nothing.
+
+use std::path::Path;
+
+pub trait Machine {
+    /// Processors this process may use, quotas regarded.
+    fn processors(&self) -> u16;
+
+    /// The current directory; absolute.
+    fn directory(&self) -> &Path;
+
+    fn is_directory(&self, path: &Path) -> bool;
+
+    fn is_file(&self, path: &Path) -> bool;
+
+    /// Whether there is a user of this name.
+    fn has_user(&self, name: &str) -> bool;
+
+    /// Whether there is a group of this name.
+    fn has_group(&self, name: &str) -> bool;
+}
