@@ -1,6 +1,8 @@
 //! One TOML file per case in `tests/config/{valid,invalid}`; the `.snap` beside it is what is shown for it.
 //! `RGUNICORN_BLESS=1 cargo test` rewrites those: review the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its case fails")]
+
 use std::{
     collections::BTreeMap,
     env, fs,

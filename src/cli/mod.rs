@@ -1,1 +1,39 @@
-//! (skeleton)
+//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn schema`. The only folder that talks to the
+//! terminal.
+
+mod check;
+mod command;
+mod flags;
+mod machine;
+mod run;
+mod schema;
+mod source;
+
+use std::ffi::OsString;
+
+pub use source::ConfigSource;
+
+/// Exit codes, as Gunicorn has them. 3 and 4 (the app did not boot) come from the arbiter.
+pub const OK: u8 = 0;
+pub const FAILED: u8 = 1;
+pub const USAGE: u8 = 2;
+
+/// Does what was typed and says with which code to exit.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let matches = match command::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return shown(&error),
+    };
+    match matches.subcommand() {
+        Some(("check", matches)) => check::check(matches),
+        Some(("schema", _)) => schema::schema(),
+        Some((_, matches)) => run::run(matches),
+        None => run::run(&matches),
+    }
+}
+
+/// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
+fn shown(error: &clap::Error) -> u8 {
+    let _ = error.print();
+    if error.use_stderr() { USAGE } else { OK }
+}

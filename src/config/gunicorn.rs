@@ -148,6 +148,14 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("control_socket_disable", Gone(CONTROL)),
 ];
 
+/// The key that does what Gunicorn's setting of this name did.
+pub(super) fn key(name: &str) -> Option<&'static str> {
+    match SETTINGS.iter().find(|(setting, _)| *setting == name)? {
+        (_, Key(key) | KeyBut(key, _)) => Some(key),
+        (_, Gone(_)) => None,
+    }
+}
+
 /// What to tell somebody who wrote Gunicorn's name, in whatever table.
 pub(super) fn advice(name: &str) -> Option<String> {
     let (_, fate) = SETTINGS.iter().find(|(setting, _)| *setting == name)?;

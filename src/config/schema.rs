@@ -43,9 +43,17 @@ pub fn manual(key: &str) -> Option<&'static str> {
     node(key.split('.'))?.get("description")?.as_str()
 }
 
-/// The default of a key as it would be written in the file.
+/// The default of a key as it would be typed on the command line; `None` where it is nothing or off.
 pub fn default_text(key: &str) -> Option<String> {
-    Some(node(key.split('.'))?.get("default")?.to_string())
+    match node(key.split('.'))?.get("default")? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(items) if !items.is_empty() => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            Some(items.join(","))
+        }
+        _ => None,
+    }
 }
 
 /// What the schema says of the value at a path; list items and entries of free tables included.

@@ -95,15 +95,16 @@ fn scale(number: &str, factor: u64) -> Option<u64> {
     whole.checked_add((fraction * factor as f64).round() as u64)
 }
 
-/// The largest units first, as a person would say it: `1m30s`.
+/// The largest units first, as a person would say it: `1h30m`. Up to two minutes seconds are more usual: `75s`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.as_millis() as u64;
         if rest == 0 {
             return f.write_str("0s");
         }
+        let is_short = rest < 120_000;
         for (unit, factor) in TIME_UNITS.iter().rev() {
-            if rest >= *factor {
+            if rest >= *factor && !(is_short && *unit == "m") {
                 write!(f, "{}{unit}", rest / factor)?;
                 rest %= factor;
             }
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_written_again() {
-        for text in ["0s", "250ms", "30s", "1m30s", "1d", "1h1ms"] {
+        for text in ["0s", "250ms", "75s", "2m30s", "1d", "1h1ms"] {
             assert_eq!(Time::parse(text).unwrap().to_string(), text);
         }
         for text in ["0B", "1000B", "64KiB", "100MiB", "1GiB", "1TiB"] {
