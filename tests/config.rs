@@ -54,6 +54,24 @@ fn an_invalid_shape_is_refused_by_the_schema_too() {
     }
 }
 
+proptest::proptest! {
+    /// Pieces that matter, in any order: whatever comes out, problems can be shown.
+    #[test]
+    fn no_text_makes_it_panic(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..12)) {
+        if let Err(problems) = load_case(Path::new("random.toml"), &pieces.concat()) {
+            assert!(!problems.render(true).is_empty());
+        }
+    }
+}
+
+#[rustfmt::skip]
+const PIECES: &[&str] = &[
+    "app", "bind", "workers", "env", "timeouts", "reload", "code", "surge", "limits.body", "log", "proxy", "umask",
+    "[", "]", "[[", "]]", "{", "}", "=", " = ", ".", ",", "\n", "\r\n", "\"", "'", "'''", "#", "\\u0000", "\t", "\u{feff}", "\u{301}",
+    "☕", "\u{1b}", "1", "-1", "1e400", "inf", "0o17", "2026-11-21", "true", "\"30s\"", "'%(h)s %'", "'a:b(c'", "'unix:@'",
+    "\nworkers = ", "\napp = 'x'", "\n[limits]\n", "'~/1'", "\"999999999d999999999d\"",
+];
+
 fn cases(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/config")

@@ -9,7 +9,14 @@ mod run;
 mod schema;
 mod source;
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+};
+
+use clap::error::{ContextKind, ContextValue};
+
+use crate::config::advice_on_flag;
 
 pub use source::ConfigSource;
 
@@ -35,5 +42,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
 fn shown(error: &clap::Error) -> u8 {
     let _ = error.print();
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && let Some(advice) = advice_on_flag(flag)
+    {
+        let _ = writeln!(io::stderr(), "\nhelp: {advice}");
+    }
     if error.use_stderr() { USAGE } else { OK }
 }

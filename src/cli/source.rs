@@ -9,7 +9,7 @@ use std::{
 use clap::ArgMatches;
 
 use super::{command::DEFAULT_FILE, flags, machine::Here};
-use crate::config::{ConfigLoader, Loaded, Setting, Sources, load};
+use crate::config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, load};
 
 /// The environment and the flags stay what they were at the start; the file is read at each load.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl ConfigSource {
         let file = typed
             .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()))
             .map(|typed| ConfigFile {
-                absolute: crate::config::Machine::directory(&here).join(&typed),
+                absolute: here.directory().join(&typed),
                 typed,
             });
         // What is no UTF-8 is no setting: no key takes it.

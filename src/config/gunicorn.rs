@@ -166,6 +166,15 @@ pub(super) fn advice(name: &str) -> Option<String> {
     })
 }
 
+/// The same for a flag of Gunicorn's command line, such as `--log-config`.
+pub fn advice_on_flag(flag: &str) -> Option<String> {
+    let bare = |name: &str| name.replace(['-', '_'], "");
+    let (name, _) = SETTINGS
+        .iter()
+        .find(|(setting, _)| bare(setting) == bare(flag))?;
+    advice(name)
+}
+
 /// How a key is written in the file: `[timeouts] keepalive`.
 pub(super) fn place(key: &str) -> String {
     match key.split_once('.') {

@@ -14,12 +14,19 @@ pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
     let sibling = |least| {
         nearest(name, schema::names_in(table), least).map(|near| format!("did you mean `{near}`?"))
     };
-    let advice = gunicorn::advice(name)
-        .or_else(|| sibling(SLIP_MIN))
-        .or_else(|| elsewhere(table, name))
-        .or_else(|| sibling(LIKENESS_MIN))
-        .or_else(|| nearest_anywhere(name));
-    advice.into_iter().collect()
+    if let Some(advice) = gunicorn::advice(name) {
+        return vec![advice];
+    }
+    // One letter off, or the very word of another table: the writer knows which.
+    let likely: Vec<String> = sibling(SLIP_MIN)
+        .into_iter()
+        .chain(elsewhere(table, name))
+        .collect();
+    if !likely.is_empty() {
+        return likely;
+    }
+    let guess = sibling(LIKENESS_MIN).or_else(|| nearest_anywhere(name));
+    guess.into_iter().collect()
 }
 
 /// `value` is of the wrong kind or out of range for `key`; `written` is its text in the source.

@@ -24,6 +24,7 @@ mod shape;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
+pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use load::{Sources, load};
 pub use loader::ConfigLoader;

@@ -18,7 +18,7 @@ pub(super) const UNIT: &str = "x-rgunicorn-unit";
 
 /// What the schema says of a text; digits are bounded so that no sum overflows.
 const TIME_PATTERN: &str = r"^\s*([0-9]{1,9}(\.[0-9]{1,3})?\s*(ms|s|m|h|d)\s*)+$";
-const SIZE_PATTERN: &str = r"^\s*[0-9]{1,6}(\.[0-9]{1,3})?\s*([kKMGT](i?B)?|B)\s*$";
+const SIZE_PATTERN: &str = r"^\s*[0-9]{1,6}(\.[0-9]{1,3})?\s*([kKmMgGtT]([iI]?[bB])?|[bB])\s*$";
 
 const TIME_UNITS: &[(&str, u64)] = &[
     ("ms", 1),
@@ -263,7 +263,7 @@ mod tests {
         let bytes = |text| Size::parse(text).map(|size| size.0);
         assert_eq!(bytes("64k"), Some(65_536));
         assert_eq!(bytes("10MiB"), Some(10 << 20));
-        assert_eq!(bytes("10MB"), Some(10 << 20));
+        assert_eq!(bytes("10mb"), Some(10 << 20));
         assert_eq!(bytes("1.5 G"), Some(3 << 29));
         assert_eq!(bytes("512B"), Some(512));
         for wrong in ["", "10", "MiB", "1X", "-1k", "99999999999T"] {
