@@ -10,8 +10,8 @@ use clap::ArgMatches;
 use super::{ConfigSource, FAILED, OK};
 use crate::config::Loaded;
 
-pub(super) fn check(matches: &ArgMatches) -> u8 {
-    match checked(matches) {
+pub(super) fn check(typed: &[&ArgMatches]) -> u8 {
+    match checked(typed) {
         Ok(said) => {
             // Whoever closed the pipe does not want to know.
             let _ = writeln!(io::stdout(), "{said}");
@@ -24,9 +24,9 @@ pub(super) fn check(matches: &ArgMatches) -> u8 {
     }
 }
 
-fn checked(matches: &ArgMatches) -> Result<String, String> {
+fn checked(typed: &[&ArgMatches]) -> Result<String, String> {
     let source =
-        ConfigSource::find(matches).map_err(|error| format!("error: cannot check: {error}"))?;
+        ConfigSource::find(typed).map_err(|error| format!("error: cannot check: {error}"))?;
     let loaded = source.load_with(wants_color())?;
     beyond_the_text(&loaded)?;
     Ok(match source.name() {

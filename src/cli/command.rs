@@ -32,7 +32,6 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::Version)
                 .help("Print the version"),
         )
-        .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand(Command::new("run").about("Serve; what happens without a command").args(configuration()))
         .subcommand(
@@ -70,6 +69,14 @@ mod tests {
         assert_eq!(matches.subcommand_name(), None);
         let matches = command()
             .try_get_matches_from(["rgunicorn", "check", "app", "-w", "2"])
+            .unwrap();
+        assert_eq!(matches.subcommand_name(), Some("check"));
+    }
+
+    #[test]
+    fn a_command_is_one_after_flags_too() {
+        let matches = command()
+            .try_get_matches_from(["rgunicorn", "-c", "x.toml", "check"])
             .unwrap();
         assert_eq!(matches.subcommand_name(), Some("check"));
     }

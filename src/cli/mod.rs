@@ -31,11 +31,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(matches) => matches,
         Err(error) => return shown(&error),
     };
+    // What stands before a command counts for it, too; what stands after it is stronger.
     match matches.subcommand() {
-        Some(("check", matches)) => check::check(matches),
         Some(("schema", _)) => schema::schema(),
-        Some((_, matches)) => run::run(matches),
-        None => run::run(&matches),
+        Some(("check", after)) => check::check(&[&matches, after]),
+        Some((_, after)) => run::run(&[&matches, after]),
+        None => run::run(&[&matches]),
     }
 }
 

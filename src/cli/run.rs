@@ -7,8 +7,8 @@ use clap::ArgMatches;
 use super::{ConfigSource, FAILED};
 use crate::arbiter;
 
-pub(super) fn run(matches: &ArgMatches) -> u8 {
-    match ConfigSource::find(matches) {
+pub(super) fn run(typed: &[&ArgMatches]) -> u8 {
+    match ConfigSource::find(typed) {
         Ok(source) => arbiter::run(Box::new(source)),
         Err(error) => {
             // There is no log yet, and without a terminal nobody to tell.

@@ -29,11 +29,15 @@ struct ConfigFile {
 
 impl ConfigSource {
     /// The error fits after "cannot start: ".
-    pub fn find(matches: &ArgMatches) -> Result<Self, String> {
+    pub fn find(typed: &[&ArgMatches]) -> Result<Self, String> {
         let here =
             Here::find().map_err(|error| format!("the current directory is gone: {error}"))?;
-        let typed = matches.get_one::<PathBuf>("config").cloned();
-        let file = typed
+        let named = typed
+            .iter()
+            .rev()
+            .find_map(|matches| matches.get_one::<PathBuf>("config"));
+        let file = named
+            .cloned()
             .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()))
             .map(|typed| ConfigFile {
                 absolute: here.directory().join(&typed),
@@ -46,7 +50,10 @@ impl ConfigSource {
         Ok(Self {
             file,
             environment,
-            flags: flags::settings(matches),
+            flags: typed
+                .iter()
+                .flat_map(|matches| flags::settings(matches))
+                .collect(),
             here,
         })
     }
