@@ -1,6 +1,6 @@
 //! Addresses to listen on, from their texts.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use super::{Bind, TcpBind};
 
@@ -63,6 +63,17 @@ fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
         ));
     }
     Ok(Bind::Unix(path))
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(tcp) if tcp.host.contains(':') => write!(f, "[{}]:{}", tcp.host, tcp.port),
+            Self::Tcp(tcp) => write!(f, "{}:{}", tcp.host, tcp.port),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Fd(number) => write!(f, "fd://{number}"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,18 +2,12 @@
 //!
 //! `KEYS` is the only place that says how a key is applied; the schema takes it from here.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod show;
 
-use super::{
-    Bind, Config, Trusted,
-    resolved::{LogFormat, LogTarget},
-    units::{Size, Time},
-};
+use std::{collections::BTreeSet, fmt};
+
+use super::Config;
+use show::*;
 
 /// How a change of one key is applied, from the least work to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,12 +128,7 @@ const KEYS: &[Key] = &[
         Roll,
         "proxy.scheme_headers",
         proxy.scheme_headers,
-        |headers: &Vec<super::SchemeHeader>| list(
-            &headers
-                .iter()
-                .map(|header| format!("{}={}", header.name, header.value))
-                .collect::<Vec<_>>()
-        )
+        scheme_headers
     ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
 ];
@@ -227,95 +216,6 @@ pub fn summary(changes: &[Change]) -> String {
         .map(Change::to_string)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn unset() -> String {
-    "(unset)".to_owned()
-}
-
-/// An enum of plain words, as serde writes it.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
-fn list(items: &[impl fmt::Display]) -> String {
-    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-    match &items[..] {
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
-    }
-}
-
-fn path(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn paths(paths: &[PathBuf]) -> String {
-    let shown: Vec<_> = paths.iter().map(|path| path.display()).collect();
-    list(&shown)
-}
-
-fn optional(text: &Option<String>) -> String {
-    text.clone().unwrap_or_else(unset)
-}
-
-fn optional_path(value: &Option<PathBuf>) -> String {
-    value.as_deref().map_or_else(unset, path)
-}
-
-fn octal(bits: &u32) -> String {
-    format!("{bits:03o}")
-}
-
-fn time(duration: &Duration) -> String {
-    Time(*duration).to_string()
-}
-
-fn size(bytes: &u64) -> String {
-    Size(*bytes).to_string()
-}
-
-fn size32(bytes: &u32) -> String {
-    size(&u64::from(*bytes))
-}
-
-fn log_target(target: &LogTarget) -> String {
-    match target {
-        LogTarget::Off => "off".to_owned(),
-        LogTarget::Stdout => "stdout".to_owned(),
-        LogTarget::Stderr => "stderr".to_owned(),
-        LogTarget::File(file) => path(file),
-    }
-}
-
-fn log_format(format: &LogFormat) -> String {
-    match format {
-        LogFormat::Common => "common".to_owned(),
-        LogFormat::Combined => "combined".to_owned(),
-        LogFormat::Json => "json".to_owned(),
-        LogFormat::Atoms(template) => format!("{template:?}"),
-    }
-}
-
-fn trusted(trusted: &Trusted) -> String {
-    match trusted {
-        Trusted::Everyone => "*".to_owned(),
-        Trusted::Networks(networks) => list(networks),
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(tcp) if tcp.host.contains(':') => write!(f, "[{}]:{}", tcp.host, tcp.port),
-            Self::Tcp(tcp) => write!(f, "{}:{}", tcp.host, tcp.port),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Fd(number) => write!(f, "fd://{number}"),
-        }
-    }
 }
 
 #[cfg(test)]

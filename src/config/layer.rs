@@ -236,6 +236,9 @@ fn unescape(step: &str) -> String {
 
 /// `/timeouts/keepalive` as people write it: `timeouts.keepalive`.
 pub(super) fn dotted(pointer: &str) -> String {
-    let steps: Vec<String> = pointer.split('/').skip(1).map(unescape).collect();
-    steps.join(".")
+    steps(pointer).join(".")
+}
+
+pub(super) fn steps(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(unescape).collect()
 }

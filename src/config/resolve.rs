@@ -1,4 +1,8 @@
-//! From what was written to what runs: texts are parsed, keys are checked against each other. No file is looked at.
+//! From what was written to what runs: texts are parsed, keys are checked against each other. What is on the machine
+//! is asked through [`Machine`] alone.
+
+mod network;
+mod place;
 
 use std::{
     collections::BTreeMap,
@@ -7,9 +11,8 @@ use std::{
 };
 
 use super::{
-    AppRef, Bind, Config, Limits, Log, LogFormat, LogTarget, Origin, Proxy, Reload, SchemeHeader,
-    Timeouts, Trusted, WorkerClass,
-    file::{self, Amount, File, NameOrNumber},
+    AppRef, Config, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WorkerClass,
+    file::{self, Amount, File},
     layer::Places,
     log_format,
     machine::Machine,
@@ -74,68 +77,6 @@ impl Resolver<'_> {
             .push(Problem::new(title).at(excerpt).help(help));
     }
 
-    /// In the file a relative path starts at the file, elsewhere where the server was started.
-    fn chdir(&mut self, written: Option<&str>, file: Option<&Path>) -> PathBuf {
-        let here = self.machine.directory();
-        let beside_file = file
-            .and_then(Path::parent)
-            .map_or_else(|| here.to_owned(), |folder| here.join(folder));
-        let origin = self.places.find("/chdir").map(|place| &place.origin);
-        let base = match origin {
-            Some(Origin::Environment(_) | Origin::Flag(_)) => here,
-            Some(Origin::File { .. }) | None => &beside_file,
-        };
-        // Collected anew, a path has neither `.` nor a slash at its end.
-        let path: PathBuf = base
-            .join(written.unwrap_or_default())
-            .components()
-            .collect();
-        if written.is_some() && !self.machine.is_directory(&path) {
-            let title = format!("`chdir`: there is no directory `{}`", path.display());
-            self.problem("/chdir", title, "", None);
-        }
-        path
-    }
-
-    /// A bare name is for `PATH`.
-    fn python(&mut self, text: &str, chdir: &Path) -> PathBuf {
-        if !text.contains('/') {
-            return PathBuf::from(text);
-        }
-        let path = chdir.join(text);
-        if !self.machine.is_file(&path) {
-            let title = format!("there is no Python interpreter `{}`", path.display());
-            self.problem("/python", title, "", None);
-        }
-        path
-    }
-
-    fn user(&mut self, written: Option<NameOrNumber>) -> Option<String> {
-        let user = written?.0;
-        if !is_number(&user) && !self.machine.has_user(&user) {
-            self.problem("/user", format!("there is no user `{user}`"), "", None);
-        }
-        Some(user)
-    }
-
-    fn group(&mut self, written: Option<NameOrNumber>) -> Option<String> {
-        let group = written?.0;
-        if !is_number(&group) && !self.machine.has_group(&group) {
-            self.problem("/group", format!("there is no group `{group}`"), "", None);
-        }
-        Some(group)
-    }
-
-    /// The directory of a file that the server will make has to be there.
-    fn file_to_make(&mut self, pointer: &str, path: PathBuf) -> PathBuf {
-        let folder = path.parent().unwrap_or(&path);
-        if !self.machine.is_directory(folder) {
-            let title = format!("there is no directory `{}`", folder.display());
-            self.problem(pointer, title, "", None);
-        }
-        path
-    }
-
     /// A missing app is the loader's to report: it knows whether something stood in its place.
     fn app(&mut self, written: Option<&str>) -> AppRef {
         let stand_in = AppRef {
@@ -152,33 +93,6 @@ impl Resolver<'_> {
             }
             None => stand_in,
         }
-    }
-
-    fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
-        let mut binds = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let pointer = format!("/bind/{index}");
-            match Bind::parse(text, chdir) {
-                Err(reason) => {
-                    self.problem(&pointer, format!("the address `{text}` {reason}"), "", None)
-                }
-                Ok(bind) if binds.contains(&bind) && !takes_any_port(&bind) => {
-                    self.problem(
-                        &pointer,
-                        format!("the address `{text}` is there twice"),
-                        "",
-                        None,
-                    );
-                }
-                Ok(bind) => {
-                    if let Some(path) = bind.socket_file() {
-                        self.file_to_make(&pointer, path.to_owned());
-                    }
-                    binds.push(bind);
-                }
-            }
-        }
-        binds
     }
 
     fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
@@ -329,79 +243,9 @@ impl Resolver<'_> {
             surge: surge(&reload.surge, workers),
         }
     }
-
-    fn proxy(&mut self, proxy: file::Proxy) -> Proxy {
-        let headers = proxy.scheme_headers.into_iter();
-        Proxy {
-            forwarded_allow_ips: self.trusted(&proxy.forwarded_allow_ips.0),
-            scheme_headers: headers
-                .map(|(name, value)| self.scheme_header(name, value))
-                .collect(),
-            header_map: proxy.header_map,
-        }
-    }
-
-    fn trusted(&mut self, texts: &[String]) -> Trusted {
-        if texts.iter().any(|text| text == "*") {
-            return Trusted::Everyone;
-        }
-        let mut networks = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let pointer = format!("/proxy/forwarded_allow_ips/{index}");
-            let network = text.parse::<ipnet::IpNet>().ok();
-            let network = network.or_else(|| {
-                text.parse::<std::net::IpAddr>()
-                    .ok()
-                    .map(ipnet::IpNet::from)
-            });
-            match network {
-                Some(network) if network.trunc() == network => networks.push(network),
-                Some(network) => {
-                    let help = format!(
-                        "write `\"{}\"`, or `\"{}\"` for this one address",
-                        network.trunc(),
-                        network.addr()
-                    );
-                    let title = format!("`{text}` has address bits beyond its network");
-                    self.problem(&pointer, title, "", Some(help));
-                }
-                None => {
-                    let title = format!("`{text}` is neither an address nor a network");
-                    self.problem(
-                        &pointer,
-                        title,
-                        "",
-                        Some("such as `\"10.0.0.5\"` or `\"10.0.0.0/8\"`".to_owned()),
-                    );
-                }
-            }
-        }
-        Trusted::Networks(networks)
-    }
-
-    fn scheme_header(&mut self, name: String, value: String) -> SchemeHeader {
-        // RFC 9110, 5.6.2: the letters of a token; an underscore would pass for a hyphen in the environ.
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
-            let pointer = format!("/proxy/scheme_headers/{}", super::layer::escape(&name));
-            let help = name
-                .contains('_')
-                .then(|| format!("write `{}`", name.replace('_', "-")));
-            self.problem_with_key(
-                &pointer,
-                format!("`{name}` is not the name of a header"),
-                help,
-            );
-        }
-        SchemeHeader { name, value }
-    }
 }
 
 const LOG_TARGETS: &str = "\"stdout\", \"stderr\", \"off\" or the path of a file";
-
-fn takes_any_port(bind: &Bind) -> bool {
-    matches!(bind, Bind::Tcp(tcp) if tcp.port == 0)
-}
 
 /// Arguments may hold what `ps` should not show.
 fn without_call(app: &str) -> &str {
@@ -410,10 +254,6 @@ fn without_call(app: &str) -> &str {
 
 fn join_all(directory: &Path, paths: &[String]) -> Vec<PathBuf> {
     paths.iter().map(|path| directory.join(path)).collect()
-}
-
-fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn workers(written: &Amount, threads: u16, processors: u16) -> u16 {

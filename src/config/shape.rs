@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     hint,
-    layer::{Layer, dotted, escape},
+    layer::{Layer, dotted, escape, steps},
     problem::{Excerpt, Place, Problem},
     schema,
     units::{Size, Time, UNIT},
@@ -82,25 +82,16 @@ fn unknown_key(layer: &Layer, table: &str, name: &str) -> Fault {
 }
 
 fn wrong_value(layer: &Layer, pointer: &str, value: &Value, label: String) -> Fault {
-    let key = dotted(pointer);
-    let node = schema::node(key_path(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
+    let key = key_of(layer, pointer);
+    let node = schema::node(steps(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
     let excerpt = layer.places.find(pointer).map(Place::at_value);
     let written = excerpt.as_ref().map_or("", Excerpt::piece);
     Fault {
         pointer: pointer.to_owned(),
-        problem: Problem::new(format!(
-            "`{}` must be {}",
-            without_index(&key),
-            schema::expected(node)
-        ))
-        .label(label)
-        .help(hint::wrong_value(
-            &without_index(&key),
-            node,
-            value,
-            written,
-        ))
-        .at(excerpt),
+        problem: Problem::new(format!("`{key}` must be {}", schema::expected(node)))
+            .label(label)
+            .help(hint::wrong_value(&key, node, value, written))
+            .at(excerpt),
     }
 }
 
@@ -113,7 +104,7 @@ fn text_range_faults(value: &Value, pointer: &str, layer: &Layer, faults: &mut V
             }
         }
         Value::String(text) => {
-            let path = key_path(pointer);
+            let path = steps(pointer);
             let Some(node) = schema::node(path.iter().map(String::as_str)) else {
                 return;
             };
@@ -161,18 +152,10 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn key_path(pointer: &str) -> Vec<String> {
-    pointer
-        .split('/')
-        .skip(1)
-        .map(|step| step.replace("~1", "/").replace("~0", "~"))
-        .collect()
-}
-
-/// `bind.1` is the second item of `bind`.
-fn without_index(key: &str) -> String {
-    match key.rsplit_once('.') {
-        Some((list, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => list.to_owned(),
-        _ => key.to_owned(),
+/// The key of a value; an item of a list goes by the list's.
+fn key_of(layer: &Layer, pointer: &str) -> String {
+    match pointer.rsplit_once('/') {
+        Some((list, _)) if layer.value.pointer(list).is_some_and(Value::is_array) => dotted(list),
+        _ => dotted(pointer),
     }
 }
