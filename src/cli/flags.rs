@@ -105,7 +105,7 @@ fn argument(flag: &Flag) -> Arg {
         .aliases(flag.alias)
         .value_parser(value_parser!(String));
     let argument = match flag.takes {
-        One(name) => argument.value_name(name).allow_hyphen_values(true),
+        One(name) => argument.value_name(name).allow_negative_numbers(true),
         Many(name) => argument.value_name(name).action(ArgAction::Append),
         Nothing(value) => {
             let argument = argument

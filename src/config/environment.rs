@@ -125,6 +125,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_table_is_left_for_the_schema_to_refuse() {
+        let value = merged(&[("RGUNICORN_ENV", "A=1,B")]);
+        assert_eq!(value.unwrap(), serde_json::json!({ "env": "A=1,B" }));
+    }
+
+    #[test]
     fn gunicorns_variables_count_where_ours_do_not_speak() {
         let value = merged(&[
             ("PORT", "80"),

@@ -36,6 +36,11 @@ pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str)
             "write `[{key}]` on a line of its own and its keys below it"
         ));
     }
+    if node.get("additionalProperties").is_some() {
+        return Some(format!(
+            "write `[{key}]` and below it `NAME = \"value\"`; outside the file, `NAME=value,NAME=value`"
+        ));
+    }
     match value {
         Value::String(text) => wrong_text(key, node, text),
         Value::Number(_)

@@ -206,8 +206,11 @@ fn from_text(node: &Value, text: &str) -> Value {
             .filter(|item| !item.is_empty())
     };
     if takes("object") {
-        let entries = items().filter_map(|item| item.split_once('='));
-        return entries.collect();
+        let entries: Option<Map<String, Value>> = items()
+            .map(|item| item.split_once('='))
+            .map(|entry| entry.map(|(name, value)| (name.to_owned(), value.into())))
+            .collect();
+        return entries.map_or_else(|| text.into(), Value::Object);
     }
     if takes("array") && text.contains(',') {
         return items().collect();
