@@ -2,9 +2,37 @@
 
 #![forbid(unsafe_code)]
 
+mod app;
+mod bind;
+mod change;
+mod document;
+mod environment;
+pub mod file;
+mod gunicorn;
+mod hint;
+mod layer;
+mod load;
+mod loader;
+mod log_format;
+mod machine;
+mod origin;
+mod problem;
+mod resolve;
 mod resolved;
+mod schema;
+mod shape;
+mod units;
 
+pub use change::{Apply, Change, Plan, changes, summary};
+pub use gunicorn::advice_on_flag;
+pub use layer::Setting;
+pub use load::{Sources, load};
+pub use loader::ConfigLoader;
+pub use machine::Machine;
+pub use origin::{Loaded, Origin, Origins};
+pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
     AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
     SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,
 };
+pub use schema::{default_text, keys, manual, schema_text};

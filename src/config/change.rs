@@ -1,0 +1,331 @@
+//! What differs between two configurations, and the least that makes the one into the other.
+//!
+//! `KEYS` is the only place that says how a key is applied; the schema takes it from here.
+
+mod show;
+
+use std::{collections::BTreeSet, fmt};
+
+use super::Config;
+use show::*;
+
+/// How a change of one key is applied, from the least work to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Apply {
+    /// The arbiter alone acts on it, from the next event on.
+    Live,
+    /// Workers of the same generation are started or retired.
+    Scale,
+    /// A new generation is rolled in.
+    Roll,
+    /// New sockets are opened, then a new generation is rolled in; the old sockets close with the old generation.
+    Rebind,
+}
+
+/// What has to be done for a list of changes. Each includes the work of those before it: a new generation starts
+/// with the new number of workers, and the arbiter always goes by the new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plan {
+    Nothing,
+    Live,
+    Scale,
+    Roll,
+    Rebind,
+}
+
+/// One key with its old and new value as they would be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub key: String,
+    pub old: String,
+    pub new: String,
+    pub apply: Apply,
+}
+
+struct Key {
+    name: &'static str,
+    apply: Apply,
+    same: fn(&Config, &Config) -> bool,
+    show: fn(&Config) -> String,
+}
+
+macro_rules! key {
+    ($apply:ident, $name:literal, $($field:ident).+, $show:expr) => {
+        Key {
+            name: $name,
+            apply: Apply::$apply,
+            same: |old, new| old.$($field).+ == new.$($field).+,
+            show: |config| $show(&config.$($field).+),
+        }
+    };
+}
+
+const KEYS: &[Key] = &[
+    key!(Roll, "app", app, |app: &super::AppRef| app.text.clone()),
+    key!(Rebind, "bind", bind, list),
+    key!(Scale, "workers", workers, u16::to_string),
+    key!(Roll, "threads", threads, u16::to_string),
+    key!(Roll, "worker_class", worker_class, word),
+    key!(Roll, "preload", preload, bool::to_string),
+    key!(Roll, "python", python, optional_path),
+    key!(Roll, "chdir", chdir, path),
+    key!(Roll, "python_path", python_path, paths),
+    key!(Roll, "user", user, optional),
+    key!(Roll, "group", group, optional),
+    key!(Roll, "umask", umask, |umask: &Option<u32>| umask
+        .map_or_else(unset, |bits| octal(&bits))),
+    key!(Live, "pidfile", pidfile, optional_path),
+    key!(Roll, "proc_name", proc_name, String::clone),
+    key!(Rebind, "backlog", backlog, u32::to_string),
+    key!(Rebind, "socket_mode", socket_mode, octal),
+    key!(Roll, "env", env, |_: &_| String::new()),
+    key!(Live, "timeouts.boot", timeouts.boot, time),
+    key!(Live, "timeouts.worker", timeouts.worker, time),
+    key!(Roll, "timeouts.request", timeouts.request, time),
+    key!(Live, "timeouts.graceful", timeouts.graceful, time),
+    key!(Roll, "timeouts.keepalive", timeouts.keepalive, time),
+    key!(Roll, "timeouts.header", timeouts.header, time),
+    key!(Roll, "timeouts.body", timeouts.body, time),
+    key!(Roll, "timeouts.write", timeouts.write, time),
+    key!(Roll, "limits.request_line", limits.request_line, size32),
+    key!(Roll, "limits.headers", limits.headers, u32::to_string),
+    key!(Roll, "limits.header_size", limits.header_size, size32),
+    key!(Roll, "limits.body", limits.body, size),
+    key!(
+        Roll,
+        "limits.connections",
+        limits.connections,
+        u32::to_string
+    ),
+    key!(
+        Roll,
+        "limits.max_requests",
+        limits.max_requests,
+        u64::to_string
+    ),
+    key!(
+        Roll,
+        "limits.max_requests_jitter",
+        limits.max_requests_jitter,
+        u64::to_string
+    ),
+    key!(Live, "limits.worker_memory", limits.worker_memory, size),
+    key!(Roll, "log.access", log.access, log_target),
+    key!(Roll, "log.error", log.error, log_target),
+    key!(Roll, "log.level", log.level, word),
+    key!(Roll, "log.format", log.format, log_format),
+    key!(Live, "reload.watch", reload.watch, bool::to_string),
+    key!(Live, "reload.code", reload.code, list),
+    key!(Live, "reload.debounce", reload.debounce, time),
+    key!(Live, "reload.surge", reload.surge, u16::to_string),
+    key!(
+        Roll,
+        "proxy.forwarded_allow_ips",
+        proxy.forwarded_allow_ips,
+        trusted
+    ),
+    key!(
+        Roll,
+        "proxy.scheme_headers",
+        proxy.scheme_headers,
+        scheme_headers
+    ),
+    key!(Roll, "proxy.header_map", proxy.header_map, word),
+];
+
+/// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.
+pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+    KEYS.iter()
+        .filter(|key| !(key.same)(old, new))
+        .flat_map(|key| match key.name {
+            "env" => env_changes(old, new, key.apply),
+            name => vec![Change {
+                key: name.to_owned(),
+                old: (key.show)(old),
+                new: (key.show)(new),
+                apply: key.apply,
+            }],
+        })
+        .collect()
+}
+
+fn env_changes(old: &Config, new: &Config, apply: Apply) -> Vec<Change> {
+    let shown = |value: Option<&String>| value.map_or_else(unset, |_| "(hidden)".to_owned());
+    let names: BTreeSet<&String> = old.env.keys().chain(new.env.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| old.env.get(*name) != new.env.get(*name))
+        .map(|name| Change {
+            key: format!("env.{name}"),
+            old: shown(old.env.get(name)),
+            new: shown(new.env.get(name)),
+            apply,
+        })
+        .collect()
+}
+
+impl Plan {
+    /// As much as the change that asks for the most.
+    pub fn of(changes: &[Change]) -> Self {
+        let most = changes.iter().map(|change| change.apply).max();
+        match most {
+            None => Self::Nothing,
+            Some(Apply::Live) => Self::Live,
+            Some(Apply::Scale) => Self::Scale,
+            Some(Apply::Roll) => Self::Roll,
+            Some(Apply::Rebind) => Self::Rebind,
+        }
+    }
+}
+
+impl Apply {
+    /// For a key of the file, such as `timeouts.keepalive`.
+    pub fn of(key: &str) -> Option<Self> {
+        KEYS.iter()
+            .find(|known| known.name == key)
+            .map(|known| known.apply)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Scale => "scale",
+            Self::Rebind => "rebind",
+            Self::Roll => "roll",
+        }
+    }
+}
+
+/// `timeouts.graceful 30s -> 10s (live)`
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            old,
+            new,
+            apply,
+        } = self;
+        write!(f, "{key} {old} -> {new} ({})", apply.name())
+    }
+}
+
+/// All changes on one line, for the log.
+pub fn summary(changes: &[Change]) -> String {
+    changes
+        .iter()
+        .map(Change::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Setting, Sources, keys, load, machine::Anywhere};
+
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let setting = |(key, value): &(&str, &str)| Setting {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            lead: String::new(),
+        };
+        let sources = Sources {
+            flags: [("app", "app")]
+                .iter()
+                .chain(settings)
+                .map(setting)
+                .collect(),
+            ..Sources::default()
+        };
+        load(&sources, &Anywhere { processors: 2 }).unwrap().config
+    }
+
+    fn told(old: &[(&str, &str)], new: &[(&str, &str)]) -> (String, Plan) {
+        let changes = changes(&config(old), &config(new));
+        (summary(&changes), Plan::of(&changes))
+    }
+
+    #[test]
+    fn every_key_of_the_schema_has_its_row_and_every_row_its_key() {
+        let mut rows: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        rows.sort_unstable();
+        let mut known: Vec<&str> = keys().iter().map(String::as_str).collect();
+        known.sort_unstable();
+        assert_eq!(rows, known);
+    }
+
+    #[test]
+    fn no_change_asks_for_nothing() {
+        assert_eq!(told(&[], &[]), (String::new(), Plan::Nothing));
+        assert_eq!(
+            told(&[("workers", "5")], &[]).1,
+            Plan::Nothing,
+            "auto is 5 on 2 processors"
+        );
+    }
+
+    #[test]
+    fn a_line_of_the_log_tells_each_key_with_its_old_and_new_value() {
+        let (line, plan) = told(
+            &[("workers", "2")],
+            &[("workers", "4"), ("timeouts.graceful", "10")],
+        );
+        assert_eq!(
+            line,
+            "workers 2 -> 4 (scale), timeouts.graceful 30s -> 10s (live)"
+        );
+        assert_eq!(plan, Plan::Scale);
+    }
+
+    #[test]
+    fn the_key_that_asks_for_the_most_decides() {
+        assert_eq!(told(&[], &[("timeouts.boot", "90")]).1, Plan::Live);
+        assert_eq!(
+            told(&[], &[("workers", "9"), ("preload", "true")]).1,
+            Plan::Roll
+        );
+        let (line, plan) = told(&[], &[("bind", ":80,unix:a.sock"), ("preload", "true")]);
+        assert_eq!(
+            line,
+            "bind 127.0.0.1:8000 -> [0.0.0.0:80, unix:/home/me/a.sock] (rebind), preload false -> true (roll)"
+        );
+        assert_eq!(plan, Plan::Rebind);
+    }
+
+    #[test]
+    fn values_of_the_environment_stay_secret() {
+        let (line, plan) = told(
+            &[("env.OLD", "hush"), ("env.SAME", "1"), ("env.KEY", "hush")],
+            &[("env.NEW", "hush"), ("env.SAME", "1"), ("env.KEY", "hush!")],
+        );
+        assert_eq!(
+            line,
+            "env.KEY (hidden) -> (hidden) (roll), env.NEW (unset) -> (hidden) (roll), env.OLD (hidden) -> (unset) (roll)"
+        );
+        assert_eq!(plan, Plan::Roll);
+    }
+
+    #[test]
+    fn every_kind_of_value_is_shown_as_it_would_be_written() {
+        let (line, _) = told(
+            &[],
+            &[
+                ("umask", "027"),
+                ("socket_mode", "666"),
+                ("python", "python3.12"),
+                ("worker_class", "gthread"),
+                ("limits.body", "10485760"),
+                ("log.access", "a.log"),
+                ("log.format", "%(h)s"),
+                ("proxy.forwarded_allow_ips", "*"),
+            ],
+        );
+        assert_eq!(
+            line,
+            "worker_class sync -> gthread (roll), python (unset) -> python3.12 (roll), umask (unset) -> 027 (roll), \
+             socket_mode 660 -> 666 (rebind), limits.body 100MiB -> 10MiB (roll), \
+             log.access stdout -> /home/me/a.log (roll), log.format combined -> \"%(h)s\" (roll), \
+             proxy.forwarded_allow_ips [127.0.0.1/32, ::1/128] -> * (roll)"
+        );
+    }
+}
