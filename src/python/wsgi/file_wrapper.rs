@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{Seek, SeekFrom},
+    io::Seek,
     os::fd::RawFd,
 };
 
