@@ -144,7 +144,7 @@ pub struct File {
     #[schemars(example = &"666")]
     pub socket_mode: Octal,
 
-    /// Environment variables for the app, added to those the server was started with. Values are texts.
+    /// Environment variables for the app, added to those the server was started with. Values are strings, in quotes.
     ///
     /// Empty by default. Values are never written to the log.
     #[schemars(example = serde_json::json!({ "DJANGO_SETTINGS_MODULE": "mysite.settings" }))]
