@@ -104,8 +104,8 @@ pub(super) fn expected(node: &Value) -> String {
         Some("object") => "a table".to_owned(),
         Some("array") => "a list".to_owned(),
         _ => match node.get("maxLength") {
-            Some(most) => format!("a text of 1 to {most} characters"),
-            None => "a text in quotes".to_owned(),
+            Some(most) => format!("a string of 1 to {most} characters"),
+            None => "a string in quotes".to_owned(),
         },
     }
 }
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(words("threads"), "a whole number from 1 to 1024");
         assert_eq!(words("worker_class"), r#""auto", "sync" or "gthread""#);
         assert_eq!(words("preload"), "true or false");
-        assert_eq!(words("chdir"), "a text in quotes");
+        assert_eq!(words("chdir"), "a string in quotes");
         assert!(words("timeouts.boot").starts_with("a duration from 1s to 1d"));
         assert!(words("limits.request_line").starts_with("a size from 64B to 64KiB"));
     }

@@ -143,10 +143,10 @@ fn label(kind: &Kind, value: &Value) -> String {
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing that any key takes",
-        Value::Bool(_) => "a truth value",
+        Value::Bool(_) => "a boolean",
         Value::Number(number) if number.is_f64() => "a fraction",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "a table",
     }

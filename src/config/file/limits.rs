@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::units::Size;
 
-/// How much is accepted, and when a worker has served its time. Sizes are bytes, or texts such as `"64k"`, `"10MiB"`;
+/// How much is accepted, and when a worker has served its time. Sizes are bytes, or strings such as `"64k"`, `"10MiB"`;
 /// every prefix counts in powers of 1024.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
