@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{APP, Hammer, Process, Server, Setup, eventually, phrases::APPLIED};
+use crate::harness::{APP, Hammer, Process, Server, Setup, eventually};
 
 #[test]
 fn a_killed_worker_is_replaced_and_the_log_tells_the_signal_and_its_requests() {
@@ -157,7 +157,7 @@ fn the_end_of_the_generation_process_loses_no_request() {
     hammer.stop();
     // What the new generation serves can be edited as before.
     server.edit("workers = 2\nthreads = 2");
-    server.says(APPLIED);
+    server.applied();
     assert_eq!(server.get("/environ").json()["wsgi.multithread"], true);
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{APP, Process, Server, Setup, eventually, phrases::APPLIED};
+use crate::harness::{APP, Process, Server, Setup, eventually};
 
 /// A request that takes so many seconds, sent and being worked on.
 fn in_flight(server: &Server, seconds: f32) -> crate::harness::Client {
@@ -79,7 +79,7 @@ fn hup_replaces_every_worker_though_nothing_changed() {
     let old = server.workers();
     server.signal(Signal::SIGHUP);
     server.says_times(2, " ready");
-    server.says(APPLIED);
+    server.applied();
     eventually("the old workers are gone", || {
         old.iter().all(|pid| Process::find(*pid).is_none())
     });
@@ -103,13 +103,13 @@ fn ttin_and_ttou_survive_a_reload_unless_it_changes_the_workers() {
     eventually("one worker fewer", || count() == 2);
 
     server.edit("workers = 1\nthreads = 2");
-    server.says(APPLIED);
+    server.applied();
     eventually("one generation with the workers asked for", || {
         server.generations().len() == 1 && count() == 2
     });
 
     server.edit("workers = 3\nthreads = 2");
-    server.says(APPLIED);
+    server.applied();
     eventually("the workers of the file", || count() == 3);
 }
 

@@ -18,7 +18,8 @@ use nix::sys::signal::Signal;
 
 use super::{
     APP, Address, Client, DEADLINE, Directory, Log, Process, Response, Save, descendants,
-    phrases::{LISTENING, READY},
+    eventually,
+    phrases::{APPLIED, LISTENING, READY},
     venv_python, within,
 };
 
@@ -225,6 +226,15 @@ impl Server {
         let from = self.mark.get();
         let found = (self.log).wait(from, count, DEADLINE, |line| has_parts(line, pattern));
         found.unwrap_or_else(|| panic!("the log does not say ({count} times): {pattern}"))
+    }
+
+    /// Waits until an edit or a HUP is in force, and for the workers it replaced to be gone.
+    #[track_caller]
+    pub fn applied(&self) {
+        self.says(APPLIED);
+        eventually("what was replaced is gone", || {
+            self.generations().len() <= 1
+        });
     }
 
     /// Whether such a line is there now.
