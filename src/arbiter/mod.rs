@@ -1,1 +1,3 @@
-//! (skeleton)
+//! The arbiter: policy in `core`, a shell around it that obeys.
+
+pub mod core;
