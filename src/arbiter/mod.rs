@@ -1,3 +1,7 @@
-//! The arbiter: policy in `core`, a shell around it that obeys.
+//! The arbiter.
 
-pub mod core;
+pub mod engine;
+mod generation_process;
+pub mod interpreter;
+
+pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};

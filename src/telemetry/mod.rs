@@ -1,1 +1,15 @@
-//! (skeleton)
+//! What the server tells people: the error log (one per process) and the access log (one per worker).
+//!
+//! Owns the form of lines and when they are written. Refuses to decide what is worth a line, to wait for a reader
+//! that does not read, and to fail: a log that cannot be written counts what it lost and the server goes on.
+
+#![forbid(unsafe_code)]
+
+mod error_log;
+mod sink;
+
+pub use crate::{critical, debug, error, info, warning};
+pub use error_log::{
+    block, descriptor, enabled, init, init_from_descriptor, line, reopen, set_level, set_owner,
+};
+pub use sink::Sink;

@@ -1,9 +1,11 @@
 //! What the arbiter, the generations and the workers say to each other: messages over a socket between arbiter and
 //! generation, and the scoreboard, shared memory that workers write and the arbiter reads.
 
+mod channel;
 mod message;
 mod scoreboard;
 
+pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
 pub use message::{FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings};
 pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,

@@ -1,0 +1,105 @@
+//! Where the engine is: the extension module that the configured interpreter loads.
+//!
+//! It was built together with this binary and speaks the same messages, so it is only looked for where this binary's
+//! own build or package puts it, never on a search path.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// As cargo names the library, beside the binary in `target/…/`.
+const BUILT: &str = "librgunicorn.so";
+/// As the wheel installs it, below `site-packages`.
+const INSTALLED: &str = "rgunicorn/_engine.abi3.so";
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(
+        "the engine is not installed: there is none of {}; install rgunicorn again with pip, or build it with `cargo build`",
+        listed(tried)
+    )]
+    Missing { tried: Vec<PathBuf> },
+    #[error("this program cannot tell where it is installed")]
+    NoOwnPath(#[source] io::Error),
+}
+
+/// The engine that belongs to the running binary.
+pub fn find() -> Result<PathBuf, EngineError> {
+    let binary = std::env::current_exe().map_err(EngineError::NoOwnPath)?;
+    find_for(&binary)
+}
+
+fn find_for(binary: &Path) -> Result<PathBuf, EngineError> {
+    let folder = binary.parent().unwrap_or(Path::new("/"));
+    let mut candidates = vec![folder.join(BUILT)];
+    candidates.extend(site_packages(folder).map(|packages| packages.join(INSTALLED)));
+    match candidates.iter().find(|path| path.is_file()) {
+        Some(found) => Ok(found.clone()),
+        None => Err(EngineError::Missing { tried: candidates }),
+    }
+}
+
+/// The package folders of the environment whose `bin` this is: `lib/python3.X/site-packages`, `dist-packages` on Debian,
+/// and `lib64` on Fedora.
+fn site_packages(bin: &Path) -> impl Iterator<Item = PathBuf> {
+    let environment = bin.parent().unwrap_or(bin).to_owned();
+    let libraries = ["lib", "lib64"].map(|name| environment.join(name));
+    let mut pythons: Vec<PathBuf> = libraries
+        .iter()
+        .filter_map(|library| library.read_dir().ok())
+        .flat_map(|entries| entries.flatten())
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"python3"))
+        .map(|entry| entry.path())
+        .collect();
+    pythons.sort();
+    pythons
+        .into_iter()
+        .flat_map(|python| ["site-packages", "dist-packages"].map(|packages| python.join(packages)))
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let quoted: Vec<String> = paths
+        .iter()
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+
+    #[test]
+    fn a_build_finds_the_library_beside_the_binary() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = folder.path().join("target/release/librgunicorn.so");
+        touch(&engine);
+        let binary = folder.path().join("target/release/rgunicorn");
+        assert_eq!(find_for(&binary).unwrap(), engine);
+    }
+
+    #[test]
+    fn an_installation_finds_it_in_its_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = folder
+            .path()
+            .join("venv/lib/python3.12/site-packages/rgunicorn/_engine.abi3.so");
+        touch(&engine);
+        let binary = folder.path().join("venv/bin/rgunicorn");
+        assert_eq!(find_for(&binary).unwrap(), engine);
+    }
+
+    #[test]
+    fn a_missing_engine_is_told_with_the_places_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = find_for(&folder.path().join("bin/rgunicorn")).unwrap_err();
+        let place = folder.path().join("bin/librgunicorn.so");
+        assert!(problem.to_string().contains(place.to_str().unwrap()));
+    }
+}

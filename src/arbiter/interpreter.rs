@@ -1,0 +1,244 @@
+//! Which Python runs the app: found, tried out, and refused with a reason before anything depends on it.
+//!
+//! The order: `python` of the configuration; the interpreter of the environment that rgunicorn is installed in;
+//! `$VIRTUAL_ENV`; `python3` on the PATH. The first that exists is it: a broken one is an error and never a reason to
+//! take another, which would run the app with other packages.
+
+mod probe;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::config::Config;
+
+/// The oldest CPython the engine loads in: it is built for the stable ABI of this version (pyo3's `abi3-py310`).
+const OLDEST: (u8, u8) = (3, 10);
+/// How long an interpreter may take to say what it is.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// An interpreter that can load the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interpreter {
+    /// What to execute. Inside its virtualenv, where there is one: links are not followed, that is how Python finds it.
+    pub path: PathBuf,
+    /// `3.12.1`
+    pub version: String,
+    pub origin: Origin,
+}
+
+/// Why this interpreter and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Configured,
+    BesideBinary,
+    VirtualEnv,
+    SearchPath,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Configured => "`python` in the configuration",
+            Self::BesideBinary => "the environment that rgunicorn is installed in",
+            Self::VirtualEnv => "$VIRTUAL_ENV",
+            Self::SearchPath => "python3 on the PATH",
+        })
+    }
+}
+
+/// Why the app has no interpreter. Each says which one was looked at, why that one, and what helps.
+#[derive(Debug, thiserror::Error)]
+pub enum InterpreterError {
+    #[error(
+        "there is no interpreter `{}` ({origin}); give the path of a virtualenv or of its bin/python",
+        path.display()
+    )]
+    Missing { path: PathBuf, origin: Origin },
+    #[error(
+        "there is no python3 on the PATH; install CPython 3.10 or newer, or name one with `python`"
+    )]
+    NoneFound,
+    #[error("`{}` ({origin}) cannot be executed: {source}", path.display())]
+    NotExecutable {
+        path: PathBuf,
+        origin: Origin,
+        source: io::Error,
+    },
+    #[error("`{}` ({origin}) did not say within {} seconds which Python it is", path.display(), PROBE_TIME_MAX.as_secs())]
+    Silent { path: PathBuf, origin: Origin },
+    #[error("`{}` ({origin}) is no Python 3 that works: {said}", path.display())]
+    NotPython {
+        path: PathBuf,
+        origin: Origin,
+        said: String,
+    },
+    #[error("`{}` ({origin}) is {implementation}; rgunicorn needs CPython 3.10 or newer", path.display())]
+    NotCPython {
+        path: PathBuf,
+        origin: Origin,
+        implementation: String,
+    },
+    #[error("`{}` ({origin}) is Python {version}; rgunicorn needs CPython 3.10 or newer", path.display())]
+    TooOld {
+        path: PathBuf,
+        origin: Origin,
+        version: String,
+    },
+    #[error(
+        "`{}` ({origin}) is a free-threaded build of Python {version}, which cannot load rgunicorn's engine; name a build with the GIL",
+        path.display()
+    )]
+    FreeThreaded {
+        path: PathBuf,
+        origin: Origin,
+        version: String,
+    },
+}
+
+/// Finds the interpreter of a configuration and tries it out. Waits for it, at most [`PROBE_TIME_MAX`].
+pub fn find(config: &Config) -> Result<Interpreter, InterpreterError> {
+    let (path, origin) = locate(config)?;
+    let facts = probe::probe(&path, config, PROBE_TIME_MAX).map_err(|failure| {
+        let path = path.clone();
+        match failure {
+            probe::Failure::Missing => InterpreterError::Missing { path, origin },
+            probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
+                path,
+                origin,
+                source,
+            },
+            probe::Failure::Silent => InterpreterError::Silent { path, origin },
+            probe::Failure::Nonsense(said) => InterpreterError::NotPython { path, origin, said },
+        }
+    })?;
+    judge(path, origin, facts)
+}
+
+/// Decides from what the interpreter said about itself.
+fn judge(
+    path: PathBuf,
+    origin: Origin,
+    facts: probe::Facts,
+) -> Result<Interpreter, InterpreterError> {
+    let version = facts.version_text();
+    if facts.implementation != "CPython" {
+        let implementation = format!("{} {version}", facts.implementation);
+        return Err(InterpreterError::NotCPython {
+            path,
+            origin,
+            implementation,
+        });
+    }
+    if (facts.version.0, facts.version.1) < OLDEST {
+        return Err(InterpreterError::TooOld {
+            path,
+            origin,
+            version,
+        });
+    }
+    if facts.free_threaded {
+        return Err(InterpreterError::FreeThreaded {
+            path,
+            origin,
+            version,
+        });
+    }
+    // On the PATH there may be a script that picks an interpreter by directory and time (pyenv's shims); it has picked.
+    let path = match origin {
+        Origin::SearchPath => facts.executable.unwrap_or(path),
+        Origin::Configured | Origin::BesideBinary | Origin::VirtualEnv => path,
+    };
+    Ok(Interpreter {
+        path,
+        version,
+        origin,
+    })
+}
+
+fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
+    if let Some(configured) = &config.python {
+        let path = in_environment(&config.chdir.join(configured));
+        return Ok((path, Origin::Configured));
+    }
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|binary| binary.parent().map(|folder| folder.join("python")))
+        .filter(|path| path.is_file());
+    if let Some(path) = beside {
+        return Ok((path, Origin::BesideBinary));
+    }
+    if let Some(environment) = std::env::var_os("VIRTUAL_ENV").filter(|value| !value.is_empty()) {
+        let path = Path::new(&environment).join("bin/python");
+        return Ok((path, Origin::VirtualEnv));
+    }
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>())
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join("python3"))
+        .find(|path| path.is_file())
+        .map(|path| (path, Origin::SearchPath))
+        .ok_or(InterpreterError::NoneFound)
+}
+
+/// A directory stands for the virtualenv in it.
+fn in_environment(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        return path.join("bin/python");
+    }
+    path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(
+        implementation: &str,
+        version: (u8, u8, u8),
+        free_threaded: bool,
+    ) -> Result<Interpreter, InterpreterError> {
+        let facts = probe::Facts {
+            implementation: implementation.to_owned(),
+            version,
+            free_threaded,
+            executable: Some("/real/python".into()),
+        };
+        judge("/shim/python3".into(), Origin::SearchPath, facts)
+    }
+
+    #[test]
+    fn what_a_shim_picked_is_run_without_it() {
+        let interpreter = judged("CPython", (3, 13, 0), false).unwrap();
+        assert_eq!(interpreter.path, Path::new("/real/python"));
+        assert_eq!(interpreter.version, "3.13.0");
+    }
+
+    #[test]
+    fn an_old_a_foreign_and_a_free_threaded_one_are_refused_by_name() {
+        let said = |result: Result<Interpreter, InterpreterError>| result.unwrap_err().to_string();
+        assert_eq!(
+            said(judged("CPython", (3, 9, 18), false)),
+            "`/shim/python3` (python3 on the PATH) is Python 3.9.18; rgunicorn needs CPython 3.10 or newer"
+        );
+        assert_eq!(
+            said(judged("PyPy", (3, 11, 9), false)),
+            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer"
+        );
+        assert!(said(judged("CPython", (3, 13, 1), true)).contains("free-threaded"));
+    }
+
+    #[test]
+    fn a_directory_stands_for_the_virtualenv_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            in_environment(folder.path()),
+            folder.path().join("bin/python")
+        );
+        let file = folder.path().join("python3.12");
+        assert_eq!(in_environment(&file), file);
+    }
+}

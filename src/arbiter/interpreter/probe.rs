@@ -1,0 +1,171 @@
+//! Asks an interpreter what it is, by running it.
+
+use std::{
+    io::{self, PipeReader, Read},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::config::Config;
+
+/// Runs in every Python since 2.7, so that an old one can say how old it is.
+const QUESTION: &str = "\
+import sys, platform, sysconfig
+print('rgunicorn-probe')
+print(platform.python_implementation())
+print('%d.%d.%d' % sys.version_info[:3])
+print(1 if sysconfig.get_config_var('Py_GIL_DISABLED') else 0)
+print(sys.executable)
+print('end')
+";
+/// Precedes the answer: a wrapper or a site module may print lines of its own.
+const MARK: &str = "rgunicorn-probe\n";
+/// Bytes of output that are read at most.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a complaint that are shown.
+const COMPLAINT_CHARS_MAX: usize = 300;
+
+/// What an interpreter says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) implementation: String,
+    pub(super) version: (u8, u8, u8),
+    pub(super) free_threaded: bool,
+    pub(super) executable: Option<PathBuf>,
+}
+
+impl Facts {
+    pub(super) fn version_text(&self) -> String {
+        let (major, minor, micro) = self.version;
+        format!("{major}.{minor}.{micro}")
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Failure {
+    Missing,
+    NotExecutable(io::Error),
+    Silent,
+    /// The last thing it said instead of an answer.
+    Nonsense(String),
+}
+
+/// Runs the interpreter as a generation would be run, with a question, and waits for at most `time_max`.
+pub(super) fn probe(path: &Path, config: &Config, time_max: Duration) -> Result<Facts, Failure> {
+    let (output, their_output) = io::pipe().map_err(Failure::NotExecutable)?;
+    let their_errors = their_output.try_clone().map_err(Failure::NotExecutable)?;
+    // The command holds their end of the pipe, so it must be gone before the end of the output can be seen.
+    let spawned = Command::new(path)
+        .args(["-c", QUESTION])
+        .envs(&config.env)
+        .current_dir(&config.chdir)
+        .stdin(Stdio::null())
+        .stdout(their_output)
+        .stderr(their_errors)
+        .spawn();
+    let mut child = spawned.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if !path.exists() => Failure::Missing,
+        _ => Failure::NotExecutable(error),
+    })?;
+    let heard = listen(output, Instant::now() + time_max);
+    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children.
+    let _ = child.kill();
+    let _ = child.wait();
+    heard
+}
+
+/// Reads until the answer is complete, the output ends or the time is up.
+fn listen(mut output: PipeReader, deadline: Instant) -> Result<Facts, Failure> {
+    let mut heard = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if !wait_readable(&output, deadline) {
+            return Err(Failure::Silent);
+        }
+        let length = output.read(&mut buffer).map_err(Failure::NotExecutable)?;
+        heard.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&heard);
+        if let Some(facts) = parse(&text) {
+            return Ok(facts);
+        }
+        if length == 0 || heard.len() > OUTPUT_BYTES_MAX {
+            return Err(Failure::Nonsense(last_line(&text)));
+        }
+    }
+}
+
+/// False when the time is up.
+fn wait_readable(output: &PipeReader, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut entries = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut entries, timeout) {
+            Ok(ready) => return ready > 0,
+            Err(_) if left.is_zero() => return false,
+            Err(_) => {}
+        }
+    }
+}
+
+fn parse(output: &str) -> Option<Facts> {
+    let (_, answer) = output.split_once(MARK)?;
+    let mut lines = answer.lines();
+    let implementation = lines.next()?.to_owned();
+    let mut numbers = lines.next()?.split('.').map(|number| number.parse().ok());
+    let version = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let free_threaded = lines.next()? == "1";
+    let executable = Path::new(lines.next()?);
+    lines.find(|line| *line == "end")?;
+    Some(Facts {
+        implementation,
+        version,
+        free_threaded,
+        executable: executable.is_absolute().then(|| executable.to_owned()),
+    })
+}
+
+/// The line in which programs say what is wrong.
+fn last_line(output: &str) -> String {
+    let last = output.lines().rfind(|line| !line.trim().is_empty());
+    match last {
+        Some(line) => line.trim().chars().take(COMPLAINT_CHARS_MAX).collect(),
+        None => "it said nothing".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_among_other_lines() {
+        let output = "hello from sitecustomize\nrgunicorn-probe\nCPython\n3.12.1\n0\n/usr/bin/python3\nend\n";
+        let facts = parse(output).unwrap();
+        assert_eq!(facts.version, (3, 12, 1));
+        assert!(!facts.free_threaded);
+        assert_eq!(facts.executable.unwrap(), Path::new("/usr/bin/python3"));
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        assert_eq!(parse("rgunicorn-probe\nCPython\n3.1"), None);
+        assert_eq!(
+            parse("rgunicorn-probe\nCPython\n3.12.1\n0\n/usr/bin/pyth"),
+            None
+        );
+    }
+
+    #[test]
+    fn the_last_line_tells_what_is_wrong() {
+        assert_eq!(
+            last_line("Traceback\n  x\nImportError: no sys\n\n"),
+            "ImportError: no sys"
+        );
+        assert_eq!(last_line("\n"), "it said nothing");
+    }
+}

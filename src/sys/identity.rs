@@ -1,0 +1,154 @@
+//! Whom a process runs as: `user` and `group` of the configuration, resolved to ids.
+//!
+//! Names are looked up in the arbiter, where a mistake can be reported; the forked child only makes three system calls.
+
+use std::{ffi::CString, io};
+
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
+
+/// Ids to take on. The supplementary groups are the user's, so that nothing of root's groups remains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    user: Option<Uid>,
+    group: Gid,
+    groups: Vec<Gid>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("there is no user `{name}` on this system")]
+    NoUser { name: String },
+    #[error("there is no group `{name}` on this system")]
+    NoGroup { name: String },
+    #[error("running as {wanted} needs a server that is started as root")]
+    NotRoot { wanted: String },
+    #[error("looking up {what} failed")]
+    Lookup {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Identity {
+    /// Resolves names or numeric ids. `None` when nothing is to change: nothing is configured, or we run so already.
+    pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Self>, IdentityError> {
+        let account = user.map(find_user).transpose()?;
+        let named_group = group.map(find_group).transpose()?;
+        let Some(group_id) = named_group.or(account.as_ref().map(|account| account.group)) else {
+            return Ok(None);
+        };
+        let user_id = account.as_ref().map(|account| account.user);
+        if !geteuid().is_root() {
+            let user_is_ours = user_id.is_none_or(|id| id == geteuid());
+            let group_is_ours = named_group.is_none_or(|id| id == getegid());
+            if user_is_ours && group_is_ours {
+                return Ok(None);
+            }
+            let wanted = match (user, group) {
+                (Some(user), _) if !user_is_ours => format!("user `{user}`"),
+                (_, group) => format!("group `{}`", group.unwrap_or_default()),
+            };
+            return Err(IdentityError::NotRoot { wanted });
+        }
+        Ok(Some(Self {
+            user: user_id,
+            group: group_id,
+            groups: match account.and_then(|account| account.name) {
+                Some(name) => groups_of(&name, group_id)?,
+                None => vec![group_id],
+            },
+        }))
+    }
+
+    /// Takes the identity on, for good. Async-signal-safe: made to run between fork and exec.
+    pub fn assume(&self) -> io::Result<()> {
+        nix::unistd::setgroups(&self.groups)?;
+        nix::unistd::setgid(self.group)?;
+        if let Some(user) = self.user {
+            nix::unistd::setuid(user)?;
+        }
+        Ok(())
+    }
+}
+
+struct Account {
+    user: Uid,
+    group: Gid,
+    /// Absent for a bare number that no account has.
+    name: Option<CString>,
+}
+
+fn find_user(name: &str) -> Result<Account, IdentityError> {
+    let number = name.parse().ok().map(Uid::from_raw);
+    let found = match number {
+        Some(id) => User::from_uid(id),
+        None => User::from_name(name),
+    };
+    let found = found.map_err(|errno| lookup_failed(format!("user `{name}`"), errno))?;
+    match (found, number) {
+        (Some(user), _) => Ok(Account {
+            user: user.uid,
+            group: user.gid,
+            name: CString::new(user.name).ok(),
+        }),
+        (None, Some(id)) => Ok(Account {
+            user: id,
+            group: Gid::from_raw(id.as_raw()),
+            name: None,
+        }),
+        (None, None) => Err(IdentityError::NoUser {
+            name: name.to_owned(),
+        }),
+    }
+}
+
+fn find_group(name: &str) -> Result<Gid, IdentityError> {
+    if let Ok(number) = name.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err(IdentityError::NoGroup {
+            name: name.to_owned(),
+        }),
+        Err(errno) => Err(lookup_failed(format!("group `{name}`"), errno)),
+    }
+}
+
+fn groups_of(name: &CString, group: Gid) -> Result<Vec<Gid>, IdentityError> {
+    getgrouplist(name, group).map_err(|errno| {
+        lookup_failed(format!("the groups of `{}`", name.to_string_lossy()), errno)
+    })
+}
+
+fn lookup_failed(what: String, errno: nix::errno::Errno) -> IdentityError {
+    IdentityError::Lookup {
+        what,
+        source: errno.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_nobody_has_is_told() {
+        let problem = Identity::resolve(Some("no-such-user-here"), None).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "there is no user `no-such-user-here` on this system"
+        );
+        let problem = Identity::resolve(None, Some("no-such-group-here")).unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            "there is no group `no-such-group-here` on this system"
+        );
+    }
+
+    #[test]
+    fn nothing_configured_changes_nothing() {
+        assert_eq!(Identity::resolve(None, None).unwrap(), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! Processes: a handle that cannot be confused by a reused pid, reaping, and what an exit status means.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use nix::sys::signal::Signal;
+
+/// A pidfd: names one process for as long as it is held, even after its pid was given to another. Readable once the
+/// process has exited.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// The process that has this pid now; meant for a child that was not reaped yet, whose pid nobody else can get.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.
+        let descriptor = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        // SAFETY: the kernel has just opened this descriptor for us (close-on-exec), and nobody else knows it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor as i32) }))
+    }
+
+    /// A pidfd that another process opened and sent.
+    pub fn received(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// Sends a signal; a process that was reaped already yields `ESRCH`.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let descriptor = self.0.as_raw_fd();
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: pidfd_send_signal(2) reads `info` only when it is not null.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                descriptor,
+                signal as i32,
+                no_info,
+                0,
+            )
+        })?;
+        Ok(())
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<PidFd> for OwnedFd {
+    fn from(pidfd: PidFd) -> Self {
+        pidfd.0
+    }
+}
+
+/// Makes orphans below this process its children, so that workers whose generation died can still be reaped here.
+pub fn become_subreaper() -> io::Result<()> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    Ok(())
+}
+
+/// Reaps one child that has exited: its pid and waitpid(2)'s raw status. `None` when there is none. Never blocks.
+pub fn reap_any() -> Option<(u32, i32)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid(2) writes one int to the address it is given.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if pid == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+            continue;
+        }
+        return u32::try_from(pid)
+            .ok()
+            .filter(|pid| *pid != 0)
+            .map(|pid| (pid, status));
+    }
+}
+
+/// waitpid(2)'s raw status in words: `exit code 3`, `signal SIGKILL`, `signal SIGSEGV (core dumped)`.
+pub fn describe_exit(status: i32) -> String {
+    if libc::WIFEXITED(status) {
+        return format!("exit code {}", libc::WEXITSTATUS(status));
+    }
+    let number = libc::WTERMSIG(status);
+    let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |s| s.to_string());
+    let core = if libc::WCOREDUMP(status) {
+        " (core dumped)"
+    } else {
+        ""
+    };
+    format!("signal {name}{core}")
+}
+
+/// The exit code in waitpid(2)'s raw status; `None` when a signal ended the process.
+pub fn exit_code(status: i32) -> Option<i32> {
+    libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_status_is_told_in_words() {
+        assert_eq!(describe_exit(3 << 8), "exit code 3");
+        assert_eq!(describe_exit(9), "signal SIGKILL");
+        assert_eq!(describe_exit(11 | 0x80), "signal SIGSEGV (core dumped)");
+        assert_eq!(describe_exit(34), "signal 34");
+        assert_eq!(exit_code(4 << 8), Some(4));
+        assert_eq!(exit_code(9), None);
+    }
+
+    #[test]
+    fn a_signal_reaches_the_process_that_the_pidfd_names() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pidfd = PidFd::open(child.id()).unwrap();
+        pidfd.signal(Signal::SIGKILL).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(libc::SIGKILL)
+        );
+        assert_eq!(
+            pidfd.signal(Signal::SIGKILL).unwrap_err().raw_os_error(),
+            Some(libc::ESRCH)
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Signals as things to poll for: a handler sets a bit and rings a bell, nothing more.
+//!
+//! One [`SignalBell`] serves a process at a time. A forked child has handlers and a bell that are its parent's: it calls
+//! [`restore_defaults`] and installs its own when it can act on them. [`fork_blocked`] closes the gap between.
+//!
+//! Raw sigaction(2) and not the interpreter's `signal` module: Python runs its handlers only on the main thread between
+//! two bytecodes, so a worker in a long call would not hear a signal.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst},
+};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
+
+use super::Bell;
+
+/// One bit per signal number that has arrived and was not taken.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
+/// The descriptor of the bell in use; -1 when there is none.
+static BELL: AtomicI32 = AtomicI32::new(-1);
+
+/// Handlers in place, and the bell they ring.
+#[derive(Debug)]
+pub struct SignalBell {
+    bell: Bell,
+    signals: SigSet,
+}
+
+impl SignalBell {
+    /// Takes over the given signals, whoever handled them before: an application that was imported, the interpreter,
+    /// a parent. System calls that a signal interrupts are restarted.
+    pub fn install(signals: &[Signal]) -> io::Result<Self> {
+        let bell = Bell::create()?;
+        ARRIVED.store(0, SeqCst);
+        BELL.store(bell.as_fd().as_raw_fd(), SeqCst);
+        let installed = Self {
+            bell,
+            signals: signals.iter().copied().collect(),
+        };
+        installed.reclaim()?;
+        Ok(installed)
+    }
+
+    /// Puts the handlers back in place, after code ran that may have set its own.
+    pub fn reclaim(&self) -> io::Result<()> {
+        set(&self.signals, SigHandler::Handler(on_signal))
+    }
+
+    /// The signals that arrived since the last call, each once, lowest number first.
+    pub fn take(&self) -> Vec<Signal> {
+        // Drained first: a signal in between rings again, and costs one empty wake-up.
+        self.bell.drain();
+        let arrived = ARRIVED.swap(0, SeqCst);
+        Signal::iterator()
+            .filter(|signal| arrived & bit(*signal as i32) != 0)
+            .collect()
+    }
+}
+
+impl AsFd for SignalBell {
+    /// Readable when a signal has arrived.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+impl Drop for SignalBell {
+    fn drop(&mut self) {
+        let own = self.bell.as_fd().as_raw_fd();
+        // Only while it is still this bell: another may have been installed since.
+        let _ = BELL.compare_exchange(own, -1, SeqCst, SeqCst);
+    }
+}
+
+/// Gives the signals their default meaning again. In a forked child: before it does anything else.
+pub fn restore_defaults(signals: &[Signal]) -> io::Result<()> {
+    BELL.store(-1, SeqCst);
+    ARRIVED.store(0, SeqCst);
+    set(&signals.iter().copied().collect(), SigHandler::SigDfl)
+}
+
+/// Runs `fork` with all signals held back, and lets them through again in the parent; `in_child` runs in the child before
+/// it gets any. So a signal meant for the child, sent the moment it exists, never meets the parent's handler.
+///
+/// `fork` says whether it returns in the child.
+pub fn fork_blocked<T, E>(
+    fork: impl FnOnce() -> Result<T, E>,
+    is_child: impl FnOnce(&T) -> bool,
+    in_child: impl FnOnce(),
+) -> Result<T, E> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
+    let forked = fork();
+    if forked.as_ref().is_ok_and(is_child) {
+        in_child();
+    }
+    if let Some(mask) = before {
+        let _ = mask.thread_set_mask();
+    }
+    forked
+}
+
+extern "C" fn on_signal(number: libc::c_int) {
+    let saved_errno = nix::errno::Errno::last_raw();
+    ARRIVED.fetch_or(bit(number), SeqCst);
+    let descriptor = BELL.load(SeqCst);
+    if descriptor >= 0 {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: write(2) is async-signal-safe and reads eight bytes that live on this stack. Were the descriptor just
+        // closed, it fails; a bell is dropped only where its process stops using signals.
+        let _ = unsafe { libc::write(descriptor, one.as_ptr().cast(), one.len()) };
+    }
+    nix::errno::Errno::set_raw(saved_errno);
+}
+
+/// Signal numbers are 1 to 64.
+fn bit(number: libc::c_int) -> u64 {
+    1 << (number - 1)
+}
+
+fn set(signals: &SigSet, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    for signal in signals {
+        // SAFETY: the handler is async-signal-safe: it touches two atomics and calls write(2).
+        unsafe { nix::sys::signal::sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
+
+    #[test]
+    fn a_signal_is_told_once_until_it_arrives_again() {
+        let bell = SignalBell::install(&[Signal::SIGUSR2, Signal::SIGWINCH]).unwrap();
+        assert_eq!(bell.take(), []);
+        raise(Signal::SIGWINCH).unwrap();
+        raise(Signal::SIGUSR2).unwrap();
+        raise(Signal::SIGUSR2).unwrap();
+        assert_eq!(bell.take(), [Signal::SIGUSR2, Signal::SIGWINCH]);
+        assert_eq!(bell.take(), []);
+        raise(Signal::SIGUSR2).unwrap();
+        assert_eq!(bell.take(), [Signal::SIGUSR2]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The error log of this process: lines that a human reads and a machine can parse, in Gunicorn's form.
+//!
+//! `[2026-11-21 02:42:56 +0000] [812] [INFO] generation=3 worker=2 pid=812 ready`
+//!
+//! Every line, and every block (a traceback, a report on the config), is one write. Nothing here panics or waits
+//! longer than [`PATIENCE`]; a line that cannot be written is counted, and the next one that can says how many
+//! were lost. Before [`init`], lines go to stderr.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::sink::{Outcome, Sink};
+use crate::config::{LogLevel, LogTarget};
+
+/// How long a line waits for the reader of a full pipe before it is dropped.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+static LOG: RwLock<Destination> = RwLock::new(Destination::Stderr);
+static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+enum Destination {
+    /// Not set up yet.
+    Stderr,
+    Off,
+    Sink(Sink),
+}
+
+/// Opens the error log of this process. When it fails, lines go where they went before.
+pub fn init(target: &LogTarget, level: LogLevel) -> io::Result<()> {
+    install(Sink::open(target, None)?, level);
+    Ok(())
+}
+
+/// Takes over a descriptor that the arbiter opened for `target`.
+pub fn init_from_descriptor(
+    descriptor: OwnedFd,
+    target: &LogTarget,
+    level: LogLevel,
+) -> io::Result<()> {
+    let sink = match target {
+        LogTarget::Off => None,
+        LogTarget::Stdout | LogTarget::Stderr | LogTarget::File(_) => {
+            Some(Sink::from_descriptor(descriptor, target)?)
+        }
+    };
+    install(sink, level);
+    Ok(())
+}
+
+fn install(sink: Option<Sink>, level: LogLevel) {
+    *LOG.write().unwrap_or_else(PoisonError::into_inner) =
+        sink.map_or(Destination::Off, Destination::Sink);
+    set_level(level);
+}
+
+/// Lines below this level are not written.
+pub fn set_level(level: LogLevel) {
+    LEVEL.store(level as u8, Relaxed);
+}
+
+pub fn enabled(level: LogLevel) -> bool {
+    level as u8 >= LEVEL.load(Relaxed)
+}
+
+/// Opens the file again after it was moved away (SIGUSR1). The descriptor keeps its number; when it fails the old
+/// file stays in use, and the log says so.
+pub fn reopen() {
+    let failure = match &mut *LOG.write().unwrap_or_else(PoisonError::into_inner) {
+        Destination::Sink(sink) => sink.reopen().err().map(|error| {
+            let path = sink.path().unwrap_or("".as_ref()).display().to_string();
+            (path, error)
+        }),
+        Destination::Stderr | Destination::Off => None,
+    };
+    if let Some((path, error)) = failure {
+        crate::error!("cannot reopen the error log `{path}`: {error}; the old file stays in use");
+    }
+}
+
+/// Gives a log file to the user that workers will run as, so that they can reopen it.
+pub fn set_owner(user: u32, group: u32) {
+    if let Destination::Sink(sink) = &*LOG.read().unwrap_or_else(PoisonError::into_inner) {
+        sink.set_owner(user, group);
+    }
+}
+
+/// The number of the descriptor, for what must write without us: the next process, Python's faulthandler. It stays
+/// the same through [`reopen`]. `None` when the log is off.
+pub fn descriptor() -> Option<RawFd> {
+    match &*LOG.read().unwrap_or_else(PoisonError::into_inner) {
+        Destination::Stderr => Some(io::stderr().as_raw_fd()),
+        Destination::Off => None,
+        Destination::Sink(sink) => Some(sink.descriptor().as_raw_fd()),
+    }
+}
+
+/// One line. Control characters in it are escaped, so that no value can begin a line of its own.
+pub fn line(level: LogLevel, message: fmt::Arguments<'_>) {
+    if enabled(level) {
+        let mut text = prefix(level);
+        let _ = Escaped { out: &mut text }.write_fmt(message);
+        text.push('\n');
+        write(&text);
+    }
+}
+
+/// A line and the text below it (a traceback, a report), in one write. The text keeps its line ends and tabs.
+pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
+    if enabled(level) {
+        let mut text = prefix(level);
+        let _ = Escaped { out: &mut text }.write_fmt(message);
+        text.push('\n');
+        for below in text_below.lines() {
+            escape_controls(below, &mut text);
+            text.push('\n');
+        }
+        write(&text);
+    }
+}
+
+fn prefix(level: LogLevel) -> String {
+    let name = match level {
+        LogLevel::Debug => "DEBUG",
+        LogLevel::Info => "INFO",
+        LogLevel::Warning => "WARNING",
+        LogLevel::Error => "ERROR",
+        LogLevel::Critical => "CRITICAL",
+    };
+    // The pid is asked for each time: it changes at fork.
+    prefix_of(
+        Timestamp::now(),
+        &TimeZone::system(),
+        std::process::id(),
+        name,
+    )
+}
+
+fn prefix_of(now: Timestamp, zone: &TimeZone, pid: u32, level: &str) -> String {
+    let (time, offset) = {
+        let offset = zone.to_offset(now);
+        (offset.to_datetime(now), offset.seconds() / 60)
+    };
+    let sign = if offset < 0 { '-' } else { '+' };
+    let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+    format!(
+        "[{:04}-{:02}-{:02} {:02}:{:02}:{:02} {sign}{hours:02}{minutes:02}] [{pid}] [{level}] ",
+        time.year(),
+        time.month(),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+    )
+}
+
+struct Escaped<'a> {
+    out: &'a mut String,
+}
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (index, part) in text.split('\t').enumerate() {
+            if index > 0 {
+                self.out.push_str("\\t");
+            }
+            escape_controls(part, self.out);
+        }
+        Ok(())
+    }
+}
+
+/// Control characters (C0, DEL, C1) but the tab as `\n`, `\r`, `\x1B`: a terminal must not obey what a client sent.
+fn escape_controls(text: &str, out: &mut String) {
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push('\t'),
+            control if control.is_control() => {
+                let _ = write!(out, "\\x{:02X}", control as u32);
+            }
+            other => out.push(other),
+        }
+    }
+}
+
+fn write(text: &str) {
+    let dropped = DROPPED.swap(0, Relaxed);
+    if dropped == 0 {
+        if !write_whole(text.as_bytes()) {
+            DROPPED.fetch_add(1, Relaxed);
+        }
+        return;
+    }
+    let mut confessed = prefix(LogLevel::Warning);
+    let _ = writeln!(confessed, "error_log_lines={dropped} dropped");
+    confessed.push_str(text);
+    if !write_whole(confessed.as_bytes()) {
+        DROPPED.fetch_add(dropped + 1, Relaxed);
+    }
+}
+
+fn write_whole(text: &[u8]) -> bool {
+    match &*LOG.read().unwrap_or_else(PoisonError::into_inner) {
+        Destination::Stderr => io::stderr().write_all(text).is_ok(),
+        Destination::Off => true,
+        Destination::Sink(sink) => matches!(sink.write(text, PATIENCE).outcome, Outcome::Complete),
+    }
+}
+
+/// A line at level DEBUG, see [`line`](crate::telemetry::line).
+#[macro_export]
+macro_rules! debug {
+    ($($message:tt)*) => {
+        $crate::telemetry::line($crate::config::LogLevel::Debug, ::core::format_args!($($message)*))
+    };
+}
+
+/// A line at level INFO, see [`line`](crate::telemetry::line).
+#[macro_export]
+macro_rules! info {
+    ($($message:tt)*) => {
+        $crate::telemetry::line($crate::config::LogLevel::Info, ::core::format_args!($($message)*))
+    };
+}
+
+/// A line at level WARNING, see [`line`](crate::telemetry::line).
+#[macro_export]
+macro_rules! warning {
+    ($($message:tt)*) => {
+        $crate::telemetry::line($crate::config::LogLevel::Warning, ::core::format_args!($($message)*))
+    };
+}
+
+/// A line at level ERROR, see [`line`](crate::telemetry::line).
+#[macro_export]
+macro_rules! error {
+    ($($message:tt)*) => {
+        $crate::telemetry::line($crate::config::LogLevel::Error, ::core::format_args!($($message)*))
+    };
+}
+
+/// A line at level CRITICAL, see [`line`](crate::telemetry::line).
+#[macro_export]
+macro_rules! critical {
+    ($($message:tt)*) => {
+        $crate::telemetry::line($crate::config::LogLevel::Critical, ::core::format_args!($($message)*))
+    };
+}

@@ -1,0 +1,194 @@
+//! A descriptor that takes whole lines, and the rules by which it may be written without waiting for its reader.
+//!
+//! Files are opened with O_APPEND, so one write(2) lands in one piece whichever process makes it. Pipes promise that
+//! up to PIPE_BUF bytes only, and only poll(2) tells that such a piece fits; so what goes to a pipe, a terminal or
+//! a socket is cut at line ends into pieces of that size, each after a poll. The descriptor is never made
+//! non-blocking: other processes share its open file description (a terminal, a supervisor's pipe).
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{OpenOptionsExt, fchown},
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use crate::config::LogTarget;
+
+/// What one write to a pipe may carry to be atomic, in bytes (PIPE_BUF of Linux, pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+/// Permission bits of a log file that is created; the umask narrows them.
+const FILE_MODE: u32 = 0o644;
+
+/// Where lines go.
+#[derive(Debug)]
+pub struct Sink {
+    descriptor: OwnedFd,
+    /// Set for a file that can be opened again.
+    path: Option<PathBuf>,
+    /// A regular file: a write never waits for a reader.
+    never_waits: bool,
+}
+
+/// How a write ended. `written` bytes are gone for good in every case.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) written: usize,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Complete,
+    /// The reader does not read; nothing more fits now.
+    WouldBlock,
+    Failed(io::Error),
+}
+
+impl Sink {
+    /// Opens the target; `None` for [`LogTarget::Off`]. `owner` (user, group) becomes the owner of a file, so that
+    /// workers which gave up their privileges can reopen it.
+    pub fn open(target: &LogTarget, owner: Option<(u32, u32)>) -> io::Result<Option<Self>> {
+        let sink = match target {
+            LogTarget::Off => return Ok(None),
+            LogTarget::Stdout => Self::new(io::stdout().as_fd().try_clone_to_owned()?, None),
+            LogTarget::Stderr => Self::new(io::stderr().as_fd().try_clone_to_owned()?, None),
+            LogTarget::File(path) => {
+                let sink = Self::new(open_file(path)?.into(), Some(path.clone()));
+                if let Some((user, group)) = owner {
+                    sink.set_owner(user, group);
+                }
+                sink
+            }
+        };
+        Ok(Some(sink))
+    }
+
+    /// Takes over a descriptor that another process opened for this target.
+    pub fn from_descriptor(descriptor: OwnedFd, target: &LogTarget) -> io::Result<Self> {
+        let path = match target {
+            LogTarget::File(path) => Some(path.clone()),
+            LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => None,
+        };
+        fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        Ok(Self::new(descriptor, path))
+    }
+
+    fn new(descriptor: OwnedFd, path: Option<PathBuf>) -> Self {
+        let never_waits = is_regular(descriptor.as_fd());
+        Self {
+            descriptor,
+            path,
+            never_waits,
+        }
+    }
+
+    /// Opens the file at the path again, after it was moved away. Keeps the number of the descriptor, and keeps
+    /// the old file when it fails. `false`: this sink has no path, there was nothing to do.
+    pub fn reopen(&mut self) -> io::Result<bool> {
+        let Some(path) = &self.path else {
+            return Ok(false);
+        };
+        let file = open_file(path)?;
+        nix::unistd::dup3(&file, &mut self.descriptor, OFlag::O_CLOEXEC)?;
+        self.never_waits = is_regular(self.descriptor.as_fd());
+        Ok(true)
+    }
+
+    /// Gives a file to the user that workers will run as. Failure is no matter: a worker that cannot reopen says so.
+    pub fn set_owner(&self, user: u32, group: u32) {
+        if self.path.is_some() && self.never_waits {
+            let _ = fchown(&self.descriptor, Some(user), Some(group));
+        }
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Writes lines, and waits at most `patience` in all for a reader that is behind.
+    pub(super) fn write(&self, lines: &[u8], patience: Duration) -> Written {
+        let deadline = Instant::now() + patience;
+        let mut written = 0;
+        let outcome = loop {
+            let rest = &lines[written..];
+            if rest.is_empty() {
+                break Outcome::Complete;
+            }
+            let piece = if self.never_waits {
+                rest
+            } else {
+                match self.wait_for_room(deadline) {
+                    Ok(true) => first_piece(rest),
+                    Ok(false) => break Outcome::WouldBlock,
+                    Err(error) => break Outcome::Failed(error),
+                }
+            };
+            match nix::unistd::write(&self.descriptor, piece) {
+                Ok(0) => break Outcome::Failed(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(Errno::EINTR) => {}
+                // Somebody else made the descriptor non-blocking and its reader was faster than ours to fill.
+                Err(Errno::EAGAIN) if Instant::now() >= deadline => break Outcome::WouldBlock,
+                Err(Errno::EAGAIN) => {}
+                Err(error) => break Outcome::Failed(error.into()),
+            }
+        };
+        Written { written, outcome }
+    }
+
+    fn wait_for_room(&self, deadline: Instant) -> io::Result<bool> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
+            match poll(&mut polled, timeout) {
+                // POLLERR and POLLHUP count as room: the write will say what is wrong.
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The most whole lines that fit into one atomic write; a part of a line that does not fit alone.
+fn first_piece(lines: &[u8]) -> &[u8] {
+    if lines.len() <= PIPE_BUF {
+        return lines;
+    }
+    match memchr::memrchr(b'\n', &lines[..PIPE_BUF]) {
+        Some(end) => &lines[..=end],
+        None => &lines[..PIPE_BUF],
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    // O_NONBLOCK so that a FIFO nobody reads is an error (ENXIO) instead of a hang; regular files ignore it.
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(FILE_MODE)
+        .custom_flags(OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits())
+        .open(path)?;
+    Ok(file)
+}
+
+fn is_regular(descriptor: BorrowedFd<'_>) -> bool {
+    nix::sys::stat::fstat(descriptor)
+        .is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
