@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One immutable configuration. A generation and its workers see one of these for life.
@@ -69,11 +70,15 @@ pub struct TcpBind {
     pub port: u16,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum WorkerClass {
+    /// `sync` where `threads = 1`, else `gthread`.
     Auto,
+    /// One request at a time in each worker.
     Sync,
+    /// `threads` requests at a time in each worker.
     Gthread,
 }
 
@@ -134,13 +139,21 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum LogLevel {
+    /// All that may help to find a fault in the server.
     Debug,
+    /// Starts, reloads, ends.
     Info,
+    /// What went wrong and was mended, such as a worker that died.
     Warning,
+    /// What failed, such as a request that raised or a reload that was refused.
     Error,
+    /// What keeps the server from serving.
     Critical,
 }
 
@@ -189,10 +202,14 @@ pub struct SchemeHeader {
 }
 
 /// What happens to header names that contain an underscore and so could pass for another in the environ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
 pub enum HeaderMap {
+    /// The header does not reach the app.
     Drop,
+    /// The request is answered with 400.
     Refuse,
+    /// The header reaches the app. Safe only where nobody but a proxy that filters them can connect.
     Keep,
 }

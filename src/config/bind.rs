@@ -1,0 +1,75 @@
+//! Addresses to listen on, from their texts.
+
+use std::path::Path;
+
+use super::{Bind, TcpBind};
+
+/// `sun_path` of `sockaddr_un` has 108 bytes, one of them for the end of the text or the mark of an abstract name.
+const SOCKET_PATH_MAX: usize = 107;
+
+impl Bind {
+    /// A relative UNIX path starts at `directory`. The error fits after "the address".
+    pub(super) fn parse(text: &str, directory: &Path) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return parse_unix(path, directory);
+        }
+        if let Some(number) = text.strip_prefix("fd://") {
+            return match number.parse::<i32>() {
+                Ok(number) if number > 2 => Ok(Self::Fd(number)),
+                Ok(_) => Err("names a standard stream; inherited sockets begin at `fd://3`".into()),
+                Err(_) => Err(format!("has no descriptor number: `{number}`")),
+            };
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err("has no port".into());
+        };
+        let Ok(port) = port.parse() else {
+            return Err(format!("has a port that is not from 0 to 65535: `{port}`"));
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = if host.is_empty() { "0.0.0.0" } else { host }.to_owned();
+        Ok(Self::Tcp(TcpBind { host, port }))
+    }
+}
+
+fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
+    // Gunicorn takes `unix:///run/x` too; for the kernel leading slashes are one.
+    let path = match path.strip_prefix("//") {
+        Some(_) => format!("/{}", path.trim_start_matches('/')),
+        None => path.to_owned(),
+    };
+    let path = if path.starts_with('@') { path.into() } else { directory.join(path) };
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        return Err(format!(
+            "is a path of {length} bytes; the kernel takes at most {SOCKET_PATH_MAX}"
+        ));
+    }
+    Ok(Bind::Unix(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_understood_and_shown_again() {
+        let shown = |text| Bind::parse(text, Path::new("/srv/app")).unwrap().to_string();
+        assert_eq!(shown("127.0.0.1:8000"), "127.0.0.1:8000");
+        assert_eq!(shown("localhost:0"), "localhost:0");
+        assert_eq!(shown(":80"), "0.0.0.0:80");
+        assert_eq!(shown("[::1]:8000"), "[::1]:8000");
+        assert_eq!(shown("unix:app.sock"), "unix:/srv/app/app.sock");
+        assert_eq!(shown("unix:///run/app.sock"), "unix:/run/app.sock");
+        assert_eq!(shown("unix:@app"), "unix:@app");
+        assert_eq!(shown("fd://3"), "fd://3");
+    }
+
+    #[test]
+    fn what_cannot_be_listened_on_is_refused() {
+        let reason = |text: &str| Bind::parse(text, Path::new("/")).unwrap_err();
+        assert_eq!(reason("localhost:70000"), "has a port that is not from 0 to 65535: `70000`");
+        assert!(reason("fd://1").starts_with("names a standard stream"));
+        assert!(reason(&format!("unix:/{}", "x".repeat(120))).starts_with("is a path of 121 bytes"));
+    }
+}

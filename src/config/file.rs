@@ -1,0 +1,196 @@
+//! What a person may write in `rgunicorn.toml`. The doc comment of a key is its manual: the schema, the editor's
+//! hints and `--help` all show it. `Default` holds the defaults, once, for serde and for the schema.
+//!
+//! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
+
+mod limits;
+mod log;
+mod proxy;
+mod reload;
+mod schemas;
+mod shapes;
+mod timeouts;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use limits::Limits;
+pub use log::Log;
+pub use proxy::Proxy;
+pub use reload::Reload;
+pub(super) use shapes::EXPECTED;
+pub use shapes::{Amount, NameOrNumber, Octal, Texts};
+pub use timeouts::Timeouts;
+
+use super::resolved::WorkerClass;
+
+/// The configuration of rgunicorn. Save the file while the server runs, and the server becomes what it says.
+///
+/// Every key can also be set by an environment variable (`RGUNICORN_WORKERS`, `RGUNICORN_TIMEOUTS_KEEPALIVE`) and on
+/// the command line (`--workers 4`, `--set timeouts.keepalive=75s`); the command line wins over the environment, and
+/// the environment over this file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "rgunicorn.toml")]
+pub struct File {
+    /// The application: `module`, `module:attribute` or `module:factory('argument', key=1)`.
+    ///
+    /// The module is imported with `chdir` first on `sys.path`. The attribute is `application` unless named, as
+    /// Django's `wsgi.py` calls it; dots descend into it. A factory is called once in each worker with the literals
+    /// given. There is no default; the command line's first argument sets it too.
+    #[schemars(
+        regex(pattern = r"^[^\s:]+(:.+)?$"),
+        extend("x-rgunicorn-expected" = "\"module\", \"module:attribute\" or \"module:factory('argument')\""),
+        example = &"mysite.wsgi", example = &"app:app", example = &"app:create_app('production')"
+    )]
+    pub app: Option<String>,
+
+    /// Where to listen: one address or a list of `host:port`, `[ipv6]:port`, `unix:path` and `fd://number`.
+    ///
+    /// The default is for this machine alone: behind a reverse proxy that is right, and nothing is exposed by
+    /// accident. In a container write `0.0.0.0:8000`. An empty host (`:8000`) is every IPv4 address. A UNIX path is
+    /// relative to `chdir`; one that begins with `@` is abstract. `fd://3` is a listening socket inherited from the
+    /// parent. New addresses are opened before old ones close.
+    #[schemars(
+        schema_with = "schemas::bind",
+        example = &"0.0.0.0:8000", example = &"unix:/run/app.sock", example = ["127.0.0.1:8000", "[::1]:8000"]
+    )]
+    pub bind: Texts,
+
+    /// Worker processes: a number from 1 to 256, or `"auto"`.
+    ///
+    /// `"auto"` counts the processors this server may use, with CPU affinity and the container's quota (cgroup v1 and v2)
+    /// regarded: twice the processors plus one where `threads = 1`, because a worker that waits for the database
+    /// leaves its processor idle; as many as processors where workers have threads to fill those waits. Never more than
+    /// 32, since from there on memory decides, which only you know.
+    #[schemars(schema_with = "schemas::workers", example = 4)]
+    pub workers: Amount,
+
+    /// Threads that call the app in each worker: 1 to 1024.
+    ///
+    /// The default of 1 asks nothing of the app: no library has to be thread-safe. Slow clients and idle connections
+    /// occupy no thread, so more threads only pay where the app itself waits, for a database or another service.
+    #[schemars(range(min = 1, max = 1024), example = 4)]
+    pub threads: u16,
+
+    /// How a worker calls the app.
+    ///
+    /// The default looks at `threads`: `"sync"` for one, `"gthread"` for more.
+    #[schemars(example = &"gthread")]
+    pub worker_class: WorkerClass,
+
+    /// Import the app once, before the workers are forked, which then share its memory.
+    ///
+    /// Off by default, because an app that opens connections or starts threads at import does not survive a fork.
+    /// New code is taken up on every reload all the same.
+    #[schemars(example = true)]
+    pub preload: bool,
+
+    /// The Python interpreter, 3.10 or newer, most often a virtualenv's.
+    ///
+    /// A path is relative to `chdir`; a bare name is looked up on `PATH`. By default: the interpreter beside the
+    /// installed `rgunicorn`, else the one of `$VIRTUAL_ENV`, else `python3` on `PATH`.
+    #[schemars(length(min = 1), example = &".venv/bin/python", example = &"python3.12")]
+    pub python: Option<String>,
+
+    /// The working directory of the app, first on `sys.path`. All other relative paths start here.
+    ///
+    /// By default the directory of this file, so that the server does the same wherever it is started; without a
+    /// file, the current directory. A relative path here starts at the directory of this file.
+    #[schemars(length(min = 1), example = &"/srv/mysite", example = &"src")]
+    pub chdir: Option<String>,
+
+    /// Directories to put on `sys.path` after `chdir`: one or a list, relative to `chdir`. Empty by default.
+    #[schemars(schema_with = "schemas::texts", example = &"lib", example = ["lib", "/srv/shared"])]
+    pub python_path: Texts,
+
+    /// The user that runs the workers: a name or a number. By default the user that starts the server.
+    ///
+    /// Needs a start as root. The server itself keeps its rights, so that it can open a low port later.
+    #[schemars(example = &"www-data", example = 33)]
+    pub user: Option<NameOrNumber>,
+
+    /// The group that runs the workers: a name or a number. By default the primary group of `user`.
+    #[schemars(example = &"www-data")]
+    pub group: Option<NameOrNumber>,
+
+    /// Permissions that files made by the workers do not get, in octal, `"000"` to `"777"`.
+    ///
+    /// By default inherited from whoever starts the server, which is the system's choice and usually `"022"`.
+    #[schemars(example = &"027")]
+    pub umask: Option<Octal>,
+
+    /// A file that holds the process id of the server while it runs, relative to `chdir`. None by default: systemd
+    /// and containers need none.
+    #[schemars(length(min = 1), example = &"/run/mysite.pid")]
+    pub pidfile: Option<String>,
+
+    /// The name in process titles, as `ps` shows them. By default the app's.
+    #[schemars(length(min = 1, max = 64), example = &"mysite")]
+    pub proc_name: Option<String>,
+
+    /// Connections the kernel may hold for each address before they are accepted: 1 to 65535.
+    ///
+    /// The default is Gunicorn's: enough to ride out a burst. The kernel caps it at `net.core.somaxconn`.
+    #[schemars(range(min = 1, max = 65535), example = 4096)]
+    pub backlog: u32,
+
+    /// Permissions of UNIX sockets in octal.
+    ///
+    /// The default lets the user and the group connect and no one else, because whoever can connect is believed
+    /// about client addresses. Put the reverse proxy's user into the group, or set `group` to the proxy's.
+    #[schemars(example = &"666")]
+    pub socket_mode: Octal,
+
+    /// Environment variables for the app, added to those the server was started with. Values are texts.
+    ///
+    /// Empty by default. Values are never written to the log.
+    #[schemars(example = serde_json::json!({ "DJANGO_SETTINGS_MODULE": "mysite.settings" }))]
+    pub env: BTreeMap<String, String>,
+
+    /// How long things may take.
+    pub timeouts: Timeouts,
+
+    /// How much is accepted, and when a worker has served its time.
+    pub limits: Limits,
+
+    /// Where the two logs go and what they look like.
+    pub log: Log,
+
+    /// When the configuration and the code are taken up anew.
+    pub reload: Reload,
+
+    /// Whom to believe about the client behind a proxy.
+    pub proxy: Proxy,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            app: None,
+            bind: Texts(vec!["127.0.0.1:8000".to_owned()]),
+            workers: Amount::Auto,
+            threads: 1,
+            worker_class: WorkerClass::Auto,
+            preload: false,
+            python: None,
+            chdir: None,
+            python_path: Texts(Vec::new()),
+            user: None,
+            group: None,
+            umask: None,
+            pidfile: None,
+            proc_name: None,
+            backlog: 2048,
+            socket_mode: Octal(0o660),
+            env: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            reload: Reload::default(),
+            proxy: Proxy::default(),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `[reload]`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::units::Time;
+
+use super::{schemas, Amount, Texts};
+
+/// When the configuration and the code are taken up anew. A change that is wrong leaves everything as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reload {
+    /// Watch this file and apply each change of it.
+    ///
+    /// On by default. Where a deployment writes several files, turn it off and send HUP when all are in place.
+    #[schemars(example = false)]
+    pub watch: bool,
+
+    /// Files whose change rolls in new code: glob patterns relative to `chdir`, one or a list. `**` crosses directories.
+    ///
+    /// Empty by default: in production code changes with a deployment, which sends HUP when it is complete. In
+    /// development, `"**/*.py"` is the thing.
+    #[schemars(schema_with = "schemas::texts", example = &"**/*.py", example = ["src/**/*.py", "templates/**"])]
+    pub code: Texts,
+
+    /// How long files must be quiet before a change counts: 10ms to 1m.
+    ///
+    /// Editors write in several steps and `git checkout` many files; the default waits that out and still feels
+    /// immediate.
+    #[schemars(extend("minimum" = 0.01, "maximum" = 60), example = &"1s")]
+    pub debounce: Time,
+
+    /// How many workers a roll may start beyond `workers` at once: a number from 1 to 256, or per cent of `workers`, rounded up.
+    ///
+    /// The default is Kubernetes': a quarter more memory and CPU while a roll lasts. `"100%"` is the fastest.
+    #[schemars(schema_with = "schemas::surge", example = 1, example = &"50%")]
+    pub surge: Amount,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self {
+            watch: true,
+            code: Texts(Vec::new()),
+            debounce: Time(std::time::Duration::from_millis(200)),
+            surge: Amount::PerCent(25),
+        }
+    }
+}
