@@ -107,26 +107,25 @@ pub fn descriptor() -> Option<RawFd> {
 
 /// One line. Control characters in it are escaped, so that no value can begin a line of its own.
 pub fn line(level: LogLevel, message: fmt::Arguments<'_>) {
-    if enabled(level) {
-        let mut text = prefix(level);
-        let _ = Escaped { out: &mut text }.write_fmt(message);
-        text.push('\n');
-        write(&text);
-    }
+    block(level, message, "");
 }
 
 /// A line and the text below it (a traceback, a report), in one write. The text keeps its line ends and tabs.
 pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
     if enabled(level) {
-        let mut text = prefix(level);
-        let _ = Escaped { out: &mut text }.write_fmt(message);
-        text.push('\n');
-        for below in text_below.lines() {
-            escape_controls(below, &mut text);
-            text.push('\n');
-        }
-        write(&text);
+        write(&compose(prefix(level), message, text_below));
     }
+}
+
+fn compose(mut text: String, message: fmt::Arguments<'_>, text_below: &str) -> String {
+    // Fails only when a value's own Display does; what it wrote until then stays.
+    let _ = Escaped(&mut text).write_fmt(message);
+    text.push('\n');
+    for below in text_below.lines() {
+        escape_controls(below, &mut text);
+        text.push('\n');
+    }
+    text
 }
 
 fn prefix(level: LogLevel) -> String {
@@ -147,34 +146,33 @@ fn prefix(level: LogLevel) -> String {
 }
 
 fn prefix_of(now: Timestamp, zone: &TimeZone, pid: u32, level: &str) -> String {
-    let (time, offset) = {
-        let offset = zone.to_offset(now);
-        (offset.to_datetime(now), offset.seconds() / 60)
-    };
-    let sign = if offset < 0 { '-' } else { '+' };
-    let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
+    let offset = zone.to_offset(now);
+    let time = offset.to_datetime(now);
+    let minutes = offset.seconds() / 60;
     format!(
-        "[{:04}-{:02}-{:02} {:02}:{:02}:{:02} {sign}{hours:02}{minutes:02}] [{pid}] [{level}] ",
+        "[{:04}-{:02}-{:02} {:02}:{:02}:{:02} {}{:02}{:02}] [{pid}] [{level}] ",
         time.year(),
         time.month(),
         time.day(),
         time.hour(),
         time.minute(),
         time.second(),
+        if minutes < 0 { '-' } else { '+' },
+        minutes.abs() / 60,
+        minutes.abs() % 60,
     )
 }
 
-struct Escaped<'a> {
-    out: &'a mut String,
-}
+/// Escapes what is formatted into it, tabs included.
+struct Escaped<'a>(&'a mut String);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for (index, part) in text.split('\t').enumerate() {
             if index > 0 {
-                self.out.push_str("\\t");
+                self.0.push_str("\\t");
             }
-            escape_controls(part, self.out);
+            escape_controls(part, self.0);
         }
         Ok(())
     }
@@ -257,4 +255,87 @@ macro_rules! critical {
     ($($message:tt)*) => {
         $crate::telemetry::line($crate::config::LogLevel::Critical, ::core::format_args!($($message)*))
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn at(zone: &str) -> String {
+        let zone = TimeZone::posix(zone).unwrap();
+        prefix_of("2026-11-21T02:42:56Z".parse().unwrap(), &zone, 812, "INFO")
+    }
+
+    #[test]
+    fn a_line_begins_as_gunicorns_do_in_local_time() {
+        assert_eq!(at("UTC0"), "[2026-11-21 02:42:56 +0000] [812] [INFO] ");
+        assert_eq!(at("NST3:30"), "[2026-11-20 23:12:56 -0330] [812] [INFO] ");
+        assert_eq!(
+            at("CET-1CEST,M3.5.0,M10.5.0/3"),
+            "[2026-11-21 03:42:56 +0100] [812] [INFO] "
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_begin_a_line_or_steer_a_terminal() {
+        let name = "a\n[2026] forged\r\t\x1b[2J\u{9b}\0 é";
+        assert_eq!(
+            compose(String::new(), format_args!("app={name} ready"), ""),
+            "app=a\\n[2026] forged\\r\\t\\x1B[2J\\x9B\\x00 é ready\n"
+        );
+    }
+
+    #[test]
+    fn a_block_keeps_its_lines_and_tabs() {
+        let traceback = "Traceback (most recent call last):\n\tFile \"a.py\"\r\nValueError: \x07";
+        assert_eq!(
+            compose(String::new(), format_args!("worker=1 failed"), traceback),
+            "worker=1 failed\nTraceback (most recent call last):\n\tFile \"a.py\"\nValueError: \\x07\n"
+        );
+    }
+
+    /// The log is one per process, and so is its test. Lines of other tests may come between.
+    #[test]
+    fn the_log_of_the_process_obeys_its_level_and_survives_a_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("error.log");
+        let moved = directory.path().join("error.log.1");
+        init(&LogTarget::File(path.clone()), LogLevel::Info).unwrap();
+        let number = descriptor();
+
+        crate::debug!("rotation-test 1");
+        crate::info!("rotation-test {}", 2);
+        fs::rename(&path, &moved).unwrap();
+        reopen();
+        set_level(LogLevel::Error);
+        crate::warning!("rotation-test 3");
+        crate::error!("rotation-test 4");
+        set_level(LogLevel::Debug);
+        block(
+            LogLevel::Critical,
+            format_args!("rotation-test 5"),
+            "rotation-test below",
+        );
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        reopen();
+        assert_eq!(descriptor(), number);
+        set_level(LogLevel::Info);
+
+        let told = |path| -> Vec<String> {
+            let text = fs::read_to_string(path).unwrap();
+            let ours = text.lines().filter(|line| line.contains("rotation-test"));
+            ours.map(|line| line.rsplit("] ").next().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(told(moved), ["rotation-test 2"]);
+        let descriptor_path = format!("/proc/self/fd/{}", number.unwrap());
+        assert_eq!(
+            told(descriptor_path.into()),
+            ["rotation-test 4", "rotation-test 5", "rotation-test below"]
+        );
+        init(&LogTarget::Stderr, LogLevel::Info).unwrap();
+    }
 }

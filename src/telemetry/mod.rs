@@ -5,10 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod access_format;
+mod access_log;
+mod atoms;
 mod error_log;
+mod escape;
+mod moment;
 mod sink;
 
 pub use crate::{critical, debug, error, info, warning};
+pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
+pub use access_log::AccessLog;
+pub use atoms::AtomError;
 pub use error_log::{
     block, descriptor, enabled, init, init_from_descriptor, line, reopen, set_level, set_owner,
 };

@@ -192,3 +192,69 @@ fn is_regular(descriptor: BorrowedFd<'_>) -> bool {
     nix::sys::stat::fstat(descriptor)
         .is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::unix::fs::FileTypeExt, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_piece_ends_at_the_last_line_end_that_fits() {
+        let mut lines = vec![b'x'; PIPE_BUF + 10];
+        assert_eq!(first_piece(&lines).len(), PIPE_BUF, "one long line");
+        lines[100] = b'\n';
+        lines[PIPE_BUF - 1] = b'\n';
+        assert_eq!(first_piece(&lines).len(), PIPE_BUF);
+        lines[PIPE_BUF - 1] = b'x';
+        assert_eq!(first_piece(&lines).len(), 101);
+        assert_eq!(first_piece(&lines[..PIPE_BUF]).len(), PIPE_BUF);
+    }
+
+    #[test]
+    fn a_full_pipe_costs_no_more_than_the_patience() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr).unwrap();
+        let begin = Instant::now();
+        let result = sink.write(&vec![b'\n'; 1 << 20], Duration::from_millis(30));
+        assert!(matches!(result.outcome, Outcome::WouldBlock));
+        assert!(result.written >= PIPE_BUF, "wrote {}", result.written);
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_an_error() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr).unwrap();
+        let result = sink.write(b"a\n", Duration::from_secs(1));
+        assert!(matches!(result.outcome, Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_does_not_block() {
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr).unwrap();
+        let lines = vec![b'\n'; 4 << 20];
+        let result = sink.write(&lines, Duration::ZERO);
+        assert!(matches!(result.outcome, Outcome::WouldBlock));
+        drop(sink);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert_eq!(read.len(), result.written);
+    }
+
+    #[test]
+    fn a_fifo_that_nobody_reads_is_an_error_and_not_a_hang() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(path.metadata().unwrap().file_type().is_fifo());
+        Sink::open(&LogTarget::File(path), None).unwrap_err();
+    }
+
+    #[test]
+    fn off_is_no_sink() {
+        assert!(Sink::open(&LogTarget::Off, None).unwrap().is_none());
+    }
+}

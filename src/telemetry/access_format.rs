@@ -1,0 +1,447 @@
+//! What a line of the access log says: a template of atoms, or JSON. Compiled once, then written without allocating.
+//!
+//! Knows no socket and no clock; looks at headers only when the format asks for them.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::{
+    atoms::{self, Atom, AtomError, Piece},
+    escape,
+    moment::Clock,
+};
+use crate::config::LogFormat;
+
+const COMMON: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s"#;
+/// Gunicorn's default.
+const COMBINED: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
+
+/// Finds a header (name in lower case) or a variable of the environ. Repeated headers: any one of them.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a [u8]>;
+
+/// One answered request. Empty where there is nothing to say, as when a request could not be parsed.
+pub struct AccessRecord<'a> {
+    /// The client's address without the port, after trusted proxies; empty for a UNIX socket without one.
+    pub remote_address: &'a str,
+    pub method: &'a [u8],
+    /// As received.
+    pub target: &'a [u8],
+    /// Percent-encoded as received, without the query.
+    pub path: &'a [u8],
+    /// Without the `?`.
+    pub query: &'a [u8],
+    /// `HTTP/1.1`
+    pub protocol: &'a str,
+    pub status: u16,
+    /// Bytes of the response body that were sent.
+    pub bytes: u64,
+    /// From the first byte of the request to the end of the response.
+    pub duration: Duration,
+    /// Wall time at the end of the response, microseconds since 1970.
+    pub finished_us: i64,
+    pub request_header: Lookup<'a>,
+    pub response_header: Lookup<'a>,
+    pub environ: Lookup<'a>,
+}
+
+/// Who writes, the same in all lines of a worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin {
+    pub pid: u32,
+    pub worker: u64,
+    pub generation: u64,
+}
+
+#[derive(Debug)]
+pub struct AccessFormat {
+    form: Form,
+    origin: Origin,
+    clock: Clock,
+    request_headers: Vec<String>,
+    response_headers: Vec<String>,
+    environ: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Atoms(Vec<Piece>),
+    Json,
+}
+
+impl AccessFormat {
+    /// A template of Gunicorn's atoms.
+    pub fn parse(template: &str) -> Result<Self, AtomError> {
+        Ok(Self::new(Form::Atoms(atoms::compile(template)?)))
+    }
+
+    /// Fails for [`LogFormat::Atoms`] only, which `config` has checked.
+    pub fn of(format: &LogFormat) -> Result<Self, AtomError> {
+        match format {
+            LogFormat::Common => Self::parse(COMMON),
+            LogFormat::Combined => Self::parse(COMBINED),
+            LogFormat::Json => Ok(Self::new(Form::Json)),
+            LogFormat::Atoms(template) => Self::parse(template),
+        }
+    }
+
+    fn new(form: Form) -> Self {
+        let mut format = Self {
+            form,
+            origin: Origin::default(),
+            clock: Clock::new(TimeZone::UTC),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+            environ: Vec::new(),
+        };
+        match &format.form {
+            Form::Json => {
+                format.request_headers = ["referer", "user-agent"].map(String::from).into()
+            }
+            Form::Atoms(pieces) => {
+                for piece in pieces {
+                    match piece {
+                        Piece::Atom(Atom::User) => {
+                            format.request_headers.push("authorization".to_owned())
+                        }
+                        Piece::Atom(Atom::RequestHeader(name)) => {
+                            format.request_headers.push(name.clone())
+                        }
+                        Piece::Atom(Atom::ResponseHeader(name)) => {
+                            format.response_headers.push(name.clone())
+                        }
+                        Piece::Atom(Atom::Environ(name)) => format.environ.push(name.clone()),
+                        Piece::Atom(_) | Piece::Text(_) => {}
+                    }
+                }
+            }
+        }
+        format
+    }
+
+    /// Lines say that they come from this worker, in the local time of this zone. Until then they are in UTC.
+    #[must_use]
+    pub fn for_worker(self, origin: Origin, zone: TimeZone) -> Self {
+        let clock = Clock::new(zone);
+        Self {
+            origin,
+            clock,
+            ..self
+        }
+    }
+
+    /// The request headers that lines show, in lower case: whoever cannot keep the request keeps these.
+    pub fn request_headers(&self) -> &[String] {
+        &self.request_headers
+    }
+
+    /// The response headers that lines show, in lower case.
+    pub fn response_headers(&self) -> &[String] {
+        &self.response_headers
+    }
+
+    pub fn needs_response_headers(&self) -> bool {
+        !self.response_headers.is_empty()
+    }
+
+    /// The variables of the WSGI environ that lines show.
+    pub fn environ(&self) -> &[String] {
+        &self.environ
+    }
+
+    /// Appends one line with its line end.
+    pub fn write(&self, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
+        match &self.form {
+            Form::Atoms(pieces) => {
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => out.extend_from_slice(text),
+                        Piece::Atom(atom) => self.write_atom(atom, record, out),
+                    }
+                }
+            }
+            Form::Json => self.write_json(record, out),
+        }
+        out.push(b'\n');
+    }
+
+    fn write_atom(&self, atom: &Atom, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
+        let header =
+            |value: Option<&[u8]>, out: &mut Vec<u8>| or_dash(value.unwrap_or_default(), out);
+        match atom {
+            Atom::RemoteAddress => or_dash(record.remote_address.as_bytes(), out),
+            Atom::Identity => out.push(b'-'),
+            Atom::User => user((record.request_header)("authorization"), out),
+            Atom::Time => {
+                let second = record.finished_us.div_euclid(MICROSECONDS);
+                out.extend_from_slice(&self.clock.second(second).common);
+            }
+            Atom::RequestLine => request_line(record, out),
+            Atom::Method => or_dash(record.method, out),
+            Atom::Path => escape::decoded_path(record.path, out),
+            Atom::Query => escape::text(record.query, out),
+            Atom::Protocol => or_dash(record.protocol.as_bytes(), out),
+            Atom::Status => number(record.status, out),
+            Atom::Bytes => number(record.bytes, out),
+            Atom::BytesOrDash if record.bytes == 0 => out.push(b'-'),
+            Atom::BytesOrDash => number(record.bytes, out),
+            Atom::Seconds => number(record.duration.as_secs(), out),
+            Atom::Milliseconds => number(record.duration.as_millis(), out),
+            Atom::Microseconds => number(record.duration.as_micros(), out),
+            Atom::DecimalSeconds => {
+                number(record.duration.as_secs(), out);
+                out.push(b'.');
+                digits(record.duration.subsec_micros(), 6, out);
+            }
+            Atom::Pid => {
+                out.push(b'<');
+                number(self.origin.pid, out);
+                out.push(b'>');
+            }
+            Atom::RequestHeader(name) => header((record.request_header)(name), out),
+            Atom::ResponseHeader(name) => header((record.response_header)(name), out),
+            Atom::Environ(name) => header((record.environ)(name), out),
+        }
+    }
+
+    fn write_json(&self, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
+        let second = record.finished_us.div_euclid(MICROSECONDS);
+        let milliseconds = record.finished_us.rem_euclid(MICROSECONDS) / 1000;
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(&self.clock.second(second).rfc3339);
+        out.push(b'.');
+        digits(u32::try_from(milliseconds).unwrap_or(0), 3, out);
+        out.extend_from_slice(b"Z\"");
+        let string = |key: &str, value: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(key.as_bytes());
+            match value {
+                b"" => out.extend_from_slice(b"null"),
+                value => escape::json(value, out),
+            }
+        };
+        string(",\"remote_addr\":", record.remote_address.as_bytes(), out);
+        string(",\"method\":", record.method, out);
+        string(",\"path\":", record.path, out);
+        string(",\"query\":", record.query, out);
+        string(",\"protocol\":", record.protocol.as_bytes(), out);
+        let count = |key: &str, value: u64, out: &mut Vec<u8>| {
+            out.extend_from_slice(key.as_bytes());
+            number(value, out);
+        };
+        count(",\"status\":", record.status.into(), out);
+        count(",\"bytes\":", record.bytes, out);
+        let duration = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX);
+        count(",\"duration_us\":", duration, out);
+        let header = |name| (record.request_header)(name).unwrap_or_default();
+        string(",\"referer\":", header("referer"), out);
+        string(",\"user_agent\":", header("user-agent"), out);
+        count(",\"pid\":", self.origin.pid.into(), out);
+        count(",\"worker\":", self.origin.worker, out);
+        count(",\"generation\":", self.origin.generation, out);
+        out.push(b'}');
+    }
+}
+
+const MICROSECONDS: i64 = 1_000_000;
+
+fn request_line(record: &AccessRecord<'_>, out: &mut Vec<u8>) {
+    if record.method.is_empty() {
+        return out.push(b'-');
+    }
+    escape::text(record.method, out);
+    out.push(b' ');
+    escape::text(record.target, out);
+    out.push(b' ');
+    escape::text(record.protocol.as_bytes(), out);
+}
+
+fn or_dash(value: &[u8], out: &mut Vec<u8>) {
+    match value {
+        b"" => out.push(b'-'),
+        value => escape::text(value, out),
+    }
+}
+
+/// The name in `Authorization: Basic …` (RFC 7617), or `-`. The password never leaves this function.
+fn user(authorization: Option<&[u8]>, out: &mut Vec<u8>) {
+    let begin = out.len();
+    let decoded = authorization
+        .and_then(|value| value.split_at_checked(6))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Basic "))
+        .and_then(|(_, credentials)| user_name(credentials.trim_ascii(), out));
+    if decoded.is_none() || out.len() == begin {
+        out.truncate(begin);
+        out.push(b'-');
+    }
+}
+
+/// Writes what stands before the colon in base64; `None` when it is not base64 or has no colon.
+fn user_name(credentials: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let (mut bits, mut held) = (0_u32, 0);
+    for digit in credentials {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            match (bits >> held) as u8 {
+                b':' => return Some(()),
+                byte => escape::word(&[byte], out),
+            }
+        }
+    }
+    None
+}
+
+fn number(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A number with leading zeros.
+fn digits(value: u32, width: usize, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let text = buffer.format(value);
+    out.resize(out.len() + width.saturating_sub(text.len()), b'0');
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &[(&str, &[u8])] = &[
+        ("referer", b"http://example.org/\"a\""),
+        ("user-agent", b"curl/8 (\xc3\xa9)\n"),
+        ("authorization", b"basic QW5uIExlZTpzZWNyZXQ="),
+        ("x-id", b"42"),
+    ];
+
+    fn find(pairs: &[(&str, &'static [u8])], name: &str) -> Option<&'static [u8]> {
+        let pair = pairs.iter().find(|(key, _)| *key == name);
+        pair.map(|(_, value)| *value)
+    }
+
+    fn line(format: &LogFormat) -> String {
+        write(format, |_| {})
+    }
+
+    fn write(format: &LogFormat, change: impl FnOnce(&mut AccessRecord<'_>)) -> String {
+        let origin = Origin {
+            pid: 812,
+            worker: 2,
+            generation: 3,
+        };
+        let format = AccessFormat::of(format)
+            .unwrap()
+            .for_worker(origin, TimeZone::UTC);
+        let mut record = AccessRecord {
+            remote_address: "203.0.113.9",
+            method: b"GET",
+            target: b"/a%20b?x=%22",
+            path: b"/a%20b",
+            query: b"x=%22",
+            protocol: "HTTP/1.1",
+            status: 200,
+            bytes: 5120,
+            duration: Duration::from_micros(1_002_345),
+            finished_us: 1_795_228_976_007_999,
+            request_header: &|name| find(REQUEST, name),
+            response_header: &|name| find(&[("content-type", b"text/html")], name),
+            environ: &|name| find(&[("REMOTE_PORT", b"5123")], name),
+        };
+        change(&mut record);
+        let mut out = Vec::new();
+        format.write(&record, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_formats_have_their_shapes() {
+        insta::assert_snapshot!(line(&LogFormat::Common), @r#"203.0.113.9 - Ann\x20Lee [21/Nov/2026:02:42:56 +0000] "GET /a%20b?x=%22 HTTP/1.1" 200 5120"#);
+        insta::assert_snapshot!(line(&LogFormat::Combined), @r#"203.0.113.9 - Ann\x20Lee [21/Nov/2026:02:42:56 +0000] "GET /a%20b?x=%22 HTTP/1.1" 200 5120 "http://example.org/\"a\"" "curl/8 (\xC3\xA9)\x0A""#);
+        insta::assert_snapshot!(line(&LogFormat::Json), @r#"{"time":"2026-11-21T02:42:56.007Z","remote_addr":"203.0.113.9","method":"GET","path":"/a%20b","query":"x=%22","protocol":"HTTP/1.1","status":200,"bytes":5120,"duration_us":1002345,"referer":"http://example.org/\"a\"","user_agent":"curl/8 (é)\u000A","pid":812,"worker":2,"generation":3}"#);
+    }
+
+    #[test]
+    fn every_atom_has_its_value() {
+        let template = "h=%(h)s l=%(l)s u=%(u)s t=%(t)s r=%(r)s m=%(m)s U=%(U)s q=%(q)s H=%(H)s s=%(s)s B=%(B)s b=%(b)s \
+            f=%(f)s a=%(a)s T=%(T)s M=%(M)s D=%(D)s L=%(L)s p=%(p)s i=%({X-Id}i)s o=%({Content-Type}o)s \
+            e=%({REMOTE_PORT}e)s none=%({x-none}i)s%({x-none}o)s%({NONE}e)s";
+        insta::assert_snapshot!(line(&LogFormat::Atoms(template.to_owned())), @r#"h=203.0.113.9 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> i=42 o=text/html e=5123 none=---"#);
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_parsed_has_a_line_too() {
+        let nothing = |record: &mut AccessRecord<'_>| {
+            record.remote_address = "";
+            (record.method, record.target, record.path, record.query) = (b"", b"", b"", b"");
+            (record.protocol, record.status, record.bytes) = ("", 400, 0);
+            record.request_header = &|_| None;
+        };
+        insta::assert_snapshot!(write(&LogFormat::Combined, nothing), @r#"- - - [21/Nov/2026:02:42:56 +0000] "-" 400 - "-" "-""#);
+        insta::assert_snapshot!(write(&LogFormat::Json, nothing), @r#"{"time":"2026-11-21T02:42:56.007Z","remote_addr":null,"method":null,"path":null,"query":null,"protocol":null,"status":400,"bytes":0,"duration_us":1002345,"referer":null,"user_agent":null,"pid":812,"worker":2,"generation":3}"#);
+    }
+
+    #[test]
+    fn a_json_line_is_json_whatever_the_client_sent() {
+        let line = write(&LogFormat::Json, |record| {
+            record.path = b"/\"\\\x00\x1b\xff\n";
+            record.method = b"\"},{\"";
+        });
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["path"], "/\"\\\0\u{1b}\u{fffd}\n");
+        assert_eq!(value["method"], "\"},{\"");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn the_user_is_told_without_the_password_and_never_guessed() {
+        let user_of = |value: &'static [u8]| {
+            let mut out = Vec::new();
+            user(Some(value), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(user_of(b"Basic QW5uIExlZTpzZWNyZXQ="), r"Ann\x20Lee");
+        assert_eq!(user_of(b"Basic QW5u"), "-", "no colon");
+        assert_eq!(user_of(b"Basic QW5u\xff"), "-", "not base64");
+        assert_eq!(user_of(b"Basic OnNlY3JldA=="), "-", "an empty name");
+        assert_eq!(user_of(b"Bearer QW5uOng="), "-");
+        assert_eq!(user_of(b"x"), "-");
+    }
+
+    #[test]
+    fn a_format_tells_which_headers_it_shows() {
+        let format =
+            AccessFormat::parse("%(u)s %(a)s %({X-Id}i)s %({ETag}o)s %({wsgi.x}e)s").unwrap();
+        assert_eq!(
+            format.request_headers(),
+            ["authorization", "user-agent", "x-id"]
+        );
+        assert_eq!(format.response_headers(), ["etag"]);
+        assert_eq!(format.environ(), ["wsgi.x"]);
+        assert!(
+            !AccessFormat::of(&LogFormat::Combined)
+                .unwrap()
+                .needs_response_headers()
+        );
+    }
+
+    #[test]
+    fn headers_are_not_looked_at_unless_the_format_shows_them() {
+        write(
+            &LogFormat::Atoms("%(h)s %(r)s %(s)s".to_owned()),
+            |record| {
+                record.request_header = &|name| panic!("looked at {name}");
+                record.response_header = &|name| panic!("looked at {name}");
+                record.environ = &|name| panic!("looked at {name}");
+            },
+        );
+    }
+}
