@@ -1,7 +1,13 @@
-//! The arbiter.
+//! The arbiter: policy in `core`, a shell around it that obeys.
 
+pub mod core;
 pub mod engine;
 mod generation_process;
 pub mod interpreter;
+pub mod listeners;
+pub mod memory;
+pub mod pidfile;
+#[cfg(test)]
+mod tests;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};

@@ -14,7 +14,10 @@ impl AppRef {
         if module.contains('/') || module.ends_with(".py") {
             return Err(format!(
                 "names a file; write the module: `{}`",
-                module.trim_start_matches("./").trim_end_matches(".py").replace('/', ".")
+                module
+                    .trim_start_matches("./")
+                    .trim_end_matches(".py")
+                    .replace('/', ".")
             ));
         }
         if !is_dotted_name(module) {
@@ -25,7 +28,9 @@ impl AppRef {
             None => (rest, None),
         };
         if !is_dotted_name(attribute) {
-            return Err(format!("has no attribute name after the colon: `{attribute}`"));
+            return Err(format!(
+                "has no attribute name after the colon: `{attribute}`"
+            ));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -40,7 +45,9 @@ impl AppRef {
 fn is_dotted_name(text: &str) -> bool {
     text.split('.').all(|name| {
         let mut letters = name.chars();
-        letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        letters
+            .next()
+            .is_some_and(|first| first.is_alphabetic() || first == '_')
             && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
     })
 }
@@ -90,14 +97,28 @@ mod tests {
         (app.module, app.attribute, app.factory_arguments)
     }
 
-    fn owned(module: &str, attribute: &str, call: Option<&str>) -> (String, String, Option<String>) {
-        (module.to_owned(), attribute.to_owned(), call.map(str::to_owned))
+    fn owned(
+        module: &str,
+        attribute: &str,
+        call: Option<&str>,
+    ) -> (String, String, Option<String>) {
+        (
+            module.to_owned(),
+            attribute.to_owned(),
+            call.map(str::to_owned),
+        )
     }
 
     #[test]
     fn the_attribute_is_application_unless_named() {
-        assert_eq!(parts("mysite.wsgi"), owned("mysite.wsgi", "application", None));
-        assert_eq!(parts("app:app.wsgi_app"), owned("app", "app.wsgi_app", None));
+        assert_eq!(
+            parts("mysite.wsgi"),
+            owned("mysite.wsgi", "application", None)
+        );
+        assert_eq!(
+            parts("app:app.wsgi_app"),
+            owned("app", "app.wsgi_app", None)
+        );
     }
 
     #[test]
@@ -107,18 +128,33 @@ mod tests {
             parts("app:make('a:b)', key=[1, {'x': \"(\"}])"),
             owned("app", "make", Some("'a:b)', key=[1, {'x': \"(\"}]"))
         );
-        assert_eq!(parts(r"app:make('it\'s')"), owned("app", "make", Some(r"'it\'s'")));
+        assert_eq!(
+            parts(r"app:make('it\'s')"),
+            owned("app", "make", Some(r"'it\'s'"))
+        );
     }
 
     #[test]
     fn what_python_could_not_mean_is_refused_with_the_reason() {
         let reason = |text| AppRef::parse(text).unwrap_err();
-        assert_eq!(reason("mysite/wsgi.py"), "names a file; write the module: `mysite.wsgi`");
-        assert_eq!(reason("app.py:app"), "names a file; write the module: `app`");
-        assert_eq!(reason("my-app:app"), "has no module name in front: `my-app`");
+        assert_eq!(
+            reason("mysite/wsgi.py"),
+            "names a file; write the module: `mysite.wsgi`"
+        );
+        assert_eq!(
+            reason("app.py:app"),
+            "names a file; write the module: `app`"
+        );
+        assert_eq!(
+            reason("my-app:app"),
+            "has no module name in front: `my-app`"
+        );
         assert_eq!(reason("app:"), "has no attribute name after the colon: ``");
         assert_eq!(reason("app:make("), "has a call that lacks its closing `)`");
-        assert_eq!(reason("app:make('x)"), "has a text that lacks its closing '");
+        assert_eq!(
+            reason("app:make('x)"),
+            "has a text that lacks its closing '"
+        );
         assert_eq!(reason("app:make(])"), "has a `]` that opens nowhere");
         assert_eq!(reason("app:make().x"), "goes on after its call: `.x`");
     }

@@ -26,7 +26,10 @@ impl Bind {
         let Ok(port) = port.parse() else {
             return Err(format!("has a port that is not from 0 to 65535: `{port}`"));
         };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
         let host = if host.is_empty() { "0.0.0.0" } else { host }.to_owned();
         Ok(Self::Tcp(TcpBind { host, port }))
     }
@@ -38,7 +41,11 @@ fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
         Some(_) => format!("/{}", path.trim_start_matches('/')),
         None => path.to_owned(),
     };
-    let path = if path.starts_with('@') { path.into() } else { directory.join(path) };
+    let path = if path.starts_with('@') {
+        path.into()
+    } else {
+        directory.join(path)
+    };
     let length = path.as_os_str().len();
     if length > SOCKET_PATH_MAX {
         return Err(format!(
@@ -54,7 +61,11 @@ mod tests {
 
     #[test]
     fn each_form_is_understood_and_shown_again() {
-        let shown = |text| Bind::parse(text, Path::new("/srv/app")).unwrap().to_string();
+        let shown = |text| {
+            Bind::parse(text, Path::new("/srv/app"))
+                .unwrap()
+                .to_string()
+        };
         assert_eq!(shown("127.0.0.1:8000"), "127.0.0.1:8000");
         assert_eq!(shown("localhost:0"), "localhost:0");
         assert_eq!(shown(":80"), "0.0.0.0:80");
@@ -68,8 +79,13 @@ mod tests {
     #[test]
     fn what_cannot_be_listened_on_is_refused() {
         let reason = |text: &str| Bind::parse(text, Path::new("/")).unwrap_err();
-        assert_eq!(reason("localhost:70000"), "has a port that is not from 0 to 65535: `70000`");
+        assert_eq!(
+            reason("localhost:70000"),
+            "has a port that is not from 0 to 65535: `70000`"
+        );
         assert!(reason("fd://1").starts_with("names a standard stream"));
-        assert!(reason(&format!("unix:/{}", "x".repeat(120))).starts_with("is a path of 121 bytes"));
+        assert!(
+            reason(&format!("unix:/{}", "x".repeat(120))).starts_with("is a path of 121 bytes")
+        );
     }
 }

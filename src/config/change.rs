@@ -94,9 +94,24 @@ const KEYS: &[Key] = &[
     key!(Roll, "limits.headers", limits.headers, u32::to_string),
     key!(Roll, "limits.header_size", limits.header_size, size32),
     key!(Roll, "limits.body", limits.body, size),
-    key!(Roll, "limits.connections", limits.connections, u32::to_string),
-    key!(Roll, "limits.max_requests", limits.max_requests, u64::to_string),
-    key!(Roll, "limits.max_requests_jitter", limits.max_requests_jitter, u64::to_string),
+    key!(
+        Roll,
+        "limits.connections",
+        limits.connections,
+        u32::to_string
+    ),
+    key!(
+        Roll,
+        "limits.max_requests",
+        limits.max_requests,
+        u64::to_string
+    ),
+    key!(
+        Roll,
+        "limits.max_requests_jitter",
+        limits.max_requests_jitter,
+        u64::to_string
+    ),
     key!(Live, "limits.worker_memory", limits.worker_memory, size),
     key!(Roll, "log.access", log.access, log_target),
     key!(Roll, "log.error", log.error, log_target),
@@ -106,10 +121,23 @@ const KEYS: &[Key] = &[
     key!(Live, "reload.code", reload.code, list),
     key!(Live, "reload.debounce", reload.debounce, time),
     key!(Live, "reload.surge", reload.surge, u16::to_string),
-    key!(Roll, "proxy.forwarded_allow_ips", proxy.forwarded_allow_ips, trusted),
-    key!(Roll, "proxy.scheme_headers", proxy.scheme_headers, |headers: &Vec<super::SchemeHeader>| list(
-        &headers.iter().map(|header| format!("{}={}", header.name, header.value)).collect::<Vec<_>>()
-    )),
+    key!(
+        Roll,
+        "proxy.forwarded_allow_ips",
+        proxy.forwarded_allow_ips,
+        trusted
+    ),
+    key!(
+        Roll,
+        "proxy.scheme_headers",
+        proxy.scheme_headers,
+        |headers: &Vec<super::SchemeHeader>| list(
+            &headers
+                .iter()
+                .map(|header| format!("{}={}", header.name, header.value))
+                .collect::<Vec<_>>()
+        )
+    ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
 ];
 
@@ -171,7 +199,9 @@ impl Plan {
 impl Apply {
     /// For a key of the file, such as `timeouts.keepalive`.
     pub fn of(key: &str) -> Option<Self> {
-        KEYS.iter().find(|known| known.name == key).map(|known| known.apply)
+        KEYS.iter()
+            .find(|known| known.name == key)
+            .map(|known| known.apply)
     }
 
     pub const fn name(self) -> &'static str {
@@ -187,14 +217,23 @@ impl Apply {
 /// `timeouts.graceful 30s -> 10s (live)`
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, old, new, apply } = self;
+        let Self {
+            key,
+            old,
+            new,
+            apply,
+        } = self;
         write!(f, "{key} {old} -> {new} ({})", apply.name())
     }
 }
 
 /// All changes on one line, for the log.
 pub fn summary(changes: &[Change]) -> String {
-    changes.iter().map(Change::to_string).collect::<Vec<_>>().join(", ")
+    changes
+        .iter()
+        .map(Change::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn unset() -> String {

@@ -53,7 +53,10 @@ pub(super) fn node<'k>(path: impl IntoIterator<Item = &'k str>) -> Option<&'stat
     path.into_iter().try_fold(schema(), |node, step| {
         node.get("properties")
             .and_then(|properties| properties.get(step))
-            .or_else(|| node.get("additionalProperties").filter(|inner| inner.is_object()))
+            .or_else(|| {
+                node.get("additionalProperties")
+                    .filter(|inner| inner.is_object())
+            })
             .or_else(|| node.get("items"))
     })
 }
@@ -128,7 +131,10 @@ fn expected_integer(node: &Value) -> String {
 
 fn generate() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<File>().to_value();
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<File>()
+        .to_value();
     polish(&mut schema);
     mark_apply(&mut schema, "");
     schema
@@ -177,7 +183,13 @@ fn drop_null(fields: &mut Map<String, Value>) {
 fn unwrap_lines(text: &str) -> String {
     let paragraphs: Vec<String> = text
         .split("\n\n")
-        .map(|paragraph| paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+        .map(|paragraph| {
+            paragraph
+                .lines()
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
         .collect();
     paragraphs.join("\n\n")
 }
@@ -198,7 +210,12 @@ fn mark_apply(node: &mut Value, table: &str) {
 
 /// Calls back with each key that is no table and what the schema says of it.
 fn visit(node: &Value, table: &str, found: &mut impl FnMut(&str, &Value)) {
-    for (name, inner) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, inner) in node
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         let key = join(table, name);
         if inner.get("properties").is_some() {
             visit(inner, &key, found);
@@ -225,9 +242,15 @@ mod tests {
     fn every_key_has_its_manual_a_default_or_none_an_example_and_its_way_of_applying() {
         visit(schema(), "", &mut |key, node| {
             let described = node.get("description").and_then(Value::as_str);
-            assert!(described.is_some_and(|text| text.len() > 40), "{key}: manual");
+            assert!(
+                described.is_some_and(|text| text.len() > 40),
+                "{key}: manual"
+            );
             let examples = node.get("examples").and_then(Value::as_array);
-            assert!(examples.is_some_and(|list| !list.is_empty()), "{key}: example");
+            assert!(
+                examples.is_some_and(|list| !list.is_empty()),
+                "{key}: example"
+            );
             assert!(node.get(APPLY).is_some(), "{key}: apply");
         });
     }

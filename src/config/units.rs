@@ -243,7 +243,16 @@ mod tests {
         assert_eq!(milliseconds("1m 30 s"), Some(90_000));
         assert_eq!(milliseconds("500ms"), Some(500));
         assert_eq!(milliseconds("1.5h"), Some(5_400_000));
-        for wrong in ["", "30", "s", "1x", "-1s", "1s2", "1.2.3s", "99999999999999999999d"] {
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "1x",
+            "-1s",
+            "1s2",
+            "1.2.3s",
+            "99999999999999999999d",
+        ] {
             assert_eq!(milliseconds(wrong), None, "{wrong:?}");
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::resolved::HeaderMap;
 
-use super::{schemas, Texts};
+use super::{Texts, schemas};
 
 /// Whom to believe about the client behind a proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::units::Time;
 
-use super::{schemas, Amount, Texts};
+use super::{Amount, Texts, schemas};
 
 /// When the configuration and the code are taken up anew. A change that is wrong leaves everything as it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

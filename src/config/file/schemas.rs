@@ -5,7 +5,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::EXPECTED;
 
 pub(super) fn bind(_: &mut SchemaGenerator) -> Schema {
-    let pattern = r"^(unix:.+|fd://[0-9]+|\[[0-9A-Fa-f:.]+(%[^\]]+)?\]:[0-9]{1,5}|[^:/\[\]\s]*:[0-9]{1,5})$";
+    let pattern =
+        r"^(unix:.+|fd://[0-9]+|\[[0-9A-Fa-f:.]+(%[^\]]+)?\]:[0-9]{1,5}|[^:/\[\]\s]*:[0-9]{1,5})$";
     json_schema!({
         "type": ["string", "array"],
         "pattern": pattern,
@@ -56,8 +57,7 @@ pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-const NETWORK: &str =
-    "an address, a network such as \"10.0.0.0/8\", \"*\", or a list of these";
+const NETWORK: &str = "an address, a network such as \"10.0.0.0/8\", \"*\", or a list of these";
 
 pub(super) fn log_target(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
