@@ -101,19 +101,22 @@ pub enum InterpreterError {
 /// Finds the interpreter of a configuration and tries it out. Waits for it, at most [`PROBE_TIME_MAX`].
 pub fn find(config: &Config) -> Result<Interpreter, InterpreterError> {
     let (path, origin) = locate(config)?;
-    let facts = probe::probe(&path, config, PROBE_TIME_MAX).map_err(|failure| {
-        let path = path.clone();
-        match failure {
-            probe::Failure::Missing => InterpreterError::Missing { path, origin },
-            probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
-                path,
-                origin,
-                source,
-            },
-            probe::Failure::Silent => InterpreterError::Silent { path, origin },
-            probe::Failure::Nonsense(said) => InterpreterError::NotPython { path, origin, said },
-        }
-    })?;
+    let facts =
+        probe::probe(&path, &config.chdir, &config.env, PROBE_TIME_MAX).map_err(|failure| {
+            let path = path.clone();
+            match failure {
+                probe::Failure::Missing => InterpreterError::Missing { path, origin },
+                probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
+                    path,
+                    origin,
+                    source,
+                },
+                probe::Failure::Silent => InterpreterError::Silent { path, origin },
+                probe::Failure::Nonsense(said) => {
+                    InterpreterError::NotPython { path, origin, said }
+                }
+            }
+        })?;
     judge(path, origin, facts)
 }
 

@@ -1,1 +1,28 @@
-//! (skeleton)
+//! The engine: the extension module that the configured interpreter loads. The only code that knows Python.
+//!
+//! A generation calls [`serve`] once; it returns in the generation when all is done, and in each forked worker when that
+//! is, with the exit code. `sys.exit` follows in both, so that the app's `atexit` handlers run.
+
+mod app;
+mod generation;
+mod worker;
+
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+
+/// Serves the arbiter on the inherited descriptor; returns the exit code.
+#[pyfunction]
+fn serve(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
+    Ok(generation::serve(
+        py,
+        crate::sys::adopt_descriptor(descriptor)?,
+    ))
+}
+
+/// Built under the name that the bootstrap loads it by.
+#[pymodule]
+fn _rgunicorn(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(serve, module)?)
+}

@@ -61,6 +61,15 @@ impl Identity {
         }))
     }
 
+    /// The user whose files these will be; `None`: the user stays.
+    pub fn user_id(&self) -> Option<u32> {
+        self.user.map(Uid::as_raw)
+    }
+
+    pub fn group_id(&self) -> u32 {
+        self.group.as_raw()
+    }
+
     /// Takes the identity on, for good. Async-signal-safe: made to run between fork and exec.
     pub fn assume(&self) -> io::Result<()> {
         nix::unistd::setgroups(&self.groups)?;

@@ -9,6 +9,7 @@
 mod bell;
 mod descriptor;
 mod identity;
+mod inherit;
 mod lifeline;
 mod memory;
 mod process;
@@ -21,6 +22,7 @@ pub use descriptor::{
     DESCRIPTORS_MAX, receive_with_descriptors, send_with_descriptors, seqpacket_pair,
 };
 pub use identity::{Identity, IdentityError};
+pub use inherit::adopt_descriptor;
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory};
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, reap_any};

@@ -1,6 +1,7 @@
 //! Asks an interpreter what it is, by running it.
 
 use std::{
+    collections::BTreeMap,
     io::{self, PipeReader, Read},
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -9,8 +10,6 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use crate::config::Config;
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is.
 const QUESTION: &str = "\
@@ -54,15 +53,21 @@ pub(super) enum Failure {
     Nonsense(String),
 }
 
-/// Runs the interpreter as a generation would be run, with a question, and waits for at most `time_max`.
-pub(super) fn probe(path: &Path, config: &Config, time_max: Duration) -> Result<Facts, Failure> {
+/// Runs the interpreter with a question, in the directory and with the variables that a generation will have, and waits
+/// for at most `time_max`.
+pub(super) fn probe(
+    path: &Path,
+    chdir: &Path,
+    env: &BTreeMap<String, String>,
+    time_max: Duration,
+) -> Result<Facts, Failure> {
     let (output, their_output) = io::pipe().map_err(Failure::NotExecutable)?;
     let their_errors = their_output.try_clone().map_err(Failure::NotExecutable)?;
     // The command holds their end of the pipe, so it must be gone before the end of the output can be seen.
     let spawned = Command::new(path)
         .args(["-c", QUESTION])
-        .envs(&config.env)
-        .current_dir(&config.chdir)
+        .envs(env)
+        .current_dir(chdir)
         .stdin(Stdio::null())
         .stdout(their_output)
         .stderr(their_errors)
@@ -149,6 +154,32 @@ mod tests {
         assert_eq!(facts.version, (3, 12, 1));
         assert!(!facts.free_threaded);
         assert_eq!(facts.executable.unwrap(), Path::new("/usr/bin/python3"));
+    }
+
+    fn probe_script(text: &str, time_max: Duration) -> Failure {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("python");
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        probe(&script, folder.path(), &BTreeMap::new(), time_max).unwrap_err()
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_is_not_waited_for_longer_than_told() {
+        let begun = Instant::now();
+        let failure = probe_script("#!/bin/sh\nexec sleep 60\n", Duration::from_millis(200));
+        assert!(matches!(failure, Failure::Silent));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_program_that_is_no_python_is_quoted() {
+        let patience = Duration::from_secs(10);
+        let failure = probe_script("#!/bin/sh\necho no such command >&2\n", patience);
+        assert!(matches!(failure, Failure::Nonsense(said) if said == "no such command"));
+        let failure = probe_script("neither a script nor a program", patience);
+        assert!(matches!(failure, Failure::NotExecutable(_)));
     }
 
     #[test]

@@ -1,0 +1,184 @@
+//! The loop between the arbiter's orders and the children's ends: it waits, reaps and reports, and returns only when
+//! the interpreter has something to do.
+
+use std::os::fd::AsFd;
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::Children;
+use crate::{
+    sys::{PidFd, SignalBell, reap_any},
+    wire::{ChannelError, FromGeneration, GenerationEnd, Received, ToGeneration, WorkerSettings},
+};
+
+/// What the process has to do that needs the interpreter, or ends the loop.
+#[derive(Debug)]
+pub enum Order {
+    /// Prepare: the first order.
+    Start(Box<WorkerSettings>, Vec<std::os::fd::OwnedFd>),
+    /// Fork a worker; [`ForkServer::forked`] or [`ForkServer::not_forked`] is the answer.
+    Fork {
+        worker: u64,
+        slot: u32,
+    },
+    ReopenLogs,
+    /// No child is left, and no more are wanted.
+    Leave,
+}
+
+pub struct ForkServer {
+    /// `None` once the arbiter is gone.
+    channel: Option<GenerationEnd>,
+    signals: SignalBell,
+    children: Children,
+}
+
+impl ForkServer {
+    /// Signals that a generation hears. Of those that end groups of processes it takes note only: the arbiter decides.
+    pub const SIGNALS: [Signal; 7] = [
+        Signal::SIGCHLD,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ];
+
+    pub fn new(channel: GenerationEnd, signals: SignalBell) -> Self {
+        Self {
+            channel: Some(channel),
+            signals,
+            children: Children::default(),
+        }
+    }
+
+    /// Waits for the next order. Call it without the interpreter's lock.
+    pub fn next_order(&mut self) -> Order {
+        loop {
+            for signal in self.signals.take() {
+                if signal == Signal::SIGUSR1 {
+                    return Order::ReopenLogs;
+                }
+            }
+            self.reap();
+            if let Some(order) = self.take_order() {
+                return order;
+            }
+            if self.children.are_done() {
+                return Order::Leave;
+            }
+            self.wait();
+        }
+    }
+
+    /// Reports to the arbiter. When that is gone, there is nobody to tell.
+    pub fn report(&mut self, fact: FromGeneration) {
+        self.send(fact, None);
+    }
+
+    /// In the parent, after a fork.
+    pub fn forked(&mut self, worker: u64, pid: u32) {
+        match PidFd::open(pid) {
+            Ok(pidfd) => {
+                self.children.add(pid, worker);
+                self.send(FromGeneration::Forked { worker, pid }, Some(&pidfd));
+            }
+            Err(error) => {
+                // Nobody could be told about it safely, so it must not be.
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+                self.not_forked(worker, format!("no pidfd: {error}"));
+            }
+        }
+    }
+
+    pub fn not_forked(&mut self, worker: u64, reason: String) {
+        self.report(FromGeneration::NotForked { worker, reason });
+    }
+
+    /// Takes the signals back from an app that was imported and set its own handlers.
+    pub fn reclaim_signals(&self) {
+        if let Err(error) = self.signals.reclaim() {
+            crate::error!("cannot install signal handlers: {error}");
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, status)) = reap_any() {
+            if let Some(fact) = self.children.on_exit(pid, status) {
+                self.report(fact);
+            }
+        }
+    }
+
+    /// The next order that has arrived. `None` when there is none now, or never again.
+    fn take_order(&mut self) -> Option<Order> {
+        loop {
+            let received = self.channel.as_mut()?.receive();
+            match received {
+                Ok(Received::Message(ToGeneration::Start(settings), descriptors)) => {
+                    return Some(Order::Start(settings, descriptors));
+                }
+                Ok(Received::Message(ToGeneration::Fork { worker, slot }, _)) => {
+                    if self.children.may_grow() {
+                        return Some(Order::Fork { worker, slot });
+                    }
+                    self.not_forked(worker, "the generation is retiring".to_owned());
+                }
+                Ok(Received::Message(ToGeneration::Retire, _)) => self.children.retire(),
+                Ok(Received::Empty) => return None,
+                Ok(Received::Closed) => self.lose_arbiter(),
+                Err(error) => {
+                    crate::error!("cannot understand the arbiter: {error}");
+                    self.lose_arbiter();
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, fact: FromGeneration, pidfd: Option<&PidFd>) {
+        let descriptors = pidfd.map(AsFd::as_fd);
+        let sent = match &mut self.channel {
+            Some(channel) => channel.send(fact, descriptors.as_slice()),
+            None => return,
+        };
+        self.on_sent(sent);
+    }
+
+    fn on_sent(&mut self, sent: Result<(), ChannelError>) {
+        match sent {
+            Ok(()) => {}
+            Err(ChannelError::Closed) => self.lose_arbiter(),
+            Err(error) => {
+                crate::error!("cannot report to the arbiter: {error}");
+                self.lose_arbiter();
+            }
+        }
+    }
+
+    /// Workers see the lifeline end, drain and leave; so does this process, after them.
+    fn lose_arbiter(&mut self) {
+        self.channel = None;
+        self.children.retire();
+    }
+
+    /// Until a signal or an order arrives, or what could not be sent can be.
+    fn wait(&mut self) {
+        let mut entries = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        if let Some(channel) = &self.channel {
+            let mut wanted = PollFlags::POLLIN;
+            wanted.set(PollFlags::POLLOUT, channel.wants_to_write());
+            entries.push(PollFd::new(channel.as_fd(), wanted));
+        }
+        // Interrupted or not: what happened is looked for, not told.
+        let _ = poll(&mut entries, PollTimeout::NONE);
+        if let Some(channel) = &mut self.channel {
+            let flushed = channel.flush();
+            self.on_sent(flushed);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! From the `app` of the configuration to a callable: import the module, descend to the attribute, call the factory.
+//!
+//! Two kinds of failure, as in Gunicorn: code that raised (exit code 3, with its traceback), and a name or a call that
+//! does not fit the code (exit code 4, with a sentence and no traceback, for there is nothing to find in one).
+
+use pyo3::{
+    exceptions::{PyAttributeError, PyTypeError},
+    prelude::*,
+    types::{PyDict, PyList, PyTuple},
+};
+
+use crate::config::AppRef;
+
+/// The worker or generation could not boot: the app's code failed.
+pub(super) const EXIT_BOOT: i32 = 3;
+/// The app's module imported, but the app is not in it.
+pub(super) const EXIT_APP: i32 = 4;
+
+/// Names by which apps usually go, offered when nothing looks alike.
+const USUAL_NAMES: [&str; 6] = [
+    "application",
+    "app",
+    "create_app",
+    "make_app",
+    "wsgi",
+    "wsgi_app",
+];
+/// How alike a name has to be to be offered, 0 to 1 (Jaro-Winkler).
+const LIKENESS_MIN: f64 = 0.75;
+
+#[derive(Debug)]
+pub(super) enum AppError {
+    /// The code raised: the last line of the traceback, and the whole of it.
+    Raised { reason: String, traceback: String },
+    /// The sentence that says what does not fit.
+    Unfit(String),
+}
+
+impl AppError {
+    pub(super) fn exit_code(&self) -> i32 {
+        match self {
+            Self::Raised { .. } => EXIT_BOOT,
+            Self::Unfit(_) => EXIT_APP,
+        }
+    }
+
+    /// One line.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Raised { reason, .. } => reason,
+            Self::Unfit(sentence) => sentence,
+        }
+    }
+
+    /// Writes it to the error log. `who` is the beginning of the line.
+    pub(super) fn log(&self, who: &str, app: &AppRef) {
+        let level = crate::config::LogLevel::Error;
+        let headline = format!("{who} cannot load `{}`: {}", app.text, self.reason());
+        match self {
+            Self::Raised { traceback, .. } => {
+                crate::telemetry::block(level, format_args!("{headline}"), traceback);
+            }
+            Self::Unfit(_) => crate::telemetry::line(level, format_args!("{headline}")),
+        }
+    }
+}
+
+/// Imports the app. Runs the app's code.
+pub(super) fn load(py: Python<'_>, app: &AppRef) -> Result<Py<PyAny>, AppError> {
+    let module = py
+        .import(app.module.as_str())
+        .map_err(|error| import_failed(py, &error, app))?;
+    let mut found = module.into_any();
+    let mut place = app.module.clone();
+    for name in app.attribute.split('.') {
+        found = descend(py, &found, &place, name)?;
+        place = format!("{place}.{name}");
+    }
+    if let Some(arguments) = &app.factory_arguments {
+        found = call_factory(py, &found, app, arguments)?;
+    }
+    if found.is_callable() {
+        return Ok(found.unbind());
+    }
+    let what = match &app.factory_arguments {
+        Some(_) => "what the factory returned",
+        None => "the app",
+    };
+    Err(AppError::Unfit(format!(
+        "{what} is not callable: it is {}",
+        described(&found)
+    )))
+}
+
+fn import_failed(py: Python<'_>, error: &PyErr, app: &AppRef) -> AppError {
+    let mut failure = raised(py, error);
+    if let AppError::Raised { reason, .. } = &mut failure
+        && let Some(module) = app.module.strip_suffix(".py")
+    {
+        let module = module.replace('/', ".");
+        reason.push_str(&format!("; did you mean `{module}:{}`?", app.attribute));
+    }
+    failure
+}
+
+fn descend<'py>(
+    py: Python<'py>,
+    owner: &Bound<'py, PyAny>,
+    place: &str,
+    name: &str,
+) -> Result<Bound<'py, PyAny>, AppError> {
+    owner.getattr(name).map_err(|error| {
+        // A module may define __getattr__, which may fail in its own way.
+        if !error.is_instance_of::<PyAttributeError>(py) {
+            return raised(py, &error);
+        }
+        let sentence = format!("`{place}` has no attribute `{name}`");
+        AppError::Unfit(match alike(owner, name).as_slice() {
+            [] => sentence,
+            names => format!("{sentence}; it has {}", names.join(", ")),
+        })
+    })
+}
+
+/// Names of the owner's that may have been meant: the likest first, at most three.
+fn alike(owner: &Bound<'_, PyAny>, name: &str) -> Vec<String> {
+    let Ok(names) = owner.dir() else {
+        return Vec::new();
+    };
+    let mut offers: Vec<(f64, String)> = names
+        .iter()
+        .filter_map(|candidate| candidate.extract::<String>().ok())
+        .filter(|candidate| !candidate.starts_with("__"))
+        .filter_map(|candidate| {
+            let likeness = strsim::jaro_winkler(name, &candidate);
+            let offered = likeness >= LIKENESS_MIN || USUAL_NAMES.contains(&candidate.as_str());
+            offered.then_some((likeness, candidate))
+        })
+        .filter(|(_, candidate)| {
+            owner
+                .getattr(candidate.as_str())
+                .is_ok_and(|value| value.is_callable())
+        })
+        .collect();
+    offers.sort_by(|a, b| b.0.total_cmp(&a.0));
+    offers
+        .into_iter()
+        .take(3)
+        .map(|(_, candidate)| format!("`{candidate}`"))
+        .collect()
+}
+
+fn call_factory<'py>(
+    py: Python<'py>,
+    factory: &Bound<'py, PyAny>,
+    app: &AppRef,
+    arguments: &str,
+) -> Result<Bound<'py, PyAny>, AppError> {
+    if !factory.is_callable() {
+        let what = described(factory);
+        let name = &app.attribute;
+        return Err(AppError::Unfit(format!(
+            "`{name}` is not callable: it is {what}"
+        )));
+    }
+    let (positional, keywords) = literal_arguments(py, arguments).map_err(|error| {
+        AppError::Unfit(format!(
+            "the arguments `({arguments})` are not all Python literals: {}",
+            error.value(py)
+        ))
+    })?;
+    factory.call(positional, Some(&keywords)).map_err(|error| {
+        match was_called_wrongly(py, &error) {
+            true => AppError::Unfit(error.value(py).to_string()),
+            false => raised(py, &error),
+        }
+    })
+}
+
+/// Reads the source of a call's arguments as Gunicorn does: `ast.literal_eval` on each, so no code runs.
+fn literal_arguments<'py>(
+    py: Python<'py>,
+    arguments: &str,
+) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+    let ast = py.import("ast")?;
+    let call = ast
+        .call_method1("parse", (format!("f({arguments})"), "<app>", "eval"))?
+        .getattr("body")?;
+    let literal = |node: Bound<'py, PyAny>| ast.call_method1("literal_eval", (node,));
+    let positional = PyList::empty(py);
+    for node in call.getattr("args")?.try_iter()? {
+        positional.append(literal(node?)?)?;
+    }
+    let keywords = PyDict::new(py);
+    for keyword in call.getattr("keywords")?.try_iter()? {
+        let keyword = keyword?;
+        // `**mapping` has no name; setting None as a key makes the call fail with Python's own words.
+        keywords.set_item(keyword.getattr("arg")?, literal(keyword.getattr("value")?)?)?;
+    }
+    Ok((positional.to_tuple(), keywords))
+}
+
+/// Whether the call itself was refused: a TypeError with no frame of the factory in its traceback.
+fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyTypeError>(py) && error.traceback(py).is_none()
+}
+
+fn raised(py: Python<'_>, error: &PyErr) -> AppError {
+    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+    let last = traceback
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or("the app raised an exception");
+    AppError::Raised {
+        reason: last.trim().to_owned(),
+        traceback,
+    }
+}
+
+/// As Python itself would print it.
+fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
+    py.import("traceback")?
+        .call_method1("format_exception", (error.value(py),))?
+        .try_iter()?
+        .map(|line| line?.extract::<String>())
+        .collect()
+}
+
+/// `a module`, `None`, `an object of type str`.
+fn described(value: &Bound<'_, PyAny>) -> String {
+    if value.is_none() {
+        return "None".to_owned();
+    }
+    match value.get_type().name() {
+        Ok(name) => format!("an object of type `{name}`"),
+        Err(_) => "an object".to_owned(),
+    }
+}

@@ -1,0 +1,211 @@
+//! The Python half of the fork-server: prepares the interpreter, imports the app, and forks through the interpreter.
+//!
+//! The other half, `crate::generation`, waits for orders; while it does, the interpreter's lock is free, for a preloaded
+//! app may have threads.
+
+use std::os::fd::OwnedFd;
+
+use pyo3::prelude::*;
+
+use super::{
+    app::{self, AppError, EXIT_BOOT},
+    worker,
+};
+use crate::{
+    generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
+    sys::{SignalBell, fork_blocked, restore_defaults, set_process_title},
+    wire::{FromGeneration, GenerationEnd, WorkerSettings},
+};
+
+/// Serves the arbiter at the other end. Returns the exit code, in the generation and in each worker.
+pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
+    let signals = match SignalBell::install(&ForkServer::SIGNALS) {
+        Ok(signals) => signals,
+        Err(error) => {
+            crate::error!("a generation cannot handle signals: {error}");
+            return EXIT_BOOT;
+        }
+    };
+    let mut server = ForkServer::new(GenerationEnd::open(socket), signals);
+    server.report(FromGeneration::Hello {
+        python: version(py),
+        engine: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    let (settings, descriptors) = loop {
+        match py.detach(|| server.next_order()) {
+            Order::Start(settings, descriptors) => break (*settings, descriptors),
+            Order::Leave => return 0,
+            Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
+            Order::ReopenLogs => {}
+        }
+    };
+    match prepare(py, &server, settings, descriptors) {
+        Ok((inherited, app)) => {
+            server.report(FromGeneration::Prepared);
+            fork_as_told(py, server, inherited, app)
+        }
+        Err((reason, exit_code)) => {
+            server.report(FromGeneration::Failed { reason });
+            exit_code
+        }
+    }
+}
+
+/// `3.12.1`
+fn version(py: Python<'_>) -> String {
+    let version = py.version_info();
+    format!("{}.{}.{}", version.major, version.minor, version.patch)
+}
+
+type App = Option<Py<PyAny>>;
+
+/// Carries out `Start`. An error is in the log already; it is the reason to tell and the exit code.
+fn prepare(
+    py: Python<'_>,
+    server: &ForkServer,
+    settings: WorkerSettings,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Inherited, App), (String, i32)> {
+    let generation = settings.generation;
+    set_process_title(&format!(
+        "rgunicorn: generation {generation} [{}]",
+        settings.config.proc_name
+    ));
+    let who = format!("generation={generation}");
+    let fail = |reason: String| {
+        crate::error!("{who} cannot start: {reason}");
+        (reason, EXIT_BOOT)
+    };
+    let inherited =
+        Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
+    let config = &inherited.settings.config;
+    set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
+    let app = match config.preload {
+        true => Some(preload(py, server, &inherited.settings).map_err(|error| {
+            py.detach(|| error.log(&who, &config.app));
+            (error.reason().to_owned(), error.exit_code())
+        })?),
+        false => None,
+    };
+    freeze(py).map_err(|error| fail(error.to_string()))?;
+    Ok((inherited, app))
+}
+
+/// `chdir` first, as Gunicorn does, then `python_path`, then what the interpreter has.
+fn set_search_path(py: Python<'_>, settings: &WorkerSettings) -> PyResult<()> {
+    let config = &settings.config;
+    let path = py.import("sys")?.getattr("path")?;
+    let first = std::iter::once(config.chdir.clone());
+    let more = config
+        .python_path
+        .iter()
+        .map(|entry| config.chdir.join(entry));
+    for (index, entry) in first.chain(more).enumerate() {
+        path.call_method1("insert", (index, entry.into_os_string()))?;
+    }
+    Ok(())
+}
+
+fn preload(
+    py: Python<'_>,
+    server: &ForkServer,
+    settings: &WorkerSettings,
+) -> Result<Py<PyAny>, AppError> {
+    let app = app::load(py, &settings.config.app)?;
+    server.reclaim_signals();
+    warn_of_threads(py, settings.generation);
+    Ok(app)
+}
+
+/// Puts all objects that exist out of the garbage collector's reach: it would write to each of them, and so unshare
+/// nearly all memory from the generation's. Without `preload` that is the start-up of the interpreter only, which lives
+/// as long as the process too.
+fn freeze(py: Python<'_>) -> PyResult<()> {
+    let gc = py.import("gc")?;
+    gc.call_method0("collect")?;
+    gc.call_method0("freeze")?;
+    Ok(())
+}
+
+/// A fork copies no thread but the one that forks: what the others hold stays held for ever.
+fn warn_of_threads(py: Python<'_>, generation: u64) {
+    let names: Vec<String> = other_threads()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|thread| python_name(py, thread.id).unwrap_or(thread.name))
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    crate::warning!(
+        "generation={generation} the app started {} while it was preloaded ({}): workers will not have them, and a lock \
+         that one of them holds while a worker is forked stays locked in it; start threads in the worker, or set `preload = false`",
+        match names.len() {
+            1 => "a thread".to_owned(),
+            many => format!("{many} threads"),
+        },
+        names.join(", ")
+    );
+}
+
+/// The name of the thread in Python's `threading`, if it is one of Python's.
+fn python_name(py: Python<'_>, id: u32) -> Option<String> {
+    let threads = py
+        .import("threading")
+        .ok()?
+        .call_method0("enumerate")
+        .ok()?;
+    threads
+        .try_iter()
+        .ok()?
+        .flatten()
+        .find(|thread| {
+            let native = thread
+                .getattr("native_id")
+                .and_then(|id| id.extract::<u32>());
+            native.is_ok_and(|native| native == id)
+        })
+        .and_then(|thread| thread.getattr("name").ok()?.extract().ok())
+}
+
+fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited, app: App) -> i32 {
+    loop {
+        match py.detach(|| server.next_order()) {
+            Order::Fork { worker, slot } => match fork(py) {
+                Ok(0) => {
+                    // The channel and the signals' bell are the generation's.
+                    drop(server);
+                    let start = inherited.into_worker(worker, slot);
+                    set_process_title(&worker_title(&start));
+                    return worker::run(py, start, app);
+                }
+                Ok(pid) => server.forked(worker, pid),
+                Err(error) => server.not_forked(worker, error.to_string()),
+            },
+            Order::ReopenLogs => py.detach(|| inherited.reopen_logs()),
+            Order::Leave => return 0,
+            Order::Start(..) => crate::error!("the arbiter started a generation twice"),
+        }
+    }
+}
+
+fn worker_title(start: &WorkerStart) -> String {
+    format!(
+        "rgunicorn: worker {} generation {} [{}]",
+        start.worker, start.settings.generation, start.settings.config.proc_name
+    )
+}
+
+/// Forks through the interpreter, so that what it and the app registered with `os.register_at_fork` runs. Zero in the
+/// child, which begins with all signals at their default: until the worker can drain, SIGTERM ends it.
+fn fork(py: Python<'_>) -> PyResult<u32> {
+    let os = py.import("os")?;
+    fork_blocked(
+        || os.call_method0("fork")?.extract::<u32>(),
+        |pid| *pid == 0,
+        || {
+            // It fails for numbers that are no signals only.
+            let _ = restore_defaults(&ForkServer::SIGNALS);
+        },
+    )
+}

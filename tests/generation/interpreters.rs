@@ -1,0 +1,139 @@
+//! Every interpreter of this machine: the new ones serve with the same engine, the others are refused in words.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::sys::signal::Signal;
+use rgunicorn::arbiter::interpreter::{self, InterpreterError};
+
+use crate::{
+    HELLO,
+    rig::{Project, Rig},
+};
+
+/// One per version, by real path: those on the PATH and those of pyenv.
+fn found() -> BTreeMap<(u32, u32), PathBuf> {
+    let on_path = env::var_os("PATH")
+        .iter()
+        .flat_map(|path| env::split_paths(path).collect::<Vec<_>>())
+        .flat_map(|folder| (6..30).map(move |minor| folder.join(format!("python3.{minor}"))))
+        .collect::<Vec<_>>();
+    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| {
+        let home = env::var_os("HOME")?;
+        Some(Path::new(&home).join(".pyenv"))
+    });
+    let in_pyenv = pyenv
+        .and_then(|root| fs::read_dir(root.join("versions")).ok())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin/python"));
+    on_path
+        .into_iter()
+        .chain(in_pyenv)
+        .filter_map(|path| Some((version(&path)?, path)))
+        .collect()
+}
+
+fn version(path: &Path) -> Option<(u32, u32)> {
+    let question = "import sys; print('%d %d' % sys.version_info[:2])";
+    let output = Command::new(path).args(["-c", question]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().split_once(' ')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[test]
+fn every_interpreter_that_is_new_enough_serves_with_the_same_engine() {
+    let interpreters = found();
+    println!("{interpreters:?}");
+    let supported = interpreters
+        .iter()
+        .filter(|(version, _)| **version >= (3, 10));
+    assert!(
+        supported.clone().count() > 0,
+        "there is no CPython 3.10 or newer here"
+    );
+    for (version, path) in supported {
+        let project = Project::with_module(HELLO);
+        let mut config = project.config("site_app");
+        config.python = Some(path.clone());
+        let mut rig = Rig::start(&config);
+        rig.expect_prepared();
+        let (_, pidfd) = rig.fork_ready(1);
+        pidfd.signal(Signal::SIGTERM).unwrap();
+        assert_eq!(rig.expect_exit(1), 0, "{version:?}");
+        assert_eq!(rig.retire(), 0, "{version:?}");
+    }
+}
+
+#[test]
+fn every_interpreter_that_is_too_old_is_refused_by_its_version() {
+    let project = Project::with_module(HELLO);
+    for ((major, minor), path) in found()
+        .into_iter()
+        .filter(|(version, _)| *version < (3, 10))
+    {
+        let mut config = project.config("site_app");
+        config.python = Some(path);
+        let refused = interpreter::find(&config).unwrap_err();
+        assert!(
+            matches!(refused, InterpreterError::TooOld { .. }),
+            "{refused}"
+        );
+        let words = format!("is Python {major}.{minor}.");
+        assert!(refused.to_string().contains(&words), "{refused}");
+    }
+}
+
+#[test]
+fn a_virtualenv_is_named_by_its_directory_relative_to_the_project() {
+    let project = Project::with_module(&format!(
+        "import sys, os\nassert sys.prefix == os.path.join(os.getcwd(), 'venv'), sys.prefix{HELLO}"
+    ));
+    let (_, base) = found().pop_last().unwrap();
+    let real = Command::new(base)
+        .args(["-c", "import sys; print(sys.executable)"])
+        .output()
+        .unwrap();
+    let real = PathBuf::from(String::from_utf8(real.stdout).unwrap().trim());
+    // What `python -m venv` makes, less pip.
+    fs::create_dir_all(project.file("venv/bin")).unwrap();
+    let home = real.parent().unwrap().display();
+    fs::write(project.file("venv/pyvenv.cfg"), format!("home = {home}\n")).unwrap();
+    symlink(&real, project.file("venv/bin/python")).unwrap();
+    let mut config = project.config("site_app");
+    config.python = Some("venv".into());
+    let mut rig = Rig::start(&config);
+    rig.expect_prepared();
+    rig.fork_ready(1);
+    assert_eq!(rig.abandon(), 0);
+}
+
+#[test]
+fn an_interpreter_that_is_missing_or_none_is_told_with_its_place() {
+    let project = Project::with_module(HELLO);
+    fs::create_dir(project.file("empty")).unwrap();
+    for (python, problem) in [
+        ("nowhere/python", "there is no interpreter `"),
+        ("empty", "empty/bin/python` (`python` in the configuration)"),
+        (
+            "site_app.py",
+            "site_app.py` (`python` in the configuration) cannot be executed: ",
+        ),
+        (
+            "/bin/true",
+            "`/bin/true` (`python` in the configuration) is no Python 3 that works: it said nothing",
+        ),
+    ] {
+        let mut config = project.config("site_app");
+        config.python = Some(python.into());
+        let told = interpreter::find(&config).unwrap_err().to_string();
+        assert!(told.contains(problem), "{told}");
+    }
+}

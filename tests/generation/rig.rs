@@ -1,0 +1,221 @@
+//! An arbiter reduced to what a generation sees of it: the channel, the scoreboard, the bell, the lifeline, the logs.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::wait::waitpid,
+    unistd::Pid,
+};
+use rgunicorn::{
+    arbiter::{GenerationProcess, engine, interpreter},
+    config::Config,
+    sys::{Bell, Lifeline, PidFd, seqpacket_pair},
+    wire::{FromGeneration, Received, Scoreboard, Slot, ToGeneration, WorkerSettings, WorkerState},
+};
+use tempfile::TempDir;
+
+use crate::config::config;
+
+/// The number that every rig gives its generation.
+pub const GENERATION: u64 = 3;
+/// No step of these tests takes so long, on whatever machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with the app's files, readable by every user.
+pub struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    /// With one module, `site_app`.
+    pub fn with_module(source: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("site_app.py"), source).unwrap();
+        Self { folder }
+    }
+
+    pub fn config(&self, app: &str) -> Config {
+        config(app, self.folder.path())
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn error_log(&self) -> String {
+        fs::read_to_string(self.file("error.log")).unwrap_or_default()
+    }
+}
+
+pub struct Rig {
+    pub process: GenerationProcess,
+    pub scoreboard: Scoreboard,
+    bell: Bell,
+    lifeline: Option<Lifeline>,
+    /// Kept open, as the arbiter does.
+    _lobby: (OwnedFd, OwnedFd),
+}
+
+impl Rig {
+    /// Spawns a generation, hears its `Hello` and tells it to start.
+    pub fn start(config: &Config) -> Self {
+        let interpreter = interpreter::find(config).unwrap();
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_rgunicorn"));
+        let engine = binary.with_file_name("librgunicorn.so");
+        assert!(engine.is_file(), "{:?}", engine::find());
+        let mut process = GenerationProcess::spawn(&interpreter, &engine, config).unwrap();
+        let hello = receive(&mut process);
+        let FromGeneration::Hello { python, engine } = hello.0 else {
+            panic!("{hello:?} came first");
+        };
+        assert_eq!(python, interpreter.version);
+        assert_eq!(engine, env!("CARGO_PKG_VERSION"));
+
+        let scoreboard = Scoreboard::create().unwrap();
+        let bell = Bell::create().unwrap();
+        let (lifeline, lifeline_end) = Lifeline::create().unwrap();
+        let lobby = seqpacket_pair().unwrap();
+        let access_log = File::open("/dev/null").unwrap();
+        let error_log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(config.chdir.join("error.log"))
+            .unwrap();
+        let settings = Box::new(WorkerSettings {
+            generation: GENERATION,
+            config: config.clone(),
+            listeners: Vec::new(),
+        });
+        let descriptors: [BorrowedFd<'_>; 7] = [
+            scoreboard.descriptor(),
+            bell.as_fd(),
+            lifeline_end.as_fd(),
+            lobby.0.as_fd(),
+            lobby.1.as_fd(),
+            access_log.as_fd(),
+            error_log.as_fd(),
+        ];
+        process
+            .channel
+            .send(ToGeneration::Start(settings), &descriptors)
+            .unwrap();
+        Self {
+            process,
+            scoreboard,
+            bell,
+            lifeline: Some(lifeline),
+            _lobby: lobby,
+        }
+    }
+
+    pub fn receive(&mut self) -> FromGeneration {
+        receive(&mut self.process).0
+    }
+
+    pub fn expect_prepared(&mut self) {
+        assert_eq!(self.receive(), FromGeneration::Prepared);
+    }
+
+    pub fn slot(&self, slot: u32) -> &Slot {
+        &self.scoreboard.slots()[slot as usize]
+    }
+
+    /// Forks a worker into the slot of its number.
+    pub fn fork(&mut self, worker: u64) -> (u32, PidFd) {
+        let slot = worker as u32;
+        self.slot(slot).assign(worker, GENERATION);
+        let order = ToGeneration::Fork { worker, slot };
+        self.process.channel.send(order, &[]).unwrap();
+        let (message, mut descriptors) = receive(&mut self.process);
+        let FromGeneration::Forked { worker: named, pid } = message else {
+            panic!("{message:?} answers the order to fork");
+        };
+        assert_eq!(named, worker);
+        (pid, PidFd::received(descriptors.pop().unwrap()))
+    }
+
+    /// Forks a worker and waits until it says that it is ready.
+    pub fn fork_ready(&mut self, worker: u64) -> (u32, PidFd) {
+        let forked = self.fork(worker);
+        while self.slot(worker as u32).state() != WorkerState::Ready {
+            wait_readable(self.bell.as_fd(), "the bell");
+            self.bell.drain();
+        }
+        forked
+    }
+
+    /// Waits for the end of a worker; its raw status.
+    pub fn expect_exit(&mut self, expected: u64) -> i32 {
+        match self.receive() {
+            FromGeneration::Exited { worker, status, .. } if worker == expected => status,
+            other => panic!("{other:?} instead of the exit of worker {expected}"),
+        }
+    }
+
+    /// Orders the generation to leave, and waits for its exit code.
+    pub fn retire(mut self) -> i32 {
+        self.process
+            .channel
+            .send(ToGeneration::Retire, &[])
+            .unwrap();
+        self.wait()
+    }
+
+    /// The arbiter dies: the channel and the lifeline close. Waits for the generation's exit code.
+    pub fn abandon(mut self) -> i32 {
+        self.lifeline = None;
+        let GenerationProcess { pid, pidfd, .. } = self.process;
+        exit_code_of(pid, &pidfd)
+    }
+
+    pub fn wait(self) -> i32 {
+        exit_code_of(self.process.pid, &self.process.pidfd)
+    }
+}
+
+fn exit_code_of(pid: u32, pidfd: &PidFd) -> i32 {
+    wait_readable(pidfd.as_fd(), "the end of the generation");
+    match waitpid(Pid::from_raw(pid as i32), None).unwrap() {
+        nix::sys::wait::WaitStatus::Exited(_, code) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn receive(process: &mut GenerationProcess) -> (FromGeneration, Vec<OwnedFd>) {
+    loop {
+        match process.channel.receive().unwrap() {
+            Received::Message(message, descriptors) => return (message, descriptors),
+            Received::Empty => wait_readable(process.channel.as_fd(), "the generation"),
+            Received::Closed => panic!("the generation is gone"),
+        }
+    }
+}
+
+pub fn wait_readable(descriptor: BorrowedFd<'_>, what: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "{what} was not heard of in {PATIENCE:?}");
+        let mut entries = [PollFd::new(descriptor, PollFlags::POLLIN)];
+        if poll(&mut entries, PollTimeout::try_from(left).unwrap()).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+    }
+}
+
+/// The command line that `ps` shows.
+pub fn title_of(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let text = String::from_utf8_lossy(&line);
+    text.trim_end_matches('\0').to_owned()
+}
