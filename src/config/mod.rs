@@ -5,16 +5,30 @@
 mod app;
 mod bind;
 mod change;
+mod document;
+mod environment;
 pub mod file;
+mod gunicorn;
+mod hint;
+mod layer;
+mod load;
 mod loader;
+mod log_format;
 mod origin;
+mod problem;
+mod resolve;
 mod resolved;
 mod schema;
+mod shape;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
+pub use layer::Setting;
+pub use load::{Sources, load};
 pub use loader::ConfigLoader;
 pub use origin::{Loaded, Origin, Origins};
+pub use problem::{Excerpt, Problem, Problems, Text};
+pub use resolve::Machine;
 pub use resolved::{
     AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
     SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,

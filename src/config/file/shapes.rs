@@ -205,7 +205,7 @@ impl JsonSchema for Octal {
         json_schema!({
             "type": "string",
             "pattern": "^(0o)?[0-7]{1,4}$",
-            EXPECTED: "an octal number in quotes, such as \"022\"",
+            EXPECTED: "an octal number in quotes, such as \"022\" or \"660\"",
         })
     }
 }

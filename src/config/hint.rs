@@ -1,0 +1,150 @@
+//! Help for what is wrong: the nearest key, the right table, the value that was probably meant.
+
+use serde_json::Value;
+
+use super::{gunicorn, schema};
+
+/// Below this two words have little to do with each other.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// `table` is `""` at the top level.
+pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
+    let advice = elsewhere(table, name)
+        .or_else(|| gunicorn::advice(name))
+        .or_else(|| nearest_sibling(table, name))
+        .or_else(|| nearest_anywhere(name));
+    advice.into_iter().collect()
+}
+
+/// `value` is of the wrong kind or out of range for `key`; `written` is its text in the source.
+pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str) -> Option<String> {
+    if node.get("properties").is_some() {
+        return Some(format!(
+            "write `[{key}]` on a line of its own and its keys below it"
+        ));
+    }
+    match value {
+        Value::String(text) => wrong_text(key, node, text),
+        Value::Number(_)
+            if key != "app" && node.get("type").is_some_and(|kind| kind == "string") =>
+        {
+            Some(format!("put it in quotes: `\"{written}\"`"))
+        }
+        Value::Number(number) if key == "bind" => Some(format!("write `\"127.0.0.1:{number}\"`")),
+        Value::Bool(false) if key.starts_with("log.") => Some("write `\"off\"`".to_owned()),
+        _ => None,
+    }
+}
+
+/// For a variable `RGUNICORN_…` that belongs to no key; `name` lacks the prefix.
+pub(super) fn unknown_variable(name: &str) -> Option<String> {
+    let lowercase = name.to_ascii_lowercase();
+    let variables = schema::keys().iter().map(|key| key.replace('.', "_"));
+    gunicorn::advice(&lowercase).or_else(|| {
+        nearest(&lowercase, variables)
+            .map(|near| format!("did you mean `RGUNICORN_{}`?", near.to_ascii_uppercase()))
+    })
+}
+
+pub(super) fn nearest(
+    word: &str,
+    candidates: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Option<String> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate.as_ref()), candidate))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate.as_ref().to_owned())
+}
+
+/// The key exists, in another table.
+fn elsewhere(table: &str, name: &str) -> Option<String> {
+    let key = schema::keys()
+        .iter()
+        .find(|key| key.rsplit('.').next() == Some(name) || key.replace('.', "_") == name)?;
+    match key.split_once('.') {
+        Some((home, inner)) => Some(format!("it is written `[{home}] {inner}`")),
+        None if table.is_empty() => None,
+        None => Some(format!(
+            "`{name}` is a top-level key: write it above the first `[table]`"
+        )),
+    }
+}
+
+fn nearest_sibling(table: &str, name: &str) -> Option<String> {
+    nearest(name, schema::names_in(table)).map(|near| format!("did you mean `{near}`?"))
+}
+
+fn nearest_anywhere(name: &str) -> Option<String> {
+    let last = |key: &'static String| key.rsplit('.').next().unwrap_or(key);
+    let near = nearest(name, schema::keys().iter().map(last))?;
+    let key = schema::keys().iter().find(|key| last(key) == near)?;
+    Some(format!("did you mean {}?", gunicorn::place(key)))
+}
+
+fn wrong_text(key: &str, node: &Value, text: &str) -> Option<String> {
+    match key {
+        "bind" => return address(text),
+        "worker_class" => {
+            if let Some(advice) = worker_class(text) {
+                return Some(advice);
+            }
+        }
+        "proxy.header_map" if text == "dangerous" => {
+            return Some("Gunicorn's `dangerous` is called `keep` here".to_owned());
+        }
+        _ => {}
+    }
+    if node.get("type").is_some_and(|kind| kind == "boolean") {
+        let yes = matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "yes" | "on" | "1"
+        );
+        return Some(format!("write `{yes}`, without quotes"));
+    }
+    if text.parse::<f64>().is_ok() && node.get("pattern").is_some() {
+        return Some(format!("remove the quotes: `{text}`"));
+    }
+    let choices = ["oneOf", "anyOf"]
+        .into_iter()
+        .filter_map(|kind| node.get(kind)?.as_array());
+    let words = choices
+        .flatten()
+        .filter_map(|choice| choice.get("const")?.as_str());
+    nearest(&text.to_lowercase(), words).map(|near| format!("did you mean `\"{near}\"`?"))
+}
+
+fn address(text: &str) -> Option<String> {
+    let bare = ["tcp://", "http://", "https://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))
+        .map(|rest| rest.trim_end_matches('/'));
+    if let Some(bare) = bare {
+        return Some(format!("write `\"{bare}\"`"));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Some(format!("write `\"127.0.0.1:{text}\"`"));
+    }
+    if text.contains(',') {
+        return Some("write a list: `[\"127.0.0.1:8000\", \"[::1]:8000\"]`".to_owned());
+    }
+    if text.starts_with('/') || text.ends_with(".sock") {
+        return Some(format!("write `\"unix:{text}\"`"));
+    }
+    let is_bare_ipv6 = text.matches(':').count() > 1 && !text.contains('[');
+    if is_bare_ipv6 {
+        return Some("write an IPv6 address in brackets: `\"[::1]:8000\"`".to_owned());
+    }
+    (!text.is_empty() && !text.contains([':', ' '])).then(|| format!("write `\"{text}:8000\"`"))
+}
+
+fn worker_class(text: &str) -> Option<String> {
+    let last = text.rsplit('.').next().unwrap_or(text).to_ascii_lowercase();
+    ["gevent", "eventlet", "tornado", "asgi", "uvicorn"]
+        .iter()
+        .find(|foreign| last.contains(**foreign))
+        .map(|foreign| {
+            format!("`{foreign}` workers are not part of this version; `\"gthread\"` with `threads = 16` suits apps that wait")
+        })
+}

@@ -1,0 +1,399 @@
+//! From what was written to what runs: texts are parsed, keys are checked against each other. No file is looked at.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    AppRef, Bind, Config, Limits, Log, LogFormat, LogTarget, Origin, Proxy, Reload, SchemeHeader,
+    Timeouts, Trusted, WorkerClass,
+    file::{self, Amount, File},
+    layer::Places,
+    log_format,
+    problem::Problem,
+};
+
+/// What the configuration has to know of the machine it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Processors this process may use, quotas regarded.
+    pub processors: u16,
+    /// The current directory; absolute.
+    pub directory: PathBuf,
+}
+
+/// More workers than this are never chosen by `"auto"`: from there on memory decides.
+const AUTO_WORKERS_MAX: u16 = 32;
+
+/// Collects problems; every value has a stand-in, so that all get looked at.
+pub(super) struct Resolver<'p> {
+    pub(super) places: &'p Places,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    /// `directory` is where the file lies, else the current one.
+    pub(super) fn config(&mut self, file: File, directory: &Path, machine: &Machine) -> Config {
+        let chdir = self.chdir(file.chdir.as_deref(), directory, machine);
+        let app = self.app(file.app.as_deref());
+        let workers = workers(&file.workers, file.threads, machine);
+        Config {
+            proc_name: file
+                .proc_name
+                .unwrap_or_else(|| without_call(&app.text).to_owned()),
+            bind: self.bind(&file.bind.0, &chdir),
+            workers,
+            threads: file.threads,
+            worker_class: self.worker_class(file.worker_class, file.threads),
+            preload: file.preload,
+            python: file.python.map(|text| program(&text, &chdir)),
+            python_path: file
+                .python_path
+                .0
+                .iter()
+                .map(|path| chdir.join(path))
+                .collect(),
+            user: file.user.map(|user| user.0),
+            group: file.group.map(|group| group.0),
+            umask: file.umask.map(|umask| self.permissions("/umask", umask.0)),
+            pidfile: file.pidfile.map(|path| chdir.join(path)),
+            backlog: file.backlog,
+            socket_mode: self.permissions("/socket_mode", file.socket_mode.0),
+            env: self.env(file.env),
+            timeouts: self.timeouts(&file.timeouts),
+            limits: self.limits(&file.limits),
+            log: self.log(&file.log, &chdir),
+            reload: self.reload(&file.reload, workers),
+            proxy: self.proxy(file.proxy),
+            app,
+            chdir,
+        }
+    }
+
+    fn problem(&mut self, pointer: &str, title: String, label: &str, help: Option<String>) {
+        let excerpt = self.places.find(pointer).map(|place| place.at_value());
+        self.problems
+            .push(Problem::new(title).at(excerpt).label(label).help(help));
+    }
+
+    fn problem_with_key(&mut self, pointer: &str, title: String, help: Option<String>) {
+        let excerpt = self.places.find(pointer).map(|place| place.at_key());
+        self.problems
+            .push(Problem::new(title).at(excerpt).help(help));
+    }
+
+    /// In the file a relative path starts at the file, elsewhere where the server was started.
+    fn chdir(&self, written: Option<&str>, directory: &Path, machine: &Machine) -> PathBuf {
+        let origin = self.places.find("/chdir").map(|place| &place.origin);
+        let base = match origin {
+            Some(Origin::Environment(_) | Origin::Flag(_)) => &machine.directory,
+            Some(Origin::File { .. }) | None => directory,
+        };
+        written.map_or_else(|| directory.to_owned(), |path| base.join(path))
+    }
+
+    /// A missing app is the loader's to report: it knows whether something stood in its place.
+    fn app(&mut self, written: Option<&str>) -> AppRef {
+        let stand_in = AppRef {
+            text: String::new(),
+            module: String::new(),
+            attribute: String::new(),
+            factory_arguments: None,
+        };
+        match written.map(AppRef::parse) {
+            Some(Ok(app)) => app,
+            Some(Err(reason)) => {
+                self.problem("/app", format!("the app reference {reason}"), "", None);
+                stand_in
+            }
+            None => stand_in,
+        }
+    }
+
+    fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
+        let mut binds = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let pointer = format!("/bind/{index}");
+            match Bind::parse(text, chdir) {
+                Err(reason) => {
+                    self.problem(&pointer, format!("the address `{text}` {reason}"), "", None)
+                }
+                Ok(bind) if binds.contains(&bind) && !takes_any_port(&bind) => {
+                    self.problem(
+                        &pointer,
+                        format!("the address `{text}` is there twice"),
+                        "",
+                        None,
+                    );
+                }
+                Ok(bind) => binds.push(bind),
+            }
+        }
+        binds
+    }
+
+    fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
+        match written {
+            WorkerClass::Auto if threads > 1 => WorkerClass::Gthread,
+            WorkerClass::Auto => WorkerClass::Sync,
+            WorkerClass::Sync if threads > 1 => {
+                self.problem(
+                    "/worker_class",
+                    format!("a `sync` worker has one thread, but `threads` is {threads}"),
+                    "",
+                    Some(
+                        "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`"
+                            .to_owned(),
+                    ),
+                );
+                WorkerClass::Sync
+            }
+            WorkerClass::Sync => WorkerClass::Sync,
+            WorkerClass::Gthread => WorkerClass::Gthread,
+        }
+    }
+
+    fn permissions(&mut self, pointer: &str, bits: u32) -> u32 {
+        if bits > 0o777 {
+            let key = &pointer[1..];
+            self.problem(
+                pointer,
+                format!("`{key}` must be from \"000\" to \"777\""),
+                "too much",
+                None,
+            );
+        }
+        bits
+    }
+
+    /// What no process can have in its environment.
+    fn env(&mut self, env: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        for (name, value) in &env {
+            let pointer = format!("/env/{}", super::layer::escape(name));
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                let title = format!("`{name}` cannot be an environment variable");
+                self.problem_with_key(&pointer, title, None);
+            }
+        }
+        env
+    }
+
+    fn timeouts(&mut self, timeouts: &file::Timeouts) -> Timeouts {
+        if !timeouts.worker.0.is_zero() && timeouts.worker.0 < Duration::from_secs(1) {
+            let title = "`timeouts.worker` must be at least 1s, or 0 for never";
+            self.problem("/timeouts/worker", title.to_owned(), "too little", None);
+        }
+        Timeouts {
+            boot: timeouts.boot.0,
+            worker: timeouts.worker.0,
+            request: timeouts.request.0,
+            graceful: timeouts.graceful.0,
+            keepalive: timeouts.keepalive.0,
+            header: timeouts.header.0,
+            body: timeouts.body.0,
+            write: timeouts.write.0,
+        }
+    }
+
+    fn limits(&mut self, limits: &file::Limits) -> Limits {
+        const WORKER_MEMORY_MIN: u64 = 16 << 20;
+        if (1..WORKER_MEMORY_MIN).contains(&limits.worker_memory.0) {
+            let title = "`limits.worker_memory` must be at least 16MiB, or 0 for no limit";
+            let help = "a Python interpreter alone takes about 10MiB";
+            self.problem(
+                "/limits/worker_memory",
+                title.to_owned(),
+                "too little",
+                Some(help.to_owned()),
+            );
+        }
+        if limits.max_requests == 0 && limits.max_requests_jitter > 0 {
+            let title = "`limits.max_requests_jitter` has no effect without `limits.max_requests`";
+            self.problem("/limits/max_requests_jitter", title.to_owned(), "", None);
+        }
+        Limits {
+            request_line: small(limits.request_line.0),
+            headers: limits.headers,
+            header_size: small(limits.header_size.0),
+            body: limits.body.0,
+            connections: limits.connections,
+            max_requests: limits.max_requests,
+            max_requests_jitter: limits.max_requests_jitter,
+            worker_memory: limits.worker_memory.0,
+        }
+    }
+
+    fn log(&mut self, log: &file::Log, chdir: &Path) -> Log {
+        Log {
+            access: self.log_target("access", &log.access, chdir),
+            error: self.log_target("error", &log.error, chdir),
+            level: log.level,
+            format: self.log_format(&log.format),
+        }
+    }
+
+    fn log_target(&mut self, key: &str, text: &str, chdir: &Path) -> LogTarget {
+        match text {
+            "off" => LogTarget::Off,
+            "stdout" => LogTarget::Stdout,
+            "stderr" => LogTarget::Stderr,
+            "-" => {
+                let stream = if key == "access" { "stdout" } else { "stderr" };
+                let help = format!("Gunicorn's `-` is written `\"{stream}\"` here");
+                self.problem(
+                    &format!("/log/{key}"),
+                    format!("`log.{key}` must be {LOG_TARGETS}"),
+                    "",
+                    Some(help),
+                );
+                LogTarget::Off
+            }
+            path => LogTarget::File(chdir.join(path)),
+        }
+    }
+
+    fn log_format(&mut self, text: &str) -> LogFormat {
+        match text {
+            "common" => LogFormat::Common,
+            "combined" => LogFormat::Combined,
+            "json" => LogFormat::Json,
+            template => {
+                for fault in log_format::faults(template) {
+                    self.problem("/log/format", fault, "", None);
+                }
+                LogFormat::Atoms(template.to_owned())
+            }
+        }
+    }
+
+    fn reload(&mut self, reload: &file::Reload, workers: u16) -> Reload {
+        for (index, pattern) in reload.code.0.iter().enumerate() {
+            if let Err(error) = globset::Glob::new(pattern) {
+                let title = format!("`{pattern}` is not a glob pattern: {}", error.kind());
+                self.problem(&format!("/reload/code/{index}"), title, "", None);
+            }
+        }
+        Reload {
+            watch: reload.watch,
+            code: reload.code.0.clone(),
+            debounce: reload.debounce.0,
+            surge: surge(&reload.surge, workers),
+        }
+    }
+
+    fn proxy(&mut self, proxy: file::Proxy) -> Proxy {
+        let headers = proxy.scheme_headers.into_iter();
+        Proxy {
+            forwarded_allow_ips: self.trusted(&proxy.forwarded_allow_ips.0),
+            scheme_headers: headers
+                .map(|(name, value)| self.scheme_header(name, value))
+                .collect(),
+            header_map: proxy.header_map,
+        }
+    }
+
+    fn trusted(&mut self, texts: &[String]) -> Trusted {
+        if texts.iter().any(|text| text == "*") {
+            return Trusted::Everyone;
+        }
+        let mut networks = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let pointer = format!("/proxy/forwarded_allow_ips/{index}");
+            let network = text.parse::<ipnet::IpNet>().ok();
+            let network = network.or_else(|| {
+                text.parse::<std::net::IpAddr>()
+                    .ok()
+                    .map(ipnet::IpNet::from)
+            });
+            match network {
+                Some(network) if network.trunc() == network => networks.push(network),
+                Some(network) => {
+                    let help = format!(
+                        "write `\"{}\"`, or `\"{}\"` for this one address",
+                        network.trunc(),
+                        network.addr()
+                    );
+                    let title = format!("`{text}` has address bits beyond its network");
+                    self.problem(&pointer, title, "", Some(help));
+                }
+                None => {
+                    let title = format!("`{text}` is neither an address nor a network");
+                    self.problem(
+                        &pointer,
+                        title,
+                        "",
+                        Some("such as `\"10.0.0.5\"` or `\"10.0.0.0/8\"`".to_owned()),
+                    );
+                }
+            }
+        }
+        Trusted::Networks(networks)
+    }
+
+    fn scheme_header(&mut self, name: String, value: String) -> SchemeHeader {
+        // RFC 9110, 5.6.2: the letters of a token; an underscore would pass for a hyphen in the environ.
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            let pointer = format!("/proxy/scheme_headers/{}", super::layer::escape(&name));
+            let help = name
+                .contains('_')
+                .then(|| format!("write `{}`", name.replace('_', "-")));
+            self.problem_with_key(
+                &pointer,
+                format!("`{name}` is not the name of a header"),
+                help,
+            );
+        }
+        SchemeHeader { name, value }
+    }
+}
+
+const LOG_TARGETS: &str = "\"stdout\", \"stderr\", \"off\" or the path of a file";
+
+fn takes_any_port(bind: &Bind) -> bool {
+    matches!(bind, Bind::Tcp(tcp) if tcp.port == 0)
+}
+
+/// Arguments may hold what `ps` should not show.
+fn without_call(app: &str) -> &str {
+    app.split('(').next().unwrap_or(app)
+}
+
+/// A bare name is for `PATH`.
+fn program(text: &str, chdir: &Path) -> PathBuf {
+    if text.contains('/') {
+        chdir.join(text)
+    } else {
+        PathBuf::from(text)
+    }
+}
+
+fn workers(written: &Amount, threads: u16, machine: &Machine) -> u16 {
+    let processors = machine.processors.max(1);
+    match written {
+        Amount::Number(number) => *number,
+        Amount::Auto | Amount::PerCent(_) if threads > 1 => processors.min(AUTO_WORKERS_MAX),
+        Amount::Auto | Amount::PerCent(_) => processors
+            .saturating_mul(2)
+            .saturating_add(1)
+            .min(AUTO_WORKERS_MAX),
+    }
+}
+
+/// Rounded up, as Kubernetes does, so that a roll can always move.
+fn surge(written: &Amount, workers: u16) -> u16 {
+    match written {
+        Amount::Number(number) => *number,
+        Amount::PerCent(share) => (u32::from(workers) * u32::from(*share))
+            .div_ceil(100)
+            .clamp(1, 256) as u16,
+        Amount::Auto => 1,
+    }
+}
+
+/// The schema bounds these to 64 KiB.
+fn small(bytes: u64) -> u32 {
+    bytes.try_into().unwrap_or(u32::MAX)
+}
