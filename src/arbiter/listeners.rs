@@ -7,7 +7,7 @@ mod tcp;
 mod unix;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -59,7 +59,6 @@ impl ListenError {
 
 #[derive(Debug)]
 struct Listener {
-    bind: Bind,
     /// What was asked for; differs from `address` in the port when that was 0.
     asked: Asked,
     address: ListenerAddress,
@@ -84,7 +83,7 @@ pub struct Listeners {
     inherited: BTreeMap<i32, OwnedFd>,
 }
 
-/// The sockets of one configuration. Not in force yet: see [`Listeners::settle`].
+/// The sockets of one configuration. Not in force before [`Listeners::settle`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     pub ids: Vec<ListenerId>,
@@ -198,7 +197,6 @@ impl Listeners {
             .map_err(|source| ListenError::of(bind, source))?;
         let address_bound = tcp_address(&socket).map_err(|source| ListenError::of(bind, source))?;
         Ok(Listener {
-            bind: bind.clone(),
             asked: Asked::Tcp { address, v6_only },
             address: ListenerAddress::Tcp(address_bound),
             socket,
@@ -224,7 +222,6 @@ impl Listeners {
             Err(_) => ListenerAddress::Unix(unix::name_of(&socket).unwrap_or_default()),
         };
         Ok(Listener {
-            bind: bind.clone(),
             asked: Asked::Inherited(number),
             address,
             socket,
@@ -232,21 +229,20 @@ impl Listeners {
         })
     }
 
-    /// Gives up what was opened for a configuration that did not come into force.
-    pub fn abandon(&mut self, opened: &Opened) {
+    fn abandon(&mut self, opened: &Opened) {
         for id in &opened.new {
             self.open.remove(id);
         }
     }
 
-    /// The configuration is in force: its backlog and mode hold, and what nobody in `kept` uses is closed.
-    pub fn settle(&mut self, config: &Config, ids: &[ListenerId], kept: &[ListenerId]) {
-        self.open
-            .retain(|id, _| ids.contains(id) || kept.contains(id));
-        for id in ids {
-            let Some(listener) = self.open.get(id) else {
-                continue;
-            };
+    /// Closes all others: nobody is going to use them.
+    pub fn retain(&mut self, ids: &BTreeSet<ListenerId>) {
+        self.open.retain(|id, _| ids.contains(id));
+    }
+
+    /// The configuration is in force: its backlog and mode hold.
+    pub fn settle(&self, config: &Config, ids: &[ListenerId]) {
+        for listener in ids.iter().filter_map(|id| self.open.get(id)) {
             if !matches!(listener.asked, Asked::Inherited(_)) {
                 let _ = nix::sys::socket::listen(&listener.socket, backlog(config.backlog));
             }
@@ -274,11 +270,6 @@ impl Listeners {
     pub fn addresses(&self, ids: &[ListenerId]) -> Vec<String> {
         let (passed, _) = self.passed(ids);
         passed.iter().map(|told| shown(&told.address)).collect()
-    }
-
-    /// Which configured bind a socket belongs to.
-    pub fn bind_of(&self, id: ListenerId) -> Option<&Bind> {
-        self.open.get(&id).map(|listener| &listener.bind)
     }
 }
 

@@ -44,25 +44,18 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches what `reload` says, from now on. The globs are relative to `chdir`.
-    pub fn new(
-        path: Option<&Path>,
-        chdir: &Path,
-        reload: &Reload,
-        now: Moment,
-    ) -> io::Result<Self> {
-        let mut watcher = Self {
+    /// Takes note of the file's present content, before it is read; watches once [`Watcher::apply`] says how.
+    pub fn new(path: Option<&Path>, now: Moment) -> io::Result<Self> {
+        Ok(Self {
             directories: Directories::new()?,
             config: path.map(ConfigFile::new),
             code: None,
-            debounce: reload.debounce,
+            debounce: Duration::ZERO,
             next_look: now + LOOK_EVERY,
-        };
-        watcher.apply(chdir, reload);
-        Ok(watcher)
+        })
     }
 
-    /// Goes by another configuration. What was seen of the config file is not forgotten: a save that is just settling
+    /// Goes by a configuration; the globs are relative to `chdir`. What was seen of the config file is not forgotten: a save that is just settling
     /// is not lost.
     pub fn apply(&mut self, chdir: &Path, reload: &Reload) {
         self.debounce = reload.debounce;
@@ -79,10 +72,10 @@ impl Watcher {
         self.watch_directories();
     }
 
-    /// The content that is in force now is this file's: only another one is a change.
-    pub fn config_was_read(&mut self) {
+    /// To be called before the file is read for another reason: only what changes from now on is a change.
+    pub fn config_is_read(&mut self) {
         if let Some(config) = &mut self.config {
-            config.was_read();
+            config.is_read();
         }
     }
 

@@ -48,6 +48,8 @@ pub enum Change {
 pub enum Exit {
     Code(i32),
     Signal(i32),
+    /// Whoever knew is gone too.
+    Unknown,
 }
 
 /// How the server is asked to stop.

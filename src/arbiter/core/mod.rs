@@ -285,6 +285,17 @@ impl Core {
         &self.generations[&worker.generation].rules
     }
 
+    /// Whether the fleet is as it should be: nothing boots, and as many workers serve as are wanted.
+    pub fn is_settled(&self) -> bool {
+        let Some(serving) = self.serving() else {
+            return false;
+        };
+        let wanted = usize::from(self.generations[&serving].workers);
+        self.candidate().is_none()
+            && self.count(serving, Worker::is_ready) == wanted
+            && self.count(serving, Worker::is_booting) == 0
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.phase != Phase::Running
     }

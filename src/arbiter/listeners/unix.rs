@@ -81,7 +81,6 @@ pub(super) fn open(
         }
     };
     Ok(Listener {
-        bind: bind.clone(),
         asked: Asked::Unix(path.to_owned()),
         address: ListenerAddress::Unix(text),
         socket,

@@ -46,7 +46,7 @@ impl ConfigFile {
         self.is_watched = watched;
     }
 
-    pub(super) fn was_read(&mut self) {
+    pub(super) fn is_read(&mut self) {
         self.hash = hash_of(&self.path);
         self.seen = signature(&self.path);
         self.hops = hops(&self.path);

@@ -20,7 +20,8 @@ fn scene_with(path: &str, prepare: impl Fn(&Path)) -> Scene {
     reload.code = vec!["**/*.py".to_owned()];
     let file = folder.path().join(path);
     let root = folder.path().join("code");
-    let watcher = Watcher::new(Some(&file), &root, &reload, clock::now()).unwrap();
+    let mut watcher = Watcher::new(Some(&file), clock::now()).unwrap();
+    watcher.apply(&root, &reload);
     Scene { folder, watcher }
 }
 
