@@ -8,8 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// As cargo names the library, beside the binary in `target/…/`.
-const BUILT: &str = "librgunicorn.so";
+/// As cargo names the library, beside the binary in `target/…/`, where `cargo build` puts it, and in `deps`, where
+/// `cargo run` and `cargo test` leave it (they do not copy a cdylib that the binary was not linked to). The newer one is of
+/// the last build.
+const BUILT: [&str; 2] = ["librgunicorn.so", "deps/librgunicorn.so"];
 /// As the wheel installs it, below `site-packages`.
 const INSTALLED: &str = "rgunicorn/_engine.abi3.so";
 
@@ -32,11 +34,22 @@ pub fn find() -> Result<PathBuf, EngineError> {
 
 fn find_for(binary: &Path) -> Result<PathBuf, EngineError> {
     let folder = binary.parent().unwrap_or(Path::new("/"));
-    let mut candidates = vec![folder.join(BUILT)];
-    candidates.extend(site_packages(folder).map(|packages| packages.join(INSTALLED)));
-    match candidates.iter().find(|path| path.is_file()) {
-        Some(found) => Ok(found.clone()),
-        None => Err(EngineError::Missing { tried: candidates }),
+    let built = BUILT.map(|name| folder.join(name));
+    let installed: Vec<PathBuf> = site_packages(folder)
+        .map(|packages| packages.join(INSTALLED))
+        .collect();
+    let newest_built = built
+        .iter()
+        .filter(|path| path.is_file())
+        .max_by_key(|path| path.metadata().and_then(|data| data.modified()).ok());
+    let mut found = newest_built
+        .into_iter()
+        .chain(installed.iter().filter(|path| path.is_file()));
+    match found.next() {
+        Some(path) => Ok(path.clone()),
+        None => Err(EngineError::Missing {
+            tried: built.iter().chain(&installed).cloned().collect(),
+        }),
     }
 }
 
@@ -82,6 +95,21 @@ mod tests {
         touch(&engine);
         let binary = folder.path().join("target/release/rgunicorn");
         assert_eq!(find_for(&binary).unwrap(), engine);
+    }
+
+    #[test]
+    fn the_library_of_the_last_build_is_taken_wherever_cargo_left_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let copied = folder.path().join("librgunicorn.so");
+        let fresh = folder.path().join("deps/librgunicorn.so");
+        touch(&copied);
+        touch(&fresh);
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        std::fs::File::open(&fresh)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        assert_eq!(find_for(&folder.path().join("rgunicorn")).unwrap(), fresh);
     }
 
     #[test]

@@ -217,10 +217,13 @@ fn raised(py: Python<'_>, error: &PyErr) -> AppError {
     }
 }
 
-/// As Python itself would print it.
+/// As Python itself would print it. The traceback is given apart: before 3.12 the exception does not know it yet.
 fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
     py.import("traceback")?
-        .call_method1("format_exception", (error.value(py),))?
+        .call_method1(
+            "format_exception",
+            (error.get_type(py), error.value(py), error.traceback(py)),
+        )?
         .try_iter()?
         .map(|line| line?.extract::<String>())
         .collect()

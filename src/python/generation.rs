@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::{
     app::{self, AppError, EXIT_BOOT},
-    worker,
+    fault, worker,
 };
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
@@ -73,12 +73,13 @@ fn prepare(
     ));
     let who = format!("generation={generation}");
     let fail = |reason: String| {
-        crate::error!("{who} cannot start: {reason}");
+        py.detach(|| crate::error!("{who} cannot start: {reason}"));
         (reason, EXIT_BOOT)
     };
     let inherited =
         Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
     let config = &inherited.settings.config;
+    fault::dump_stacks_on_abort(py).map_err(|error| fail(error.to_string()))?;
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     let app = match config.preload {
         true => Some(preload(py, server, &inherited.settings).map_err(|error| {
@@ -137,15 +138,15 @@ fn warn_of_threads(py: Python<'_>, generation: u64) {
     if names.is_empty() {
         return;
     }
-    crate::warning!(
-        "generation={generation} the app started {} while it was preloaded ({}): workers will not have them, and a lock \
-         that one of them holds while a worker is forked stays locked in it; start threads in the worker, or set `preload = false`",
-        match names.len() {
-            1 => "a thread".to_owned(),
-            many => format!("{many} threads"),
-        },
-        names.join(", ")
-    );
+    let count = match names.len() {
+        1 => "a thread".to_owned(),
+        many => format!("{many} threads"),
+    };
+    let names = names.join(", ");
+    py.detach(|| crate::warning!(
+        "generation={generation} the app started {count} while it was preloaded ({names}): workers will not have them, and a lock \
+         that one of them holds while a worker is forked stays locked in it; start threads in the worker, or set `preload = false`"
+    ));
 }
 
 /// The name of the thread in Python's `threading`, if it is one of Python's.

@@ -4,6 +4,7 @@
 //! is, with the exit code. `sys.exit` follows in both, so that the app's `atexit` handlers run.
 
 mod app;
+mod fault;
 mod generation;
 mod worker;
 

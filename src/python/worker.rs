@@ -6,7 +6,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
 };
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::prelude::*;
 
 use super::app::{self, EXIT_BOOT};
 use crate::{generation::WorkerStart, sys::SignalBell, wire::WorkerState};
@@ -14,12 +14,6 @@ use crate::{generation::WorkerStart, sys::SignalBell, wire::WorkerState};
 /// Runs in the forked child until the worker is done; returns its exit code. `preloaded` is the app, if the generation
 /// has imported it.
 pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny>>) -> i32 {
-    if let Err(error) = dump_stacks_on_abort(py) {
-        crate::warning!(
-            "worker={} faulthandler is not available: {error}",
-            start.worker
-        );
-    }
     let config = &start.settings.config;
     let loaded = match preloaded {
         Some(app) => Ok(app),
@@ -35,19 +29,6 @@ pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny
         }
     };
     py.detach(|| serve(&start))
-}
-
-/// SIGABRT and crashes write the Python stacks of all threads to the error log before the process dies.
-fn dump_stacks_on_abort(py: Python<'_>) -> PyResult<()> {
-    let Some(descriptor) = crate::telemetry::descriptor() else {
-        return Ok(());
-    };
-    let options = PyDict::new(py);
-    options.set_item("file", descriptor)?;
-    options.set_item("all_threads", true)?;
-    py.import("faulthandler")?
-        .call_method("enable", (), Some(&options))?;
-    Ok(())
 }
 
 fn serve(start: &WorkerStart) -> i32 {

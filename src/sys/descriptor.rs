@@ -61,6 +61,7 @@ pub fn send_with_descriptors(
 
 /// Receives one message into `buffer` and appends its descriptors to `descriptors`; returns its length. Zero means that
 /// the other side is closed, `WouldBlock` that there is none now. A message that does not fit is an error, and lost.
+/// So are descriptors for which this process is at its limit of open files.
 pub fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -79,7 +80,12 @@ pub fn receive_with_descriptors(
         Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
     // First of all, so that descriptors of a message that is refused below are closed and not leaked.
     detach(&header, descriptors);
-    if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+    if header.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(io::Error::other(
+            "descriptors were lost: this process may not open more files",
+        ));
+    }
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(io::Error::other("the message is longer than its limit"));
     }
     Ok(length as usize)

@@ -3,16 +3,12 @@
 //! `ps` reads the memory that held the command line at exec, so a title is written over it. The area is as long as the
 //! command line was; a longer title is cut, and nothing beyond the area (the environment) is ever written.
 
-/// Bytes of a thread's name (`PR_SET_NAME`), without the final NUL.
-const NAME_BYTES_MAX: usize = 15;
-
 /// Writes `title` over the command line and, shortened, into the name that `top` shows.
 ///
 /// The arguments are gone afterwards: call this when they were read. In a Python process they were, before any module
 /// could run: the interpreter keeps copies only. A process where the area cannot be found keeps its old title.
 pub fn set_process_title(title: &str) {
-    let name: String = title.chars().take(NAME_BYTES_MAX).collect();
-    if let Ok(name) = std::ffi::CString::new(name) {
+    if let Ok(name) = std::ffi::CString::new(short_name(title)) {
         let _ = nix::sys::prctl::set_name(&name);
     }
     if let Ok(stat) = std::fs::read("/proc/self/stat")
@@ -21,6 +17,13 @@ pub fn set_process_title(title: &str) {
     {
         overwrite(start, length, title.as_bytes());
     }
+}
+
+/// The title without its spaces; the kernel shows the first 15 bytes of it, `rgunicorn:worke`. The name stands in the second field of
+/// /proc/self/stat, and CPython from 3.12 on counts spaces there to find its number of threads before a fork: with one in
+/// the name it reads the nice value instead, and warns of threads that do not exist.
+fn short_name(title: &str) -> String {
+    title.replace(char::is_whitespace, "")
 }
 
 /// Where the kernel says the command line is: address and length. Fields 48 and 49 of proc_pid_stat(5).
@@ -55,6 +58,14 @@ fn overwrite(start: usize, length: usize, title: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_name_has_no_space() {
+        assert_eq!(
+            short_name("rgunicorn: worker 7 generation 3"),
+            "rgunicorn:worker7generation3"
+        );
+    }
 
     #[test]
     fn the_area_is_found_behind_a_name_with_parentheses() {

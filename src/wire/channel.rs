@@ -189,11 +189,19 @@ impl Message for FromGeneration {
     fn cut_to_fit(mut self) -> Self {
         match &mut self {
             Self::Failed { reason } | Self::NotForked { reason, .. } => {
-                reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+                cut(reason, REASON_BYTES_MAX);
             }
             Self::Hello { .. } | Self::Prepared | Self::Forked { .. } | Self::Exited { .. } => {}
         }
         self
+    }
+}
+
+/// Shortens a text to whole characters within so many bytes.
+fn cut(text: &mut String, bytes_max: usize) {
+    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at));
+    if let Some(end) = end {
+        text.truncate(end);
     }
 }
 
@@ -282,5 +290,14 @@ mod tests {
             panic!("another message");
         };
         assert_eq!(reason.len(), REASON_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_a_short_one_is_not() {
+        for (text, bytes_max, expected) in [("aéé", 4, "aé"), ("aé", 3, "aé"), ("a", 9, "a")] {
+            let mut text = text.to_owned();
+            cut(&mut text, bytes_max);
+            assert_eq!(text, expected);
+        }
     }
 }

@@ -8,7 +8,7 @@ use rgunicorn::config::{
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
-pub fn config(app: &str, folder: &Path) -> Config {
+pub(crate) fn config(app: &str, folder: &Path) -> Config {
     let second = Duration::from_secs(1);
     Config {
         app: app_ref(app),

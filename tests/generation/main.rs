@@ -1,10 +1,15 @@
 //! A generation, from the exec of the interpreter to the exit of its last worker: real processes, a real interpreter.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod config;
 mod interpreters;
 mod rig;
 
-use std::{fs, os::fd::AsFd};
+use std::{
+    fs,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+};
 
 use nix::sys::signal::Signal;
 use rgunicorn::{
@@ -238,7 +243,7 @@ fn a_worker_that_still_boots_can_be_ended() {
 #[test]
 fn abort_writes_the_stacks_of_a_worker_to_the_error_log() {
     let project = Project::with_module(
-        "import time\nopen('booting', 'w')\ndef wait_for_database():\n    time.sleep(60)\nwait_for_database()",
+        "import time\ndef wait_for_database():\n    open('booting', 'w')\n    time.sleep(60)\nwait_for_database()",
     );
     let mut rig = Rig::start(&project.config("site_app"));
     rig.expect_prepared();
@@ -249,8 +254,25 @@ fn abort_writes_the_stacks_of_a_worker_to_the_error_log() {
     pidfd.signal(Signal::SIGABRT).unwrap();
     assert!(describe_exit(rig.expect_exit(1)).starts_with("signal SIGABRT"));
     let log = project.error_log();
-    assert!(log.contains("line 4 in wait_for_database"), "{log}");
+    assert!(log.contains("in wait_for_database"), "{log}");
     assert_eq!(rig.retire(), 0);
+}
+
+#[test]
+fn abort_tells_where_a_preloaded_app_hangs() {
+    let project = Project::with_module(
+        "import time\ndef wait_for_database():\n    open('booting', 'w')\n    time.sleep(60)\nwait_for_database()",
+    );
+    let mut config = project.config("site_app");
+    config.preload = true;
+    let rig = Rig::start(&config);
+    while !project.file("booting").exists() {
+        std::thread::yield_now();
+    }
+    rig.process.pidfd.signal(Signal::SIGABRT).unwrap();
+    wait_readable(rig.process.pidfd.as_fd(), "the end of the generation");
+    let log = project.error_log();
+    assert!(log.contains("in wait_for_database"), "{log}");
 }
 
 #[test]
@@ -347,7 +369,10 @@ assert not any('leaked' in name for name in open_here), open_here
 
 #[test]
 fn a_server_started_as_root_runs_the_app_as_the_configured_user() {
-    if !nix::unistd::geteuid().is_root() {
+    // Others must be able to reach both, which a checkout below a private home does not let them.
+    let python = std::path::Path::new("/usr/bin/python3");
+    let engine = rgunicorn::arbiter::engine::find().unwrap();
+    if !nix::unistd::geteuid().is_root() || !python.exists() || !others_reach(&engine) {
         return;
     }
     let project = Project::with_module(&format!(
@@ -355,9 +380,16 @@ fn a_server_started_as_root_runs_the_app_as_the_configured_user() {
     ));
     let mut config = project.config("site_app");
     config.user = Some("nobody".into());
-    config.python = Some("/usr/bin/python3".into());
+    config.python = Some(python.into());
     let mut rig = Rig::start(&config);
     rig.expect_prepared();
     rig.fork_ready(1);
     assert_eq!(rig.abandon(), 0);
+}
+
+fn others_reach(path: &std::path::Path) -> bool {
+    path.ancestors().skip(1).all(|folder| {
+        let mode = fs::metadata(folder).map(|data| data.permissions().mode());
+        mode.is_ok_and(|mode| mode & 0o001 != 0)
+    })
 }

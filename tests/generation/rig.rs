@@ -26,40 +26,40 @@ use tempfile::TempDir;
 use crate::config::config;
 
 /// The number that every rig gives its generation.
-pub const GENERATION: u64 = 3;
+pub(crate) const GENERATION: u64 = 3;
 /// No step of these tests takes so long, on whatever machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with the app's files, readable by every user.
-pub struct Project {
+pub(crate) struct Project {
     folder: TempDir,
 }
 
 impl Project {
     /// With one module, `site_app`.
-    pub fn with_module(source: &str) -> Self {
+    pub(crate) fn with_module(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.path().join("site_app.py"), source).unwrap();
         Self { folder }
     }
 
-    pub fn config(&self, app: &str) -> Config {
+    pub(crate) fn config(&self, app: &str) -> Config {
         config(app, self.folder.path())
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn error_log(&self) -> String {
+    pub(crate) fn error_log(&self) -> String {
         fs::read_to_string(self.file("error.log")).unwrap_or_default()
     }
 }
 
-pub struct Rig {
-    pub process: GenerationProcess,
-    pub scoreboard: Scoreboard,
+pub(crate) struct Rig {
+    pub(crate) process: GenerationProcess,
+    pub(crate) scoreboard: Scoreboard,
     bell: Bell,
     lifeline: Option<Lifeline>,
     /// Kept open, as the arbiter does.
@@ -68,11 +68,9 @@ pub struct Rig {
 
 impl Rig {
     /// Spawns a generation, hears its `Hello` and tells it to start.
-    pub fn start(config: &Config) -> Self {
+    pub(crate) fn start(config: &Config) -> Self {
         let interpreter = interpreter::find(config).unwrap();
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_rgunicorn"));
-        let engine = binary.with_file_name("librgunicorn.so");
-        assert!(engine.is_file(), "{:?}", engine::find());
+        let engine = engine::find().unwrap();
         let mut process = GenerationProcess::spawn(&interpreter, &engine, config).unwrap();
         let hello = receive(&mut process);
         let FromGeneration::Hello { python, engine } = hello.0 else {
@@ -118,20 +116,20 @@ impl Rig {
         }
     }
 
-    pub fn receive(&mut self) -> FromGeneration {
+    pub(crate) fn receive(&mut self) -> FromGeneration {
         receive(&mut self.process).0
     }
 
-    pub fn expect_prepared(&mut self) {
+    pub(crate) fn expect_prepared(&mut self) {
         assert_eq!(self.receive(), FromGeneration::Prepared);
     }
 
-    pub fn slot(&self, slot: u32) -> &Slot {
+    pub(crate) fn slot(&self, slot: u32) -> &Slot {
         &self.scoreboard.slots()[slot as usize]
     }
 
     /// Forks a worker into the slot of its number.
-    pub fn fork(&mut self, worker: u64) -> (u32, PidFd) {
+    pub(crate) fn fork(&mut self, worker: u64) -> (u32, PidFd) {
         let slot = worker as u32;
         self.slot(slot).assign(worker, GENERATION);
         let order = ToGeneration::Fork { worker, slot };
@@ -145,7 +143,7 @@ impl Rig {
     }
 
     /// Forks a worker and waits until it says that it is ready.
-    pub fn fork_ready(&mut self, worker: u64) -> (u32, PidFd) {
+    pub(crate) fn fork_ready(&mut self, worker: u64) -> (u32, PidFd) {
         let forked = self.fork(worker);
         while self.slot(worker as u32).state() != WorkerState::Ready {
             wait_readable(self.bell.as_fd(), "the bell");
@@ -155,7 +153,7 @@ impl Rig {
     }
 
     /// Waits for the end of a worker; its raw status.
-    pub fn expect_exit(&mut self, expected: u64) -> i32 {
+    pub(crate) fn expect_exit(&mut self, expected: u64) -> i32 {
         match self.receive() {
             FromGeneration::Exited { worker, status, .. } if worker == expected => status,
             other => panic!("{other:?} instead of the exit of worker {expected}"),
@@ -163,7 +161,7 @@ impl Rig {
     }
 
     /// Orders the generation to leave, and waits for its exit code.
-    pub fn retire(mut self) -> i32 {
+    pub(crate) fn retire(mut self) -> i32 {
         self.process
             .channel
             .send(ToGeneration::Retire, &[])
@@ -172,13 +170,18 @@ impl Rig {
     }
 
     /// The arbiter dies: the channel and the lifeline close. Waits for the generation's exit code.
-    pub fn abandon(mut self) -> i32 {
+    pub(crate) fn abandon(mut self) -> i32 {
         self.lifeline = None;
-        let GenerationProcess { pid, pidfd, .. } = self.process;
+        let GenerationProcess {
+            pid,
+            pidfd,
+            channel,
+        } = self.process;
+        drop(channel);
         exit_code_of(pid, &pidfd)
     }
 
-    pub fn wait(self) -> i32 {
+    pub(crate) fn wait(self) -> i32 {
         exit_code_of(self.process.pid, &self.process.pidfd)
     }
 }
@@ -201,7 +204,7 @@ fn receive(process: &mut GenerationProcess) -> (FromGeneration, Vec<OwnedFd>) {
     }
 }
 
-pub fn wait_readable(descriptor: BorrowedFd<'_>, what: &str) {
+pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, what: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -214,7 +217,7 @@ pub fn wait_readable(descriptor: BorrowedFd<'_>, what: &str) {
 }
 
 /// The command line that `ps` shows.
-pub fn title_of(pid: u32) -> String {
+pub(crate) fn title_of(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
     let text = String::from_utf8_lossy(&line);
     text.trim_end_matches('\0').to_owned()

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
+};
+
+use crate::sys::PidFd;
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is.
 const QUESTION: &str = "\
@@ -76,9 +81,12 @@ pub(super) fn probe(
         io::ErrorKind::NotFound if !path.exists() => Failure::Missing,
         _ => Failure::NotExecutable(error),
     })?;
+    let pidfd = PidFd::open(child.id());
     let heard = listen(output, Instant::now() + time_max);
-    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children.
-    let _ = child.kill();
+    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children: hence the handle.
+    if let Ok(pidfd) = pidfd {
+        let _ = pidfd.signal(Signal::SIGKILL);
+    }
     let _ = child.wait();
     heard
 }
@@ -162,7 +170,14 @@ mod tests {
         let script = folder.path().join("python");
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-        probe(&script, folder.path(), &BTreeMap::new(), time_max).unwrap_err()
+        loop {
+            let failure = probe(&script, folder.path(), &BTreeMap::new(), time_max).unwrap_err();
+            // Another test forked while the script was open for writing, and has not yet executed its program.
+            let is_busy = matches!(&failure, Failure::NotExecutable(error) if error.kind() == io::ErrorKind::ExecutableFileBusy);
+            if !is_busy {
+                return failure;
+            }
+        }
     }
 
     #[test]
