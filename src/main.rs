@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: what was typed becomes an exit code.
+
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    rgunicorn::cli::main(env::args_os()).into()
+}

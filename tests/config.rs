@@ -1,6 +1,8 @@
 //! One TOML file per case in `tests/config/{valid,invalid}`; the `.snap` beside it is what is shown for it.
 //! `RGUNICORN_BLESS=1 cargo test` rewrites those: review the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its case fails")]
+
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -52,6 +54,24 @@ fn an_invalid_shape_is_refused_by_the_schema_too() {
     }
 }
 
+proptest::proptest! {
+    /// Pieces that matter, in any order: whatever comes out, problems can be shown.
+    #[test]
+    fn no_text_makes_it_panic(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..12)) {
+        if let Err(problems) = load_case(Path::new("random.toml"), &pieces.concat()) {
+            assert!(!problems.render(true).is_empty());
+        }
+    }
+}
+
+#[rustfmt::skip]
+const PIECES: &[&str] = &[
+    "app", "bind", "workers", "env", "timeouts", "reload", "code", "surge", "limits.body", "log", "proxy", "umask",
+    "[", "]", "[[", "]]", "{", "}", "=", " = ", ".", ",", "\n", "\r\n", "\"", "'", "'''", "#", "\\u0000", "\t", "\u{feff}", "\u{301}",
+    "☕", "\u{1b}", "1", "-1", "1e400", "inf", "0o17", "2026-11-21", "true", "\"30s\"", "'%(h)s %'", "'a:b(c'", "'unix:@'",
+    "\nworkers = ", "\napp = 'x'", "\n[limits]\n", "'~/1'", "\"999999999d999999999d\"",
+];
+
 fn cases(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/config")
@@ -75,11 +95,36 @@ fn load_case(path: &Path, text: &str) -> Result<Config, Problems> {
         environment: BTreeMap::new(),
         flags: Vec::new(),
     };
-    let machine = Machine {
-        processors: 4,
-        directory: PathBuf::from("/home/me"),
-    };
-    load(&sources, &machine).map(|loaded| loaded.config)
+    load(&sources, &Fake).map(|loaded| loaded.config)
+}
+
+/// Four processors; every path without `missing` in it exists, and every name.
+struct Fake;
+
+impl Machine for Fake {
+    fn processors(&self) -> u16 {
+        4
+    }
+
+    fn directory(&self) -> &Path {
+        Path::new("/home/me")
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.is_file(path)
+    }
+
+    fn is_file(&self, path: &Path) -> bool {
+        !path.to_string_lossy().contains("missing")
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        !name.contains("missing")
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        self.has_user(name)
+    }
 }
 
 fn passes_schema(text: &str) -> bool {

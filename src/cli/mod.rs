@@ -1,1 +1,52 @@
-//! (skeleton)
+//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn schema`. The only folder that talks to the
+//! terminal.
+
+mod check;
+mod command;
+mod flags;
+mod machine;
+mod run;
+mod schema;
+mod source;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+};
+
+use clap::error::{ContextKind, ContextValue};
+
+use crate::config::advice_on_flag;
+
+pub use source::ConfigSource;
+
+/// Exit codes, as Gunicorn has them. 3 and 4 (the app did not boot) come from the arbiter.
+pub const OK: u8 = 0;
+pub const FAILED: u8 = 1;
+pub const USAGE: u8 = 2;
+
+/// Does what was typed and says with which code to exit.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let matches = match command::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return shown(&error),
+    };
+    // What stands before a command counts for it, too; what stands after it is stronger.
+    match matches.subcommand() {
+        Some(("schema", _)) => schema::schema(),
+        Some(("check", after)) => check::check(&[&matches, after]),
+        Some((_, after)) => run::run(&[&matches, after]),
+        None => run::run(&[&matches]),
+    }
+}
+
+/// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
+fn shown(error: &clap::Error) -> u8 {
+    let _ = error.print();
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && let Some(advice) = advice_on_flag(flag)
+    {
+        let _ = writeln!(io::stderr(), "\nhelp: {advice}");
+    }
+    if error.use_stderr() { USAGE } else { OK }
+}

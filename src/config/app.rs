@@ -83,7 +83,7 @@ fn call_arguments(text: &str) -> Result<&str, String> {
         }
     }
     match quote {
-        Some(quote) => Err(format!("has a text that lacks its closing {quote}")),
+        Some(quote) => Err(format!("has a string that lacks its closing {quote}")),
         None => Err("has a call that lacks its closing `)`".to_owned()),
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(reason("app:make("), "has a call that lacks its closing `)`");
         assert_eq!(
             reason("app:make('x)"),
-            "has a text that lacks its closing '"
+            "has a string that lacks its closing '"
         );
         assert_eq!(reason("app:make(])"), "has a `]` that opens nowhere");
         assert_eq!(reason("app:make().x"), "goes on after its call: `.x`");

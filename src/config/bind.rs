@@ -1,6 +1,6 @@
 //! Addresses to listen on, from their texts.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use super::{Bind, TcpBind};
 
@@ -35,6 +35,16 @@ impl Bind {
     }
 }
 
+impl Bind {
+    /// The file of a UNIX socket; an abstract name has none.
+    pub fn socket_file(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) if path.is_absolute() => Some(path),
+            Self::Unix(_) | Self::Tcp(_) | Self::Fd(_) => None,
+        }
+    }
+}
+
 fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
     // Gunicorn takes `unix:///run/x` too; for the kernel leading slashes are one.
     let path = match path.strip_prefix("//") {
@@ -53,6 +63,17 @@ fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
         ));
     }
     Ok(Bind::Unix(path))
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(tcp) if tcp.host.contains(':') => write!(f, "[{}]:{}", tcp.host, tcp.port),
+            Self::Tcp(tcp) => write!(f, "{}:{}", tcp.host, tcp.port),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Fd(number) => write!(f, "fd://{number}"),
+        }
+    }
 }
 
 #[cfg(test)]

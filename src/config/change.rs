@@ -2,38 +2,35 @@
 //!
 //! `KEYS` is the only place that says how a key is applied; the schema takes it from here.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+mod show;
 
-use super::{
-    Bind, Config, Trusted,
-    resolved::{LogFormat, LogTarget},
-    units::{Size, Time},
-};
+use std::{collections::BTreeSet, fmt};
 
-/// How a change of one key is applied; the later ones include the work of the earlier.
+use super::Config;
+use show::*;
+
+/// How a change of one key is applied, from the least work to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Apply {
     /// The arbiter alone acts on it, from the next event on.
     Live,
     /// Workers of the same generation are started or retired.
     Scale,
-    /// New sockets are opened before a new generation is rolled in; the old ones close with the old generation.
-    Rebind,
     /// A new generation is rolled in.
     Roll,
+    /// New sockets are opened, then a new generation is rolled in; the old sockets close with the old generation.
+    Rebind,
 }
 
-/// What has to be done for a list of changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
-    /// The number of workers changed.
-    pub scale: bool,
-    /// Sockets change. Implies `roll`.
-    pub rebind: bool,
-    /// A new generation is needed, which starts with the new number of workers.
-    pub roll: bool,
-    /// Something changed, be it only for the arbiter.
-    pub live: bool,
+/// What has to be done for a list of changes. Each includes the work of those before it: a new generation starts
+/// with the new number of workers, and the arbiter always goes by the new configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plan {
+    Nothing,
+    Live,
+    Scale,
+    Roll,
+    Rebind,
 }
 
 /// One key with its old and new value as they would be written.
@@ -131,12 +128,7 @@ const KEYS: &[Key] = &[
         Roll,
         "proxy.scheme_headers",
         proxy.scheme_headers,
-        |headers: &Vec<super::SchemeHeader>| list(
-            &headers
-                .iter()
-                .map(|header| format!("{}={}", header.name, header.value))
-                .collect::<Vec<_>>()
-        )
+        scheme_headers
     ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
 ];
@@ -173,26 +165,16 @@ fn env_changes(old: &Config, new: &Config, apply: Apply) -> Vec<Change> {
 }
 
 impl Plan {
+    /// As much as the change that asks for the most.
     pub fn of(changes: &[Change]) -> Self {
-        let any = |wanted: &[Apply]| changes.iter().any(|change| wanted.contains(&change.apply));
-        Self {
-            live: !changes.is_empty(),
-            scale: any(&[Apply::Scale]),
-            rebind: any(&[Apply::Rebind]),
-            roll: any(&[Apply::Rebind, Apply::Roll]),
+        let most = changes.iter().map(|change| change.apply).max();
+        match most {
+            None => Self::Nothing,
+            Some(Apply::Live) => Self::Live,
+            Some(Apply::Scale) => Self::Scale,
+            Some(Apply::Roll) => Self::Roll,
+            Some(Apply::Rebind) => Self::Rebind,
         }
-    }
-
-    /// The most that has to be done; `None` where nothing changed.
-    pub fn strongest(&self) -> Option<Apply> {
-        [
-            (self.rebind, Apply::Rebind),
-            (self.roll, Apply::Roll),
-            (self.scale, Apply::Scale),
-            (self.live, Apply::Live),
-        ]
-        .into_iter()
-        .find_map(|(needed, apply)| needed.then_some(apply))
     }
 }
 
@@ -236,90 +218,114 @@ pub fn summary(changes: &[Change]) -> String {
         .join(", ")
 }
 
-fn unset() -> String {
-    "(unset)".to_owned()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Setting, Sources, keys, load, machine::Anywhere};
 
-/// An enum of plain words, as serde writes it.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
-fn list(items: &Vec<impl fmt::Display>) -> String {
-    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-    match &items[..] {
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let setting = |(key, value): &(&str, &str)| Setting {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            lead: String::new(),
+        };
+        let sources = Sources {
+            flags: [("app", "app")]
+                .iter()
+                .chain(settings)
+                .map(setting)
+                .collect(),
+            ..Sources::default()
+        };
+        load(&sources, &Anywhere { processors: 2 }).unwrap().config
     }
-}
 
-fn path(path: &std::path::Path) -> String {
-    path.display().to_string()
-}
-
-fn paths(paths: &Vec<std::path::PathBuf>) -> String {
-    list(&paths.iter().map(|path| path.display()).collect())
-}
-
-fn optional(text: &Option<String>) -> String {
-    text.clone().unwrap_or_else(unset)
-}
-
-fn optional_path(value: &Option<std::path::PathBuf>) -> String {
-    value.as_deref().map_or_else(unset, path)
-}
-
-fn octal(bits: &u32) -> String {
-    format!("{bits:03o}")
-}
-
-fn time(duration: &Duration) -> String {
-    Time(*duration).to_string()
-}
-
-fn size(bytes: &u64) -> String {
-    Size(*bytes).to_string()
-}
-
-fn size32(bytes: &u32) -> String {
-    size(&u64::from(*bytes))
-}
-
-fn log_target(target: &LogTarget) -> String {
-    match target {
-        LogTarget::Off => "off".to_owned(),
-        LogTarget::Stdout => "stdout".to_owned(),
-        LogTarget::Stderr => "stderr".to_owned(),
-        LogTarget::File(file) => path(file),
+    fn told(old: &[(&str, &str)], new: &[(&str, &str)]) -> (String, Plan) {
+        let changes = changes(&config(old), &config(new));
+        (summary(&changes), Plan::of(&changes))
     }
-}
 
-fn log_format(format: &LogFormat) -> String {
-    match format {
-        LogFormat::Common => "common".to_owned(),
-        LogFormat::Combined => "combined".to_owned(),
-        LogFormat::Json => "json".to_owned(),
-        LogFormat::Atoms(template) => format!("{template:?}"),
+    #[test]
+    fn every_key_of_the_schema_has_its_row_and_every_row_its_key() {
+        let mut rows: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        rows.sort_unstable();
+        let mut known: Vec<&str> = keys().iter().map(String::as_str).collect();
+        known.sort_unstable();
+        assert_eq!(rows, known);
     }
-}
 
-fn trusted(trusted: &Trusted) -> String {
-    match trusted {
-        Trusted::Everyone => "*".to_owned(),
-        Trusted::Networks(networks) => list(networks),
+    #[test]
+    fn no_change_asks_for_nothing() {
+        assert_eq!(told(&[], &[]), (String::new(), Plan::Nothing));
+        assert_eq!(
+            told(&[("workers", "5")], &[]).1,
+            Plan::Nothing,
+            "auto is 5 on 2 processors"
+        );
     }
-}
 
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(tcp) if tcp.host.contains(':') => write!(f, "[{}]:{}", tcp.host, tcp.port),
-            Self::Tcp(tcp) => write!(f, "{}:{}", tcp.host, tcp.port),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Fd(number) => write!(f, "fd://{number}"),
-        }
+    #[test]
+    fn a_line_of_the_log_tells_each_key_with_its_old_and_new_value() {
+        let (line, plan) = told(
+            &[("workers", "2")],
+            &[("workers", "4"), ("timeouts.graceful", "10")],
+        );
+        assert_eq!(
+            line,
+            "workers 2 -> 4 (scale), timeouts.graceful 30s -> 10s (live)"
+        );
+        assert_eq!(plan, Plan::Scale);
+    }
+
+    #[test]
+    fn the_key_that_asks_for_the_most_decides() {
+        assert_eq!(told(&[], &[("timeouts.boot", "90")]).1, Plan::Live);
+        assert_eq!(
+            told(&[], &[("workers", "9"), ("preload", "true")]).1,
+            Plan::Roll
+        );
+        let (line, plan) = told(&[], &[("bind", ":80,unix:a.sock"), ("preload", "true")]);
+        assert_eq!(
+            line,
+            "bind 127.0.0.1:8000 -> [0.0.0.0:80, unix:/home/me/a.sock] (rebind), preload false -> true (roll)"
+        );
+        assert_eq!(plan, Plan::Rebind);
+    }
+
+    #[test]
+    fn values_of_the_environment_stay_secret() {
+        let (line, plan) = told(
+            &[("env.OLD", "hush"), ("env.SAME", "1"), ("env.KEY", "hush")],
+            &[("env.NEW", "hush"), ("env.SAME", "1"), ("env.KEY", "hush!")],
+        );
+        assert_eq!(
+            line,
+            "env.KEY (hidden) -> (hidden) (roll), env.NEW (unset) -> (hidden) (roll), env.OLD (hidden) -> (unset) (roll)"
+        );
+        assert_eq!(plan, Plan::Roll);
+    }
+
+    #[test]
+    fn every_kind_of_value_is_shown_as_it_would_be_written() {
+        let (line, _) = told(
+            &[],
+            &[
+                ("umask", "027"),
+                ("socket_mode", "666"),
+                ("python", "python3.12"),
+                ("worker_class", "gthread"),
+                ("limits.body", "10485760"),
+                ("log.access", "a.log"),
+                ("log.format", "%(h)s"),
+                ("proxy.forwarded_allow_ips", "*"),
+            ],
+        );
+        assert_eq!(
+            line,
+            "worker_class sync -> gthread (roll), python (unset) -> python3.12 (roll), umask (unset) -> 027 (roll), \
+             socket_mode 660 -> 666 (rebind), limits.body 100MiB -> 10MiB (roll), \
+             log.access stdout -> /home/me/a.log (roll), log.format combined -> \"%(h)s\" (roll), \
+             proxy.forwarded_allow_ips [127.0.0.1/32, ::1/128] -> * (roll)"
+        );
     }
 }

@@ -144,25 +144,17 @@ pub struct File {
     #[schemars(example = &"666")]
     pub socket_mode: Octal,
 
-    /// Environment variables for the app, added to those the server was started with. Values are texts.
+    /// Environment variables for the app, added to those the server was started with. Values are strings, in quotes.
     ///
     /// Empty by default. Values are never written to the log.
     #[schemars(example = serde_json::json!({ "DJANGO_SETTINGS_MODULE": "mysite.settings" }))]
     pub env: BTreeMap<String, String>,
 
-    /// How long things may take.
+    // Each table's manual is with its type.
     pub timeouts: Timeouts,
-
-    /// How much is accepted, and when a worker has served its time.
     pub limits: Limits,
-
-    /// Where the two logs go and what they look like.
     pub log: Log,
-
-    /// When the configuration and the code are taken up anew.
     pub reload: Reload,
-
-    /// Whom to believe about the client behind a proxy.
     pub proxy: Proxy,
 }
 

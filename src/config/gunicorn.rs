@@ -148,6 +148,14 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("control_socket_disable", Gone(CONTROL)),
 ];
 
+/// The key that does what Gunicorn's setting of this name did.
+pub(super) fn key(name: &str) -> Option<&'static str> {
+    match SETTINGS.iter().find(|(setting, _)| *setting == name)? {
+        (_, Key(key) | KeyBut(key, _)) => Some(key),
+        (_, Gone(_)) => None,
+    }
+}
+
 /// What to tell somebody who wrote Gunicorn's name, in whatever table.
 pub(super) fn advice(name: &str) -> Option<String> {
     let (_, fate) = SETTINGS.iter().find(|(setting, _)| *setting == name)?;
@@ -156,6 +164,15 @@ pub(super) fn advice(name: &str) -> Option<String> {
         KeyBut(key, remark) => format!("Gunicorn's `{name}` is {} here; {remark}", place(key)),
         Gone(reason) => format!("Gunicorn's `{name}` is not here: {reason}"),
     })
+}
+
+/// The same for a flag of Gunicorn's command line, such as `--log-config`.
+pub fn advice_on_flag(flag: &str) -> Option<String> {
+    let bare = |name: &str| name.replace(['-', '_'], "");
+    let (name, _) = SETTINGS
+        .iter()
+        .find(|(setting, _)| bare(setting) == bare(flag))?;
+    advice(name)
 }
 
 /// How a key is written in the file: `[timeouts] keepalive`.

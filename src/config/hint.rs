@@ -2,18 +2,31 @@
 
 use serde_json::Value;
 
-use super::{gunicorn, schema};
+use super::{gunicorn, schema, units::UNIT};
 
 /// Below this two words have little to do with each other.
 const LIKENESS_MIN: f64 = 0.8;
+/// From here on it is a slip of one letter.
+const SLIP_MIN: f64 = 0.95;
 
 /// `table` is `""` at the top level.
 pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
-    let advice = elsewhere(table, name)
-        .or_else(|| gunicorn::advice(name))
-        .or_else(|| nearest_sibling(table, name))
-        .or_else(|| nearest_anywhere(name));
-    advice.into_iter().collect()
+    let sibling = |least| {
+        nearest(name, schema::names_in(table), least).map(|near| format!("did you mean `{near}`?"))
+    };
+    if let Some(advice) = gunicorn::advice(name) {
+        return vec![advice];
+    }
+    // One letter off, or the very word of another table: the writer knows which.
+    let likely: Vec<String> = sibling(SLIP_MIN)
+        .into_iter()
+        .chain(elsewhere(table, name))
+        .collect();
+    if !likely.is_empty() {
+        return likely;
+    }
+    let guess = sibling(LIKENESS_MIN).or_else(|| nearest_anywhere(name));
+    guess.into_iter().collect()
 }
 
 /// `value` is of the wrong kind or out of range for `key`; `written` is its text in the source.
@@ -21,6 +34,11 @@ pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str)
     if node.get("properties").is_some() {
         return Some(format!(
             "write `[{key}]` on a line of its own and its keys below it"
+        ));
+    }
+    if node.get("additionalProperties").is_some() {
+        return Some(format!(
+            "write `[{key}]` and below it `NAME = \"value\"`; outside the file, `NAME=value,NAME=value`"
         ));
     }
     match value {
@@ -39,21 +57,41 @@ pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str)
 /// For a variable `RGUNICORN_…` that belongs to no key; `name` lacks the prefix.
 pub(super) fn unknown_variable(name: &str) -> Option<String> {
     let lowercase = name.to_ascii_lowercase();
-    let variables = schema::keys().iter().map(|key| key.replace('.', "_"));
-    gunicorn::advice(&lowercase).or_else(|| {
-        nearest(&lowercase, variables)
-            .map(|near| format!("did you mean `RGUNICORN_{}`?", near.to_ascii_uppercase()))
-    })
+    let like = |least| {
+        nearest(
+            &lowercase,
+            schema::keys().iter().map(|key| variable(key)),
+            least,
+        )
+    };
+    let last = |key: &&String| key.rsplit('.').next() == Some(lowercase.as_str());
+    let meant = gunicorn::key(&lowercase)
+        .map(variable)
+        .or_else(|| like(SLIP_MIN))
+        .or_else(|| schema::keys().iter().find(last).map(|key| variable(key)));
+    let question =
+        |meant: String| format!("did you mean `RGUNICORN_{}`?", meant.to_ascii_uppercase());
+    meant
+        .map(question)
+        .or_else(|| gunicorn::advice(&lowercase))
+        .or_else(|| like(LIKENESS_MIN).map(question))
 }
 
-pub(super) fn nearest(
+/// What follows `RGUNICORN_`, in lowercase.
+fn variable(key: &str) -> String {
+    key.replace('.', "_")
+}
+
+/// `least` is from 0 (nothing in common) to 1 (the same).
+fn nearest(
     word: &str,
     candidates: impl IntoIterator<Item = impl AsRef<str>>,
+    least: f64,
 ) -> Option<String> {
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate.as_ref()), candidate))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .filter(|(likeness, _)| *likeness >= least)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate.as_ref().to_owned())
 }
@@ -72,13 +110,9 @@ fn elsewhere(table: &str, name: &str) -> Option<String> {
     }
 }
 
-fn nearest_sibling(table: &str, name: &str) -> Option<String> {
-    nearest(name, schema::names_in(table)).map(|near| format!("did you mean `{near}`?"))
-}
-
 fn nearest_anywhere(name: &str) -> Option<String> {
     let last = |key: &'static String| key.rsplit('.').next().unwrap_or(key);
-    let near = nearest(name, schema::keys().iter().map(last))?;
+    let near = nearest(name, schema::keys().iter().map(last), LIKENESS_MIN)?;
     let key = schema::keys().iter().find(|key| last(key) == near)?;
     Some(format!("did you mean {}?", gunicorn::place(key)))
 }
@@ -103,7 +137,7 @@ fn wrong_text(key: &str, node: &Value, text: &str) -> Option<String> {
         );
         return Some(format!("write `{yes}`, without quotes"));
     }
-    if text.parse::<f64>().is_ok() && node.get("pattern").is_some() {
+    if text.parse::<f64>().is_ok() && node.get(UNIT).is_some() {
         return Some(format!("remove the quotes: `{text}`"));
     }
     let choices = ["oneOf", "anyOf"]
@@ -112,7 +146,8 @@ fn wrong_text(key: &str, node: &Value, text: &str) -> Option<String> {
     let words = choices
         .flatten()
         .filter_map(|choice| choice.get("const")?.as_str());
-    nearest(&text.to_lowercase(), words).map(|near| format!("did you mean `\"{near}\"`?"))
+    nearest(&text.to_lowercase(), words, LIKENESS_MIN)
+        .map(|near| format!("did you mean `\"{near}\"`?"))
 }
 
 fn address(text: &str) -> Option<String> {

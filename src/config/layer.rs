@@ -206,8 +206,11 @@ fn from_text(node: &Value, text: &str) -> Value {
             .filter(|item| !item.is_empty())
     };
     if takes("object") {
-        let entries = items().filter_map(|item| item.split_once('='));
-        return entries.collect();
+        let entries: Option<Map<String, Value>> = items()
+            .map(|item| item.split_once('='))
+            .map(|entry| entry.map(|(name, value)| (name.to_owned(), value.into())))
+            .collect();
+        return entries.map_or_else(|| text.into(), Value::Object);
     }
     if takes("array") && text.contains(',') {
         return items().collect();
@@ -236,6 +239,9 @@ fn unescape(step: &str) -> String {
 
 /// `/timeouts/keepalive` as people write it: `timeouts.keepalive`.
 pub(super) fn dotted(pointer: &str) -> String {
-    let steps: Vec<String> = pointer.split('/').skip(1).map(unescape).collect();
-    steps.join(".")
+    steps(pointer).join(".")
+}
+
+pub(super) fn steps(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(unescape).collect()
 }

@@ -7,8 +7,9 @@ use super::{
     Config, Loaded, Origin, document, environment,
     file::File,
     layer::{Layer, Setting},
+    machine::Machine,
     problem::{COMMAND_LINE, Problem, Problems},
-    resolve::{Machine, Resolver},
+    resolve::Resolver,
     shape,
 };
 
@@ -23,7 +24,7 @@ pub struct Sources {
 }
 
 /// The configuration that the sources make together, or everything that is wrong with them.
-pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, Problems> {
+pub fn load(sources: &Sources, machine: &dyn Machine) -> Result<Loaded, Problems> {
     let mut merged = Layer::empty();
     let mut problems = Vec::new();
     let mut is_complete = true;
@@ -76,7 +77,7 @@ fn layers(sources: &Sources) -> impl Iterator<Item = Result<Layer, Problem>> {
 fn resolve(
     merged: &Layer,
     sources: &Sources,
-    machine: &Machine,
+    machine: &dyn Machine,
     problems: &mut Vec<Problem>,
 ) -> Option<Config> {
     let file: File = match serde_json::from_value(merged.value.clone()) {
@@ -88,13 +89,13 @@ fn resolve(
             return None;
         }
     };
-    let beside_file = sources.file.as_ref().and_then(|(path, _)| path.parent());
-    let directory = beside_file.unwrap_or(&machine.directory);
     let mut resolver = Resolver {
         places: &merged.places,
+        machine,
         problems: Vec::new(),
     };
-    let config = resolver.config(file, directory, machine);
+    let path = sources.file.as_ref().map(|(path, _)| path.as_path());
+    let config = resolver.config(file, path);
     problems.append(&mut resolver.problems);
     Some(config)
 }
@@ -105,4 +106,154 @@ const NO_APP: &str = "write `app = \"module:attribute\"` into the file, or name 
 fn speaks_of_app(problem: &Problem) -> bool {
     let about_app = |text: &String| text.contains("`app`");
     about_app(&problem.title) || problem.help.iter().any(about_app)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::machine::Anywhere;
+
+    fn sources(
+        file: Option<&str>,
+        environment: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Sources {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let flag = |(key, value): &(&str, &str)| Setting {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            lead: format!("--set {key}="),
+        };
+        Sources {
+            file: file.map(|text| (PathBuf::from("conf/rgunicorn.toml"), text.to_owned())),
+            environment: environment.iter().map(owned).collect(),
+            flags: flags.iter().map(flag).collect(),
+        }
+    }
+
+    fn loaded(sources: &Sources) -> Loaded {
+        load(sources, &Anywhere { processors: 64 }).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+        let file = "app = 'app'\nworkers = 1\nthreads = 1\nbacklog = 1\n";
+        let environment = [("RGUNICORN_THREADS", "2"), ("RGUNICORN_BACKLOG", "2")];
+        let Loaded { config, origins } =
+            loaded(&sources(Some(file), &environment, &[("backlog", "3")]));
+        assert_eq!((config.workers, config.threads, config.backlog), (1, 2, 3));
+        assert_eq!(origins["workers"].to_string(), "conf/rgunicorn.toml:2");
+        assert_eq!(
+            origins["threads"].to_string(),
+            "environment variable RGUNICORN_THREADS"
+        );
+        assert_eq!(
+            origins["backlog"].to_string(),
+            "--set backlog on the command line"
+        );
+        assert_eq!(origins.get("preload"), None);
+    }
+
+    #[test]
+    fn tables_are_merged_and_lists_are_replaced() {
+        let file =
+            "app = 'app'\nbind = [':1', ':2']\nenv = { A = '1', B = '1' }\ntimeouts.boot = 5\n";
+        let flags = [("env.B", "2"), ("bind", ":3"), ("timeouts.body", "6")];
+        let config = loaded(&sources(Some(file), &[], &flags)).config;
+        assert_eq!(
+            config.env,
+            [("A", "1"), ("B", "2")]
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                .into()
+        );
+        assert_eq!(config.bind.len(), 1);
+        assert_eq!(
+            (
+                config.timeouts.boot.as_secs(),
+                config.timeouts.body.as_secs()
+            ),
+            (5, 6)
+        );
+    }
+
+    #[test]
+    fn port_counts_only_where_nothing_else_says_where_to_listen() {
+        let bind = |sources: &Sources| loaded(sources).config.bind[0].to_string();
+        assert_eq!(
+            bind(&sources(Some("app = 'app'"), &[("PORT", "80")], &[])),
+            "0.0.0.0:80"
+        );
+        assert_eq!(
+            bind(&sources(
+                Some("app = 'app'\nbind = ':81'"),
+                &[("PORT", "80")],
+                &[]
+            )),
+            "0.0.0.0:81"
+        );
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file_or_where_the_server_was_started() {
+        let chdir = |file, flags: &[_]| loaded(&sources(file, &[], flags)).config.chdir;
+        assert_eq!(chdir(Some("app = 'app'"), &[]), Path::new("/home/me/conf"));
+        assert_eq!(
+            chdir(Some("app = 'app'\nchdir = '.'"), &[]),
+            Path::new("/home/me/conf")
+        );
+        assert_eq!(
+            chdir(Some("app = 'app'\nchdir = '../site'"), &[]),
+            Path::new("/home/me/conf/../site")
+        );
+        assert_eq!(
+            chdir(Some("app = 'app'"), &[("chdir", "site")]),
+            Path::new("/home/me/site")
+        );
+        assert_eq!(chdir(None, &[("app", "app")]), Path::new("/home/me"));
+    }
+
+    #[test]
+    fn auto_follows_the_processors_and_stops_where_memory_decides() {
+        let workers = |flags: &[_]| {
+            loaded(&sources(Some("app = 'app'"), &[], flags))
+                .config
+                .workers
+        };
+        assert_eq!(workers(&[]), 32);
+        assert_eq!(workers(&[("threads", "4")]), 32);
+        assert_eq!(workers(&[("workers", "200")]), 200);
+    }
+
+    #[test]
+    fn a_mistake_is_told_even_where_a_stronger_layer_hides_it() {
+        let sources = sources(
+            Some("app = 'app'\nworkers = 0"),
+            &[("WEB_CONCURRENCY", "x")],
+            &[("workers", "3")],
+        );
+        let problems = load(&sources, &Anywhere { processors: 64 }).unwrap_err();
+        assert_eq!(problems.list().len(), 2);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic() {
+        for text in [
+            "\0",
+            "[",
+            "[[bind]]",
+            "bind = [[1]]",
+            "[env.a]",
+            "app = '\u{0}'",
+            "= 1",
+            "env = {'' = ''}",
+            "[[timeouts]]",
+        ] {
+            assert!(
+                load(&sources(Some(text), &[], &[]), &Anywhere { processors: 64 }).is_err(),
+                "{text:?}"
+            );
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod layer;
 mod load;
 mod loader;
 mod log_format;
+mod machine;
 mod origin;
 mod problem;
 mod resolve;
@@ -23,12 +24,13 @@ mod shape;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
+pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use load::{Sources, load};
 pub use loader::ConfigLoader;
+pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
-pub use resolve::Machine;
 pub use resolved::{
     AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
     SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,

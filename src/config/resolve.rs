@@ -1,4 +1,8 @@
-//! From what was written to what runs: texts are parsed, keys are checked against each other. No file is looked at.
+//! From what was written to what runs: texts are parsed, keys are checked against each other. What is on the machine
+//! is asked through [`Machine`] alone.
+
+mod network;
+mod place;
 
 use std::{
     collections::BTreeMap,
@@ -7,38 +11,30 @@ use std::{
 };
 
 use super::{
-    AppRef, Bind, Config, Limits, Log, LogFormat, LogTarget, Origin, Proxy, Reload, SchemeHeader,
-    Timeouts, Trusted, WorkerClass,
+    AppRef, Config, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WorkerClass,
     file::{self, Amount, File},
     layer::Places,
     log_format,
+    machine::Machine,
     problem::Problem,
 };
-
-/// What the configuration has to know of the machine it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// Processors this process may use, quotas regarded.
-    pub processors: u16,
-    /// The current directory; absolute.
-    pub directory: PathBuf,
-}
 
 /// More workers than this are never chosen by `"auto"`: from there on memory decides.
 const AUTO_WORKERS_MAX: u16 = 32;
 
 /// Collects problems; every value has a stand-in, so that all get looked at.
-pub(super) struct Resolver<'p> {
-    pub(super) places: &'p Places,
+pub(super) struct Resolver<'l> {
+    pub(super) places: &'l Places,
+    pub(super) machine: &'l dyn Machine,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Resolver<'_> {
-    /// `directory` is where the file lies, else the current one.
-    pub(super) fn config(&mut self, file: File, directory: &Path, machine: &Machine) -> Config {
-        let chdir = self.chdir(file.chdir.as_deref(), directory, machine);
+    /// `path` is that of the file, if there is one.
+    pub(super) fn config(&mut self, file: File, path: Option<&Path>) -> Config {
+        let chdir = self.chdir(file.chdir.as_deref(), path);
         let app = self.app(file.app.as_deref());
-        let workers = workers(&file.workers, file.threads, machine);
+        let workers = workers(&file.workers, file.threads, self.machine.processors());
         Config {
             proc_name: file
                 .proc_name
@@ -48,17 +44,14 @@ impl Resolver<'_> {
             threads: file.threads,
             worker_class: self.worker_class(file.worker_class, file.threads),
             preload: file.preload,
-            python: file.python.map(|text| program(&text, &chdir)),
-            python_path: file
-                .python_path
-                .0
-                .iter()
-                .map(|path| chdir.join(path))
-                .collect(),
-            user: file.user.map(|user| user.0),
-            group: file.group.map(|group| group.0),
+            python: file.python.map(|text| self.python(&text, &chdir)),
+            python_path: join_all(&chdir, &file.python_path.0),
+            user: self.user(file.user),
+            group: self.group(file.group),
             umask: file.umask.map(|umask| self.permissions("/umask", umask.0)),
-            pidfile: file.pidfile.map(|path| chdir.join(path)),
+            pidfile: file
+                .pidfile
+                .map(|path| self.file_to_make("/pidfile", chdir.join(path))),
             backlog: file.backlog,
             socket_mode: self.permissions("/socket_mode", file.socket_mode.0),
             env: self.env(file.env),
@@ -84,16 +77,6 @@ impl Resolver<'_> {
             .push(Problem::new(title).at(excerpt).help(help));
     }
 
-    /// In the file a relative path starts at the file, elsewhere where the server was started.
-    fn chdir(&self, written: Option<&str>, directory: &Path, machine: &Machine) -> PathBuf {
-        let origin = self.places.find("/chdir").map(|place| &place.origin);
-        let base = match origin {
-            Some(Origin::Environment(_) | Origin::Flag(_)) => &machine.directory,
-            Some(Origin::File { .. }) | None => directory,
-        };
-        written.map_or_else(|| directory.to_owned(), |path| base.join(path))
-    }
-
     /// A missing app is the loader's to report: it knows whether something stood in its place.
     fn app(&mut self, written: Option<&str>) -> AppRef {
         let stand_in = AppRef {
@@ -110,28 +93,6 @@ impl Resolver<'_> {
             }
             None => stand_in,
         }
-    }
-
-    fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
-        let mut binds = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let pointer = format!("/bind/{index}");
-            match Bind::parse(text, chdir) {
-                Err(reason) => {
-                    self.problem(&pointer, format!("the address `{text}` {reason}"), "", None)
-                }
-                Ok(bind) if binds.contains(&bind) && !takes_any_port(&bind) => {
-                    self.problem(
-                        &pointer,
-                        format!("the address `{text}` is there twice"),
-                        "",
-                        None,
-                    );
-                }
-                Ok(bind) => binds.push(bind),
-            }
-        }
-        binds
     }
 
     fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
@@ -250,7 +211,7 @@ impl Resolver<'_> {
                 );
                 LogTarget::Off
             }
-            path => LogTarget::File(chdir.join(path)),
+            path => LogTarget::File(self.file_to_make(&format!("/log/{key}"), chdir.join(path))),
         }
     }
 
@@ -282,96 +243,21 @@ impl Resolver<'_> {
             surge: surge(&reload.surge, workers),
         }
     }
-
-    fn proxy(&mut self, proxy: file::Proxy) -> Proxy {
-        let headers = proxy.scheme_headers.into_iter();
-        Proxy {
-            forwarded_allow_ips: self.trusted(&proxy.forwarded_allow_ips.0),
-            scheme_headers: headers
-                .map(|(name, value)| self.scheme_header(name, value))
-                .collect(),
-            header_map: proxy.header_map,
-        }
-    }
-
-    fn trusted(&mut self, texts: &[String]) -> Trusted {
-        if texts.iter().any(|text| text == "*") {
-            return Trusted::Everyone;
-        }
-        let mut networks = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let pointer = format!("/proxy/forwarded_allow_ips/{index}");
-            let network = text.parse::<ipnet::IpNet>().ok();
-            let network = network.or_else(|| {
-                text.parse::<std::net::IpAddr>()
-                    .ok()
-                    .map(ipnet::IpNet::from)
-            });
-            match network {
-                Some(network) if network.trunc() == network => networks.push(network),
-                Some(network) => {
-                    let help = format!(
-                        "write `\"{}\"`, or `\"{}\"` for this one address",
-                        network.trunc(),
-                        network.addr()
-                    );
-                    let title = format!("`{text}` has address bits beyond its network");
-                    self.problem(&pointer, title, "", Some(help));
-                }
-                None => {
-                    let title = format!("`{text}` is neither an address nor a network");
-                    self.problem(
-                        &pointer,
-                        title,
-                        "",
-                        Some("such as `\"10.0.0.5\"` or `\"10.0.0.0/8\"`".to_owned()),
-                    );
-                }
-            }
-        }
-        Trusted::Networks(networks)
-    }
-
-    fn scheme_header(&mut self, name: String, value: String) -> SchemeHeader {
-        // RFC 9110, 5.6.2: the letters of a token; an underscore would pass for a hyphen in the environ.
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
-            let pointer = format!("/proxy/scheme_headers/{}", super::layer::escape(&name));
-            let help = name
-                .contains('_')
-                .then(|| format!("write `{}`", name.replace('_', "-")));
-            self.problem_with_key(
-                &pointer,
-                format!("`{name}` is not the name of a header"),
-                help,
-            );
-        }
-        SchemeHeader { name, value }
-    }
 }
 
 const LOG_TARGETS: &str = "\"stdout\", \"stderr\", \"off\" or the path of a file";
-
-fn takes_any_port(bind: &Bind) -> bool {
-    matches!(bind, Bind::Tcp(tcp) if tcp.port == 0)
-}
 
 /// Arguments may hold what `ps` should not show.
 fn without_call(app: &str) -> &str {
     app.split('(').next().unwrap_or(app)
 }
 
-/// A bare name is for `PATH`.
-fn program(text: &str, chdir: &Path) -> PathBuf {
-    if text.contains('/') {
-        chdir.join(text)
-    } else {
-        PathBuf::from(text)
-    }
+fn join_all(directory: &Path, paths: &[String]) -> Vec<PathBuf> {
+    paths.iter().map(|path| directory.join(path)).collect()
 }
 
-fn workers(written: &Amount, threads: u16, machine: &Machine) -> u16 {
-    let processors = machine.processors.max(1);
+fn workers(written: &Amount, threads: u16, processors: u16) -> u16 {
+    let processors = processors.max(1);
     match written {
         Amount::Number(number) => *number,
         Amount::Auto | Amount::PerCent(_) if threads > 1 => processors.min(AUTO_WORKERS_MAX),

@@ -43,9 +43,17 @@ pub fn manual(key: &str) -> Option<&'static str> {
     node(key.split('.'))?.get("description")?.as_str()
 }
 
-/// The default of a key as it would be written in the file.
+/// The default of a key as it would be typed on the command line; `None` where it is nothing or off.
 pub fn default_text(key: &str) -> Option<String> {
-    Some(node(key.split('.'))?.get("default")?.to_string())
+    match node(key.split('.'))?.get("default")? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(items) if !items.is_empty() => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            Some(items.join(","))
+        }
+        _ => None,
+    }
 }
 
 /// What the schema says of the value at a path; list items and entries of free tables included.
@@ -96,8 +104,8 @@ pub(super) fn expected(node: &Value) -> String {
         Some("object") => "a table".to_owned(),
         Some("array") => "a list".to_owned(),
         _ => match node.get("maxLength") {
-            Some(most) => format!("a text of 1 to {most} characters"),
-            None => "a text in quotes".to_owned(),
+            Some(most) => format!("a string of 1 to {most} characters"),
+            None => "a string in quotes".to_owned(),
         },
     }
 }
@@ -279,7 +287,7 @@ mod tests {
         assert_eq!(words("threads"), "a whole number from 1 to 1024");
         assert_eq!(words("worker_class"), r#""auto", "sync" or "gthread""#);
         assert_eq!(words("preload"), "true or false");
-        assert_eq!(words("chdir"), "a text in quotes");
+        assert_eq!(words("chdir"), "a string in quotes");
         assert!(words("timeouts.boot").starts_with("a duration from 1s to 1d"));
         assert!(words("limits.request_line").starts_with("a size from 64B to 64KiB"));
     }

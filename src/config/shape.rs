@@ -1,13 +1,13 @@
 //! A layer against the schema: unknown keys, wrong kinds, values out of range. All of them.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use jsonschema::{Validator, error::ValidationErrorKind as Kind};
 use serde_json::Value;
 
 use super::{
     hint,
-    layer::{Layer, dotted, escape},
+    layer::{Layer, dotted, escape, steps},
     problem::{Excerpt, Place, Problem},
     schema,
     units::{Size, Time, UNIT},
@@ -22,11 +22,12 @@ struct Fault {
     problem: Problem,
 }
 
-/// Takes everything wrong out of the layer and says what it was, in the order of the text.
+/// One fault for each place. Takes everything wrong out of the layer and says what it was, in the order of the text.
 pub(super) fn check(layer: &mut Layer) -> Vec<Problem> {
     let mut faults = schema_faults(layer);
     text_range_faults(&layer.value, "", layer, &mut faults);
-    faults.dedup_by(|later, earlier| later.pointer == earlier.pointer);
+    let mut seen = BTreeSet::new();
+    faults.retain(|fault| seen.insert(fault.pointer.clone()));
     faults.sort_by_key(|fault| {
         fault
             .problem
@@ -81,25 +82,16 @@ fn unknown_key(layer: &Layer, table: &str, name: &str) -> Fault {
 }
 
 fn wrong_value(layer: &Layer, pointer: &str, value: &Value, label: String) -> Fault {
-    let key = dotted(pointer);
-    let node = schema::node(key_path(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
+    let key = key_of(layer, pointer);
+    let node = schema::node(steps(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
     let excerpt = layer.places.find(pointer).map(Place::at_value);
     let written = excerpt.as_ref().map_or("", Excerpt::piece);
     Fault {
         pointer: pointer.to_owned(),
-        problem: Problem::new(format!(
-            "`{}` must be {}",
-            without_index(&key),
-            schema::expected(node)
-        ))
-        .label(label)
-        .help(hint::wrong_value(
-            &without_index(&key),
-            node,
-            value,
-            written,
-        ))
-        .at(excerpt),
+        problem: Problem::new(format!("`{key}` must be {}", schema::expected(node)))
+            .label(label)
+            .help(hint::wrong_value(&key, node, value, written))
+            .at(excerpt),
     }
 }
 
@@ -112,14 +104,14 @@ fn text_range_faults(value: &Value, pointer: &str, layer: &Layer, faults: &mut V
             }
         }
         Value::String(text) => {
-            let path = key_path(pointer);
+            let path = steps(pointer);
             let Some(node) = schema::node(path.iter().map(String::as_str)) else {
                 return;
             };
             let measured = match node.get(UNIT).and_then(Value::as_str) {
                 Some("seconds") => Time::parse(text).map(|time| time.0.as_secs_f64()),
                 Some(_) => Size::parse(text).map(|size| size.0 as f64),
-                None => None,
+                None => return,
             };
             let bound = |name| node.get(name).and_then(Value::as_f64);
             let label = match measured {
@@ -127,7 +119,9 @@ fn text_range_faults(value: &Value, pointer: &str, layer: &Layer, faults: &mut V
                     "too little"
                 }
                 Some(amount) if bound("maximum").is_some_and(|most| amount > most) => "too much",
-                _ => return,
+                Some(_) => return,
+                // Most often refused by the pattern already; else it is beyond counting.
+                None => "",
             };
             faults.push(wrong_value(layer, pointer, value, label.to_owned()));
         }
@@ -149,27 +143,19 @@ fn label(kind: &Kind, value: &Value) -> String {
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing that any key takes",
-        Value::Bool(_) => "a truth value",
+        Value::Bool(_) => "a boolean",
         Value::Number(number) if number.is_f64() => "a fraction",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "a table",
     }
 }
 
-fn key_path(pointer: &str) -> Vec<String> {
-    pointer
-        .split('/')
-        .skip(1)
-        .map(|step| step.replace("~1", "/").replace("~0", "~"))
-        .collect()
-}
-
-/// `bind.1` is the second item of `bind`.
-fn without_index(key: &str) -> String {
-    match key.rsplit_once('.') {
-        Some((list, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => list.to_owned(),
-        _ => key.to_owned(),
+/// The key of a value; an item of a list goes by the list's.
+fn key_of(layer: &Layer, pointer: &str) -> String {
+    match pointer.rsplit_once('/') {
+        Some((list, _)) if layer.value.pointer(list).is_some_and(Value::is_array) => dotted(list),
+        _ => dotted(pointer),
     }
 }

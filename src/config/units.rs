@@ -18,7 +18,7 @@ pub(super) const UNIT: &str = "x-rgunicorn-unit";
 
 /// What the schema says of a text; digits are bounded so that no sum overflows.
 const TIME_PATTERN: &str = r"^\s*([0-9]{1,9}(\.[0-9]{1,3})?\s*(ms|s|m|h|d)\s*)+$";
-const SIZE_PATTERN: &str = r"^\s*[0-9]{1,6}(\.[0-9]{1,3})?\s*([kKMGT](i?B)?|B)\s*$";
+const SIZE_PATTERN: &str = r"^\s*[0-9]{1,6}(\.[0-9]{1,3})?\s*([kKmMgGtT]([iI]?[bB])?|[bB])\s*$";
 
 const TIME_UNITS: &[(&str, u64)] = &[
     ("ms", 1),
@@ -95,15 +95,16 @@ fn scale(number: &str, factor: u64) -> Option<u64> {
     whole.checked_add((fraction * factor as f64).round() as u64)
 }
 
-/// The largest units first, as a person would say it: `1m30s`.
+/// The largest units first, as a person would say it: `1h30m`. Up to two minutes seconds are more usual: `75s`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.as_millis() as u64;
         if rest == 0 {
             return f.write_str("0s");
         }
+        let is_short = rest < 120_000;
         for (unit, factor) in TIME_UNITS.iter().rev() {
-            if rest >= *factor {
+            if rest >= *factor && !(is_short && *unit == "m") {
                 write!(f, "{}{unit}", rest / factor)?;
                 rest %= factor;
             }
@@ -262,7 +263,7 @@ mod tests {
         let bytes = |text| Size::parse(text).map(|size| size.0);
         assert_eq!(bytes("64k"), Some(65_536));
         assert_eq!(bytes("10MiB"), Some(10 << 20));
-        assert_eq!(bytes("10MB"), Some(10 << 20));
+        assert_eq!(bytes("10mb"), Some(10 << 20));
         assert_eq!(bytes("1.5 G"), Some(3 << 29));
         assert_eq!(bytes("512B"), Some(512));
         for wrong in ["", "10", "MiB", "1X", "-1k", "99999999999T"] {
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_written_again() {
-        for text in ["0s", "250ms", "30s", "1m30s", "1d", "1h1ms"] {
+        for text in ["0s", "250ms", "75s", "2m30s", "1d", "1h1ms"] {
             assert_eq!(Time::parse(text).unwrap().to_string(), text);
         }
         for text in ["0B", "1000B", "64KiB", "100MiB", "1GiB", "1TiB"] {

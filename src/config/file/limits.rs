@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::units::Size;
 
-/// How much is accepted, and when a worker has served its time. Sizes are bytes, or texts such as `"64k"`, `"10MiB"`;
+/// How much is accepted, and when a worker has served its time. Sizes are bytes, or strings such as `"64k"`, `"10MiB"`;
 /// every prefix counts in powers of 1024.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -47,9 +47,9 @@ pub struct Limits {
     #[schemars(range(max = 4_294_967_295_u64), example = 10_000)]
     pub max_requests: u64,
 
-    /// Up to this many requests are added to `max_requests`, drawn anew for each worker; 0 for none, the default.
+    /// Up to this many requests are added to `max_requests`, drawn anew for each worker; 0 for none.
     ///
-    /// It keeps workers that started together from leaving together: a tenth of `max_requests` is usual.
+    /// None by default. It keeps workers that started together from leaving together: a tenth of `max_requests` is usual.
     #[schemars(range(max = 4_294_967_295_u64), example = 1000)]
     pub max_requests_jitter: u64,
 

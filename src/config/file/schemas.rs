@@ -24,7 +24,7 @@ pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
         "type": ["string", "array"],
         "items": { "type": "string", "minLength": 1 },
         "minLength": 1,
-        EXPECTED: "a text or a list of texts",
+        EXPECTED: "a string or a list of strings",
     })
 }
 

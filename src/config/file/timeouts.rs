@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::units::Time;
 
-/// How long things may take. A number counts seconds; a text has units: `"30s"`, `"1m30s"`, `"500ms"`.
+/// How long things may take. A number counts seconds; a string has units: `"30s"`, `"1m30s"`, `"500ms"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {

@@ -1,0 +1,98 @@
+//! Values as people would write them, on one line.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::config::{
+    LogFormat, LogTarget, SchemeHeader, Trusted,
+    units::{Size, Time},
+};
+
+pub(super) fn unset() -> String {
+    "(unset)".to_owned()
+}
+
+/// An enum of plain words, as serde writes it.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+pub(super) fn list(items: &[impl fmt::Display]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    match &items[..] {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
+}
+
+pub(super) fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+pub(super) fn paths(paths: &[PathBuf]) -> String {
+    let shown: Vec<_> = paths.iter().map(|path| path.display()).collect();
+    list(&shown)
+}
+
+pub(super) fn optional(text: &Option<String>) -> String {
+    text.clone().unwrap_or_else(unset)
+}
+
+pub(super) fn optional_path(value: &Option<PathBuf>) -> String {
+    value.as_deref().map_or_else(unset, path)
+}
+
+pub(super) fn octal(bits: &u32) -> String {
+    format!("{bits:03o}")
+}
+
+pub(super) fn time(duration: &Duration) -> String {
+    Time(*duration).to_string()
+}
+
+pub(super) fn size(bytes: &u64) -> String {
+    Size(*bytes).to_string()
+}
+
+pub(super) fn size32(bytes: &u32) -> String {
+    size(&u64::from(*bytes))
+}
+
+pub(super) fn log_target(target: &LogTarget) -> String {
+    match target {
+        LogTarget::Off => "off".to_owned(),
+        LogTarget::Stdout => "stdout".to_owned(),
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::File(file) => path(file),
+    }
+}
+
+pub(super) fn log_format(format: &LogFormat) -> String {
+    match format {
+        LogFormat::Common => "common".to_owned(),
+        LogFormat::Combined => "combined".to_owned(),
+        LogFormat::Json => "json".to_owned(),
+        LogFormat::Atoms(template) => format!("{template:?}"),
+    }
+}
+
+pub(super) fn trusted(trusted: &Trusted) -> String {
+    match trusted {
+        Trusted::Everyone => "*".to_owned(),
+        Trusted::Networks(networks) => list(networks),
+    }
+}
+
+pub(super) fn scheme_headers(headers: &[SchemeHeader]) -> String {
+    let shown: Vec<_> = headers
+        .iter()
+        .map(|header| format!("{}={}", header.name, header.value))
+        .collect();
+    list(&shown)
+}

@@ -1,0 +1,105 @@
+//! Addresses: where to listen, and which peers to believe.
+
+use std::path::Path;
+
+use super::Resolver;
+use crate::config::{Bind, Proxy, SchemeHeader, Trusted, file, layer::escape};
+
+impl Resolver<'_> {
+    pub(super) fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
+        let mut binds = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let pointer = format!("/bind/{index}");
+            match Bind::parse(text, chdir) {
+                Err(reason) => {
+                    self.problem(&pointer, format!("the address `{text}` {reason}"), "", None)
+                }
+                Ok(bind) if binds.contains(&bind) && !takes_any_port(&bind) => {
+                    self.problem(
+                        &pointer,
+                        format!("the address `{text}` is there twice"),
+                        "",
+                        None,
+                    );
+                }
+                Ok(bind) => {
+                    if let Some(path) = bind.socket_file() {
+                        self.file_to_make(&pointer, path.to_owned());
+                    }
+                    binds.push(bind);
+                }
+            }
+        }
+        binds
+    }
+
+    pub(super) fn proxy(&mut self, proxy: file::Proxy) -> Proxy {
+        let headers = proxy.scheme_headers.into_iter();
+        Proxy {
+            forwarded_allow_ips: self.trusted(&proxy.forwarded_allow_ips.0),
+            scheme_headers: headers
+                .map(|(name, value)| self.scheme_header(name, value))
+                .collect(),
+            header_map: proxy.header_map,
+        }
+    }
+
+    fn trusted(&mut self, texts: &[String]) -> Trusted {
+        if texts.iter().any(|text| text == "*") {
+            return Trusted::Everyone;
+        }
+        let mut networks = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let pointer = format!("/proxy/forwarded_allow_ips/{index}");
+            let network = text.parse::<ipnet::IpNet>().ok();
+            let network = network.or_else(|| {
+                text.parse::<std::net::IpAddr>()
+                    .ok()
+                    .map(ipnet::IpNet::from)
+            });
+            match network {
+                Some(network) if network.trunc() == network => networks.push(network),
+                Some(network) => {
+                    let help = format!(
+                        "write `\"{}\"`, or `\"{}\"` for this one address",
+                        network.trunc(),
+                        network.addr()
+                    );
+                    let title = format!("`{text}` has address bits beyond its network");
+                    self.problem(&pointer, title, "", Some(help));
+                }
+                None => {
+                    let title = format!("`{text}` is neither an address nor a network");
+                    self.problem(
+                        &pointer,
+                        title,
+                        "",
+                        Some("such as `\"10.0.0.5\"` or `\"10.0.0.0/8\"`".to_owned()),
+                    );
+                }
+            }
+        }
+        Trusted::Networks(networks)
+    }
+
+    fn scheme_header(&mut self, name: String, value: String) -> SchemeHeader {
+        // RFC 9110, 5.6.2: the letters of a token; an underscore would pass for a hyphen in the environ.
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            let pointer = format!("/proxy/scheme_headers/{}", escape(&name));
+            let help = name
+                .contains('_')
+                .then(|| format!("write `{}`", name.replace('_', "-")));
+            self.problem_with_key(
+                &pointer,
+                format!("`{name}` is not the name of a header"),
+                help,
+            );
+        }
+        SchemeHeader { name, value }
+    }
+}
+
+fn takes_any_port(bind: &Bind) -> bool {
+    matches!(bind, Bind::Tcp(tcp) if tcp.port == 0)
+}

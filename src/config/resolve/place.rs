@@ -1,0 +1,74 @@
+//! What has to be on the machine: directories, the interpreter, user and group.
+
+use std::path::{Path, PathBuf};
+
+use super::Resolver;
+use crate::config::{Origin, file::NameOrNumber};
+
+impl Resolver<'_> {
+    /// In the file a relative path starts at the file, elsewhere where the server was started.
+    pub(super) fn chdir(&mut self, written: Option<&str>, file: Option<&Path>) -> PathBuf {
+        let here = self.machine.directory();
+        let beside_file = file
+            .and_then(Path::parent)
+            .map_or_else(|| here.to_owned(), |folder| here.join(folder));
+        let origin = self.places.find("/chdir").map(|place| &place.origin);
+        let base = match origin {
+            Some(Origin::Environment(_) | Origin::Flag(_)) => here,
+            Some(Origin::File { .. }) | None => &beside_file,
+        };
+        // Collected anew, a path has neither `.` nor a slash at its end.
+        let path: PathBuf = base
+            .join(written.unwrap_or_default())
+            .components()
+            .collect();
+        if written.is_some() && !self.machine.is_directory(&path) {
+            let title = format!("`chdir`: there is no directory `{}`", path.display());
+            self.problem("/chdir", title, "", None);
+        }
+        path
+    }
+
+    /// A bare name is for `PATH`.
+    pub(super) fn python(&mut self, text: &str, chdir: &Path) -> PathBuf {
+        if !text.contains('/') {
+            return PathBuf::from(text);
+        }
+        let path = chdir.join(text);
+        if !self.machine.is_file(&path) {
+            let title = format!("there is no Python interpreter `{}`", path.display());
+            self.problem("/python", title, "", None);
+        }
+        path
+    }
+
+    pub(super) fn user(&mut self, written: Option<NameOrNumber>) -> Option<String> {
+        let user = written?.0;
+        if !is_number(&user) && !self.machine.has_user(&user) {
+            self.problem("/user", format!("there is no user `{user}`"), "", None);
+        }
+        Some(user)
+    }
+
+    pub(super) fn group(&mut self, written: Option<NameOrNumber>) -> Option<String> {
+        let group = written?.0;
+        if !is_number(&group) && !self.machine.has_group(&group) {
+            self.problem("/group", format!("there is no group `{group}`"), "", None);
+        }
+        Some(group)
+    }
+
+    /// The directory of a file that the server will make has to be there.
+    pub(super) fn file_to_make(&mut self, pointer: &str, path: PathBuf) -> PathBuf {
+        let folder = path.parent().unwrap_or(&path);
+        if !self.machine.is_directory(folder) {
+            let title = format!("there is no directory `{}`", folder.display());
+            self.problem(pointer, title, "", None);
+        }
+        path
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
