@@ -218,7 +218,7 @@ fn raised(py: Python<'_>, error: &PyErr) -> AppError {
 }
 
 /// As Python itself would print it. The traceback is given apart: before 3.12 the exception does not know it yet.
-fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
+pub(super) fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
     py.import("traceback")?
         .call_method1(
             "format_exception",

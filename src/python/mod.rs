@@ -4,13 +4,23 @@
 //! is, with the exit code. `sys.exit` follows in both, so that the app's `atexit` handlers run.
 
 mod app;
+mod driver;
 mod fault;
+mod ffi;
 mod generation;
 mod worker;
+mod wsgi;
 
 use std::os::fd::RawFd;
 
-use pyo3::prelude::*;
+use pyo3::{create_exception, exceptions::PyBaseException, prelude::*};
+
+create_exception!(
+    rgunicorn,
+    RequestTimeout,
+    PyBaseException,
+    "Raised in a request that takes longer than `timeouts.request`."
+);
 
 /// Serves the arbiter on the inherited descriptor; returns the exit code.
 #[pyfunction]
@@ -25,5 +35,6 @@ fn serve(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
 #[pymodule]
 fn _rgunicorn(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("RequestTimeout", module.py().get_type::<RequestTimeout>())?;
     module.add_function(wrap_pyfunction!(serve, module)?)
 }

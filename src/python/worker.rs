@@ -1,54 +1,119 @@
-//! A worker: the app, imported, and the reactor that serves it.
+//! A worker: the app, imported, and the crew that serves it.
 
-use std::os::fd::AsFd;
+use std::sync::Arc;
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::Signal,
-};
+use jiff::tz::TimeZone;
+use nix::sys::signal::Signal;
 use pyo3::prelude::*;
 
-use super::app::{self, EXIT_BOOT};
-use crate::{generation::WorkerStart, sys::SignalBell, wire::WorkerState};
+use super::{
+    app::{self, EXIT_BOOT},
+    driver::{self, Interrupter, Seating, Threads},
+};
+use crate::{
+    config::Config,
+    generation::WorkerStart,
+    sys::{self, SignalBell},
+    telemetry::{AccessFormat, AccessLog, Origin},
+    worker::{Acceptor, Crew, Equipment, Listener, Lobby, Reactor, Settings},
+};
+
+/// What the arbiter says to a worker.
+const SIGNALS: [Signal; 4] = [
+    Signal::SIGTERM,
+    Signal::SIGQUIT,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+];
 
 /// Runs in the forked child until the worker is done; returns its exit code. `preloaded` is the app, if the generation
 /// has imported it.
 pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny>>) -> i32 {
-    let config = &start.settings.config;
-    let loaded = match preloaded {
-        Some(app) => Ok(app),
-        None => app::load(py, &config.app),
+    let generation = start.settings.generation;
+    let who = format!("generation={generation} worker={}", start.worker);
+    start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
+    let config = start.settings.config.clone();
+    let app = match preloaded {
+        Some(app) => app,
+        None => match app::load(py, &config.app) {
+            Ok(app) => app,
+            Err(error) => {
+                py.detach(|| error.log(&who, &config.app));
+                return error.exit_code();
+            }
+        },
     };
-    let _app = match loaded {
-        Ok(app) => app,
+    match serve(py, start, app, config) {
+        Ok(()) => 0,
         Err(error) => {
-            let generation = start.settings.generation;
-            let who = format!("generation={generation} worker={}", start.worker);
-            py.detach(|| error.log(&who, &config.app));
-            return error.exit_code();
+            py.detach(|| crate::critical!("{who} cannot serve: {error}"));
+            EXIT_BOOT
         }
-    };
-    py.detach(|| serve(&start))
+    }
 }
 
-fn serve(start: &WorkerStart) -> i32 {
-    let Ok(signals) = SignalBell::install(&[Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGINT])
-    else {
-        return EXIT_BOOT;
+fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> PyResult<()> {
+    let slot = start.slot as usize;
+    let board = Arc::new(start.scoreboard);
+    let addresses = start
+        .listeners
+        .iter()
+        .map(|(passed, _)| passed.address.clone())
+        .collect();
+    let listeners = start
+        .listeners
+        .into_iter()
+        .map(|(passed, socket)| Listener { passed, socket });
+    let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
+    let lobby = Lobby::new(start.lobby.sender, start.lobby.receiver);
+    let reactor = Reactor::new(
+        Settings::of(&config),
+        acceptor,
+        lobby,
+        Arc::clone(&board),
+        slot,
+    )?;
+    let format = AccessFormat::of(&config.log.format)
+        .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+    let origin = Origin {
+        pid: std::process::id(),
+        worker: start.worker,
+        generation: start.settings.generation,
     };
-    let slot = &start.scoreboard.slots()[start.slot as usize];
-    slot.set_pid(std::process::id());
-    slot.set_state(WorkerState::Ready);
-    start.bell.ring();
-    loop {
-        let mut entries = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(start.lifeline.as_fd(), PollFlags::POLLIN),
-        ];
-        let _ = poll(&mut entries, PollTimeout::NONE);
-        let lifeline_ended = entries[1].any() == Some(true);
-        if lifeline_ended || !signals.take().is_empty() {
-            return 0;
-        }
+    let seats = usize::from(config.threads);
+    let threads = Threads::new(seats);
+    let equipment = Equipment {
+        board,
+        slot,
+        bell: start.bell,
+        signals: SignalBell::install(&SIGNALS)?,
+        lifeline: start.lifeline,
+        access_log: AccessLog::new(
+            start.access_log,
+            format.for_worker(origin, TimeZone::system()),
+        ),
+        interpreter: Box::new(Interrupter(Arc::clone(&threads))),
+        request_timeout: config.timeouts.request,
+        requests_max: requests_max(&config),
+    };
+    let crew = Arc::new(Crew::new(reactor, seats, equipment)?);
+    driver::run(
+        py,
+        Seating {
+            app,
+            crew,
+            threads,
+            config,
+            listeners: addresses,
+        },
+    )
+}
+
+/// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.
+fn requests_max(config: &Config) -> u64 {
+    let limits = &config.limits;
+    match limits.max_requests {
+        0 => 0,
+        most => most + sys::monotonic_ns() % (limits.max_requests_jitter + 1),
     }
 }

@@ -19,3 +19,11 @@ pub fn adopt_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the number is open, as the call above has shown, and the caller's parent left it for this process.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// A descriptor of its own for what a number stands for now; Python code has nothing but the number.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: a duplicate shares nothing with the number but the open file; a number that is not open is an error.
+    let copy = super::check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}

@@ -7,25 +7,39 @@
 )]
 
 mod bell;
+mod clock;
 mod descriptor;
+mod epoll;
 mod identity;
 mod inherit;
 mod lifeline;
 mod memory;
+pub mod net;
 mod process;
 mod signal;
 mod spawn;
 mod title;
 
 pub use bell::Bell;
+pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use descriptor::{
     DESCRIPTORS_MAX, receive_with_descriptors, send_with_descriptors, seqpacket_pair,
 };
+pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use identity::{Identity, IdentityError};
-pub use inherit::adopt_descriptor;
+pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory};
-pub use process::{PidFd, become_subreaper, describe_exit, exit_code, reap_any};
+pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
 pub use signal::{SignalBell, fork_blocked, restore_defaults};
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;
+
+/// A system call's result: -1 is the error in errno.
+fn check(result: i32) -> std::io::Result<i32> {
+    if result == -1 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

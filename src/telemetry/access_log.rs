@@ -1,17 +1,22 @@
 //! The access log of a worker: lines are collected in memory and written in batches, outside the interpreter lock.
 //!
-//! It never makes a worker wait: while a pipe's reader is behind, lines stay here up to [`PENDING_BYTES_MAX`]; beyond
-//! that they are dropped and counted, and once the reader has caught up the error log tells how many.
+//! It never makes a worker wait: a thread that pushes a line is not held up by one that writes to a slow disk, and
+//! while a pipe's reader is behind, lines stay here up to [`WAITING_BYTES_MAX`]. Beyond that they are dropped and
+//! counted, and once the reader has caught up the error log tells how many.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    time::{Duration, Instant},
+};
 
 use super::{
     access_format::{AccessFormat, AccessRecord},
     sink::{Outcome, Sink},
 };
 
-/// Lines that wait for a slow reader, in bytes. At the bound new lines are dropped: the old ones tell how it began.
-const PENDING_BYTES_MAX: usize = 1 << 20;
+/// Lines that wait to be written, in bytes. At the bound new lines are dropped: the old ones tell how it began.
+const WAITING_BYTES_MAX: usize = 1 << 20;
 /// A batch worth a write, in bytes: what a pipe takes in one piece.
 const BATCH_BYTES: usize = 4096;
 /// How long a line may wait for company.
@@ -20,115 +25,181 @@ const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long a worker that leaves waits for a slow reader.
 const FINISH_PATIENCE: Duration = Duration::from_millis(500);
+/// Room that is kept for the next lines; what a slow reader made grow is given back.
+const ROOM_KEPT_BYTES: usize = 16 * BATCH_BYTES;
 
 pub struct AccessLog {
     /// `None`: the access log is off.
-    sink: Option<Sink>,
+    output: Option<Mutex<Output>>,
+    pending: Mutex<Pending>,
+}
+
+/// Lines to come, locked for as long as it takes to format one.
+struct Pending {
     format: AccessFormat,
-    /// Lines; the first `written` bytes are out already.
-    pending: Vec<u8>,
-    written: usize,
+    lines: Vec<u8>,
+    /// Bytes that the output has taken over and not written yet.
+    left_over: usize,
     /// When the next flush is due; `None` while there is nothing to write.
     due: Option<Instant>,
-    /// The last write did not take everything: a full batch is no reason to try again before `due`.
-    is_held_up: bool,
+    lines_dropped: u64,
+}
+
+/// The descriptor, locked for as long as a write takes. Taken before `pending` where both are needed.
+struct Output {
+    sink: Sink,
+    /// Lines on their way; the first `written` bytes are out already.
+    batch: Vec<u8>,
+    written: usize,
     /// The last write failed, and the error log knows.
     is_failing: bool,
-    lines_dropped: u64,
 }
 
 impl AccessLog {
     pub fn new(sink: Option<Sink>, format: AccessFormat) -> Self {
-        Self {
+        let output = sink.map(|sink| Output {
             sink,
-            format,
-            pending: Vec::new(),
+            batch: Vec::new(),
             written: 0,
-            due: None,
-            is_held_up: false,
             is_failing: false,
-            lines_dropped: 0,
+        });
+        Self {
+            output: output.map(Mutex::new),
+            pending: Mutex::new(Pending {
+                format,
+                lines: Vec::new(),
+                left_over: 0,
+                due: None,
+                lines_dropped: 0,
+            }),
         }
     }
 
     /// Whether records are wanted at all.
     pub fn is_on(&self) -> bool {
-        self.sink.is_some()
-    }
-
-    pub fn format(&self) -> &AccessFormat {
-        &self.format
+        self.output.is_some()
     }
 
     /// Takes a line. Makes no system call and, after the first lines, no allocation.
-    pub fn push(&mut self, record: &AccessRecord<'_>, now: Instant) {
-        if self.sink.is_none() {
+    pub fn push(&self, record: &AccessRecord<'_>, now: Instant) {
+        if !self.is_on() {
             return;
         }
-        let before = self.pending.len();
-        self.format.write(record, &mut self.pending);
-        if self.pending.len() - self.written > PENDING_BYTES_MAX {
-            self.pending.truncate(before);
-            self.lines_dropped += 1;
-        } else if self.due.is_none() {
-            self.due = Some(now + BATCH_AGE_MAX);
+        let pending = &mut *lock(&self.pending);
+        let before = pending.lines.len();
+        pending.format.write(record, &mut pending.lines);
+        if pending.left_over + pending.lines.len() > WAITING_BYTES_MAX {
+            pending.lines.truncate(before);
+            pending.lines_dropped += 1;
+        } else if pending.due.is_none() {
+            pending.due = Some(now + BATCH_AGE_MAX);
         }
     }
 
     /// When to call [`flush`](Self::flush) at the latest; `None` while there is nothing to write.
     pub fn due(&self) -> Option<Instant> {
-        self.due
+        lock(&self.pending).due
     }
 
+    /// A full batch, or lines that waited long enough. While a reader is behind, only time counts.
     pub fn should_flush(&self, now: Instant) -> bool {
-        let is_batch = self.pending.len() - self.written >= BATCH_BYTES && !self.is_held_up;
-        is_batch || self.due.is_some_and(|due| due <= now)
+        let pending = lock(&self.pending);
+        let is_batch = pending.lines.len() >= BATCH_BYTES && pending.left_over == 0;
+        is_batch || pending.due.is_some_and(|due| due <= now)
     }
 
-    /// Writes as much as the descriptor takes now. Does not wait for a reader; not to be called with the interpreter
-    /// lock held, as a disk may be slow.
-    pub fn flush(&mut self, now: Instant) {
-        self.flush_within(Duration::ZERO, now);
+    /// Writes as much as the descriptor takes now, unless another thread is at it. Does not wait for a reader; not to
+    /// be called with the interpreter lock held, as a disk may be slow.
+    pub fn flush(&self, now: Instant) {
+        let output = match self.output.as_ref().map(Mutex::try_lock) {
+            Some(Ok(output)) => Some(output),
+            Some(Err(TryLockError::Poisoned(poisoned))) => Some(poisoned.into_inner()),
+            Some(Err(TryLockError::WouldBlock)) | None => None,
+        };
+        if let Some(mut output) = output {
+            self.write(&mut output, Duration::ZERO, now);
+        }
     }
 
-    /// The last flush of a worker that leaves.
-    pub fn finish(&mut self, now: Instant) {
-        self.flush_within(FINISH_PATIENCE, now);
+    /// The last flush of a worker that leaves: what cannot be written now is lost, and told.
+    pub fn finish(&self, now: Instant) {
+        let Some(output) = &self.output else { return };
+        let output = &mut *lock(output);
+        self.write(output, FINISH_PATIENCE, now);
+        {
+            let pending = &mut *lock(&self.pending);
+            for lost in [&output.batch[output.written..], &pending.lines] {
+                pending.lines_dropped += memchr::memchr_iter(b'\n', lost).count() as u64;
+            }
+            output.batch.clear();
+            output.written = 0;
+            pending.lines.clear();
+            (pending.left_over, pending.due) = (0, None);
+        }
         self.confess();
     }
 
     /// Opens the file again after it was moved away (SIGUSR1). Lines from before go to the old file; when opening
     /// fails it stays in use, and the error log says so.
-    pub fn reopen(&mut self, now: Instant) {
-        self.flush(now);
-        if let Some(sink) = &mut self.sink
-            && let Err(error) = sink.reopen()
-        {
-            let path = sink.path().unwrap_or("".as_ref()).display();
+    pub fn reopen(&self, now: Instant) {
+        let Some(output) = &self.output else { return };
+        let output = &mut *lock(output);
+        self.write(output, Duration::ZERO, now);
+        if let Err(error) = output.sink.reopen() {
+            let path = output.sink.path().unwrap_or("".as_ref()).display();
             crate::error!(
                 "cannot reopen the access log `{path}`: {error}; the old file stays in use"
             );
         }
     }
 
-    fn flush_within(&mut self, patience: Duration, now: Instant) {
-        let Some(sink) = &self.sink else { return };
-        let lines = &self.pending[self.written..];
-        if lines.is_empty() {
-            return;
+    /// Writes what is left over and then what is pending; `patience` is for each of the two.
+    fn write(&self, output: &mut Output, patience: Duration, now: Instant) {
+        let mut next_try = output.write_batch(patience, now);
+        if next_try.is_none() {
+            {
+                let pending = &mut *lock(&self.pending);
+                mem::swap(&mut output.batch, &mut pending.lines);
+                pending.left_over = output.batch.len();
+                pending.due = None;
+            }
+            next_try = output.write_batch(patience, now);
         }
-        let result = sink.write(lines, patience);
+        let left_over = output.batch.len() - output.written;
+        {
+            let pending = &mut *lock(&self.pending);
+            pending.left_over = left_over;
+            pending.due = next_try.or(pending.due);
+        }
+        if left_over == 0 {
+            self.confess();
+        }
+    }
+
+    fn confess(&self) {
+        let lines = mem::take(&mut lock(&self.pending).lines_dropped);
+        if lines > 0 {
+            crate::warning!(
+                "access_log_lines={lines} reason=\"they could not be written in time\" dropped"
+            );
+        }
+    }
+}
+
+impl Output {
+    /// Writes the batch. When something is left over, says when to try again.
+    fn write_batch(&mut self, patience: Duration, now: Instant) -> Option<Instant> {
+        let result = self.sink.write(&self.batch[self.written..], patience);
         self.written += result.written;
         match result.outcome {
             Outcome::Complete => {
-                self.pending.clear();
-                // What a slow reader made grow is given back.
-                self.pending.shrink_to(BATCH_BYTES * 16);
+                self.batch.clear();
+                self.batch.shrink_to(ROOM_KEPT_BYTES);
                 self.written = 0;
-                (self.due, self.is_held_up, self.is_failing) = (None, false, false);
-                self.confess();
+                self.is_failing = false;
+                None
             }
-            Outcome::WouldBlock => self.hold_up(now + BATCH_AGE_MAX),
+            Outcome::WouldBlock => Some(now + BATCH_AGE_MAX),
             Outcome::Failed(error) => {
                 if !self.is_failing {
                     crate::error!(
@@ -136,29 +207,15 @@ impl AccessLog {
                     );
                 }
                 self.is_failing = true;
-                self.hold_up(now + RETRY_AFTER_FAILURE);
+                Some(now + RETRY_AFTER_FAILURE)
             }
         }
     }
+}
 
-    fn hold_up(&mut self, until: Instant) {
-        self.due = Some(until);
-        self.is_held_up = true;
-        // Moving the rest to the front pays once half of the buffer is out.
-        if self.written > self.pending.len() / 2 {
-            self.pending.drain(..self.written);
-            self.written = 0;
-        }
-    }
-
-    fn confess(&mut self) {
-        let lines = std::mem::take(&mut self.lines_dropped);
-        if lines > 0 {
-            crate::warning!(
-                "access_log_lines={lines} reason=\"they could not be written in time\" dropped"
-            );
-        }
-    }
+/// A panic between the two locks leaves whole lines behind, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -172,7 +229,7 @@ mod tests {
     use super::*;
     use crate::config::{LogFormat, LogTarget};
 
-    fn push(log: &mut AccessLog, path: &[u8], now: Instant) {
+    fn push(log: &AccessLog, path: &[u8], now: Instant) {
         let nothing = |_: &str| None;
         let record = AccessRecord {
             remote_address: "",
@@ -211,11 +268,11 @@ mod tests {
 
     #[test]
     fn lines_wait_for_company_but_not_for_long() {
-        let (mut log, path, _directory) = into_a_file();
+        let (log, path, _directory) = into_a_file();
         let now = Instant::now();
         assert!(!log.should_flush(now) && log.due().is_none());
-        push(&mut log, b"/a", now);
-        push(&mut log, b"/b", now + BATCH_AGE_MAX / 2);
+        push(&log, b"/a", now);
+        push(&log, b"/b", now + BATCH_AGE_MAX / 2);
         assert!(!log.should_flush(now + BATCH_AGE_MAX / 2));
         assert!(log.should_flush(now + BATCH_AGE_MAX));
         log.flush(now + BATCH_AGE_MAX);
@@ -225,11 +282,11 @@ mod tests {
 
     #[test]
     fn a_full_batch_is_written_at_once() {
-        let (mut log, path, _directory) = into_a_file();
+        let (log, path, _directory) = into_a_file();
         let now = Instant::now();
-        push(&mut log, &[b'x'; BATCH_BYTES - 2], now);
+        push(&log, &[b'x'; BATCH_BYTES - 2], now);
         assert!(!log.should_flush(now));
-        push(&mut log, b"y", now);
+        push(&log, b"y", now);
         assert!(log.should_flush(now));
         log.flush(now);
         assert_eq!(fs::read(path).unwrap().len(), BATCH_BYTES - 1 + 2);
@@ -237,17 +294,20 @@ mod tests {
 
     #[test]
     fn a_reader_that_does_not_read_stops_nothing_and_loses_only_what_is_beyond_the_bound() {
-        let (mut log, mut reader) = into_a_pipe();
+        let (log, mut reader) = into_a_pipe();
         let mut now = Instant::now();
         let line = [b'x'; 1023];
         let mut pushed = 0;
-        while log.lines_dropped == 0 {
-            push(&mut log, &line, now);
+        while lock(&log.pending).lines_dropped == 0 {
+            push(&log, &line, now);
             log.flush(now);
             pushed += 1;
             now += BATCH_AGE_MAX;
         }
-        assert!(log.pending.len() - log.written <= PENDING_BYTES_MAX);
+        {
+            let pending = lock(&log.pending);
+            assert!(pending.left_over + pending.lines.len() <= WAITING_BYTES_MAX);
+        }
         assert!(
             !log.should_flush(now - BATCH_AGE_MAX),
             "a held-up log is tried on time, not in a loop"
@@ -262,12 +322,43 @@ mod tests {
             std::thread::yield_now();
             log.flush(now);
         }
-        assert_eq!(log.lines_dropped, 0, "told once drained");
-        assert!(log.pending.capacity() <= BATCH_BYTES * 16);
+        assert_eq!(lock(&log.pending).lines_dropped, 0, "told once drained");
+        assert!(lock(&log.pending).lines.capacity() <= ROOM_KEPT_BYTES);
         drop(log);
         let text = reading.join().unwrap();
         assert_eq!(text.len(), (pushed - 1) * 1024);
         assert!(text.chunks(1024).all(|written| written[..1023] == line));
+    }
+
+    #[test]
+    fn a_worker_that_leaves_does_not_wait_for_ever() {
+        let (log, _reader) = into_a_pipe();
+        let now = Instant::now();
+        for _ in 0..100 {
+            push(&log, &[b'x'; 1023], now);
+        }
+        log.finish(now);
+        assert!(log.due().is_none() && now.elapsed() < 10 * FINISH_PATIENCE);
+    }
+
+    #[test]
+    fn threads_push_while_another_writes() {
+        let (log, path, _directory) = into_a_file();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for count in 0..2000 {
+                        push(&log, b"/line", Instant::now());
+                        if count % 10 == 0 {
+                            log.flush(Instant::now());
+                        }
+                    }
+                });
+            }
+        });
+        log.flush(Instant::now());
+        assert_eq!(fs::read_to_string(path).unwrap(), "/line\n".repeat(8000));
+        assert!(log.due().is_none());
     }
 
     #[test]
@@ -278,15 +369,16 @@ mod tests {
                 let writer = writer.try_clone().unwrap().into();
                 std::thread::spawn(move || {
                     let sink = Sink::from_descriptor(writer, &LogTarget::Stdout).unwrap();
-                    let mut log = AccessLog::new(Some(sink), paths());
+                    let log = AccessLog::new(Some(sink), paths());
                     for count in 0..2000 {
-                        push(&mut log, &vec![letter; 1 + count % 200], Instant::now());
+                        push(&log, &vec![letter; 1 + count % 200], Instant::now());
                         if count % 50 == 0 {
                             log.flush(Instant::now());
                         }
                     }
                     while log.due().is_some() {
-                        log.finish(Instant::now());
+                        std::thread::yield_now();
+                        log.flush(Instant::now());
                     }
                 })
             })
@@ -305,13 +397,13 @@ mod tests {
 
     #[test]
     fn after_a_rotation_lines_go_to_the_new_file() {
-        let (mut log, path, directory) = into_a_file();
+        let (log, path, directory) = into_a_file();
         let now = Instant::now();
-        push(&mut log, b"/before", now);
+        push(&log, b"/before", now);
         let moved = directory.path().join("access.log.1");
         fs::rename(&path, &moved).unwrap();
         log.reopen(now);
-        push(&mut log, b"/after", now);
+        push(&log, b"/after", now);
         log.flush(now);
         assert_eq!(fs::read_to_string(moved).unwrap(), "/before\n");
         assert_eq!(fs::read_to_string(path).unwrap(), "/after\n");
@@ -319,13 +411,13 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_reopened_stays_in_use() {
-        let (mut log, path, directory) = into_a_file();
+        let (log, path, directory) = into_a_file();
         let moved = directory.path().join("access.log.1");
         fs::rename(&path, &moved).unwrap();
         fs::create_dir(&path).unwrap();
         let now = Instant::now();
         log.reopen(now);
-        push(&mut log, b"/still", now);
+        push(&log, b"/still", now);
         log.flush(now);
         assert_eq!(fs::read_to_string(moved).unwrap(), "/still\n");
     }
@@ -333,18 +425,18 @@ mod tests {
     #[test]
     fn a_write_that_fails_is_tried_again_and_not_in_a_loop() {
         let full = LogTarget::File("/dev/full".into());
-        let mut log = AccessLog::new(Sink::open(&full, None).unwrap(), paths());
+        let log = AccessLog::new(Sink::open(&full, None).unwrap(), paths());
         let now = Instant::now();
-        push(&mut log, b"/a", now);
+        push(&log, b"/a", now);
         log.flush(now);
-        assert!(log.is_failing && !log.should_flush(now + BATCH_AGE_MAX));
+        assert!(!log.should_flush(now + BATCH_AGE_MAX));
         assert!(log.should_flush(now + RETRY_AFTER_FAILURE));
     }
 
     #[test]
     fn an_access_log_that_is_off_keeps_nothing() {
-        let mut log = AccessLog::new(None, paths());
-        push(&mut log, b"/a", Instant::now());
-        assert!(!log.is_on() && log.pending.is_empty() && log.due().is_none());
+        let log = AccessLog::new(None, paths());
+        push(&log, b"/a", Instant::now());
+        assert!(!log.is_on() && lock(&log.pending).lines.is_empty() && log.due().is_none());
     }
 }

@@ -117,6 +117,11 @@ pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
     }
 }
 
+/// Text of the app (`wsgi.errors`), written as it is.
+pub fn raw(text: &str) {
+    write(text);
+}
+
 fn compose(mut text: String, message: fmt::Arguments<'_>, text_below: &str) -> String {
     // Fails only when a value's own Display does; what it wrote until then stays.
     let _ = Escaped(&mut text).write_fmt(message);

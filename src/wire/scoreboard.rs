@@ -9,7 +9,7 @@ use std::{
     io,
     os::fd::{BorrowedFd, OwnedFd},
     sync::atomic::{
-        AtomicU8, AtomicU32, AtomicU64,
+        AtomicU32, AtomicU64,
         Ordering::{Acquire, Relaxed, Release, SeqCst},
     },
 };
@@ -21,7 +21,7 @@ pub const SLOTS_MAX: usize = 1024;
 /// Requests in flight that one worker shows; more are only counted.
 pub const IN_FLIGHT_SHOWN_MAX: usize = 64;
 /// Bytes of method and target shown for a request in flight; a longer one is cut.
-pub const PATH_SHOWN_MAX: usize = 108;
+pub const PATH_SHOWN_MAX: usize = 112;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -41,6 +41,8 @@ pub enum WorkerState {
 struct Board {
     /// Set when the whole server stops: nobody is left to hand a connection to.
     closing: AtomicU32,
+    /// Slots from here on were never used: where a walk over the workers may stop.
+    high_water: AtomicU32,
     slots: [Slot; SLOTS_MAX],
 }
 
@@ -77,7 +79,8 @@ pub struct InFlight {
     length: AtomicU32,
     /// CLOCK_MONOTONIC nanoseconds.
     started: AtomicU64,
-    text: [AtomicU8; PATH_SHOWN_MAX],
+    /// Whole words: this is written for every request.
+    text: [AtomicU64; PATH_SHOWN_MAX / 8],
 }
 
 impl InFlight {
@@ -87,13 +90,19 @@ impl InFlight {
         self.sequence.store(sequence.wrapping_add(1), Relaxed);
         std::sync::atomic::fence(Release);
         self.started.store(now_ns, Relaxed);
-        let shown = method.iter().chain(b" ").chain(target);
+        let mut text = [0; PATH_SHOWN_MAX];
         let mut length = 0;
-        for (cell, byte) in self.text.iter().zip(shown) {
-            cell.store(*byte, Relaxed);
-            length += 1;
+        for part in [method, b" ", target] {
+            let shown = part.len().min(PATH_SHOWN_MAX - length);
+            text[length..length + shown].copy_from_slice(&part[..shown]);
+            length += shown;
         }
-        self.length.store(length, Relaxed);
+        let words = text[..length.next_multiple_of(8)].chunks_exact(8);
+        for (cell, word) in self.text.iter().zip(words) {
+            let word = word.try_into().expect("chunks of eight");
+            cell.store(u64::from_ne_bytes(word), Relaxed);
+        }
+        self.length.store(length as u32, Relaxed);
         self.sequence.store(sequence.wrapping_add(2), Release);
     }
 
@@ -111,12 +120,11 @@ impl InFlight {
             return None;
         }
         let started = self.started.load(Relaxed);
-        let text: Vec<u8> = self
+        let words = self
             .text
             .iter()
-            .take(length)
-            .map(|cell| cell.load(Relaxed))
-            .collect();
+            .flat_map(|cell| cell.load(Relaxed).to_ne_bytes());
+        let text: Vec<u8> = words.take(length).collect();
         std::sync::atomic::fence(Acquire);
         let unchanged = self.sequence.load(Relaxed) == before;
         unchanged.then(|| (started, String::from_utf8_lossy(&text).into_owned()))
@@ -153,8 +161,8 @@ impl Slot {
         self.generation.load(Acquire)
     }
 
-    /// Makes the slot the given worker's, booting, with all counters at zero. Called by the arbiter before the fork.
-    pub fn assign(&self, worker: u64, generation: u64) {
+    /// Makes the slot the given worker's, booting, with all counters at zero.
+    fn assign(&self, worker: u64, generation: u64) {
         self.clear();
         self.worker.store(worker, Release);
         self.generation.store(generation, Release);
@@ -225,6 +233,20 @@ impl Scoreboard {
     /// The slots; the index is the `slot` of the messages.
     pub fn slots(&self) -> &[Slot] {
         &self.board().slots
+    }
+
+    /// The slots that are or were in use; what a walk over all workers reads.
+    pub fn slots_in_use(&self) -> &[Slot] {
+        let board = self.board();
+        &board.slots[..board.high_water.load(Acquire) as usize]
+    }
+
+    /// Makes a slot the given worker's, booting, with all counters at zero. Called by the arbiter
+    /// before the fork; taking the lowest free slot keeps walks short.
+    pub fn assign(&self, slot: u32, worker: u64, generation: u64) {
+        let board = self.board();
+        board.slots[slot as usize].assign(worker, generation);
+        board.high_water.fetch_max(slot + 1, SeqCst);
     }
 
     pub fn is_closing(&self) -> bool {

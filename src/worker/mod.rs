@@ -1,1 +1,26 @@
-//! (skeleton)
+//! The worker's reactor and its threads: sockets, buffers, deadlines, draining. It knows no Python.
+//!
+//! Start at [`Crew`] for who runs when, at [`Reactor`] for what happens to a connection, at LIFECYCLE.md for its stages.
+
+mod acceptor;
+mod access;
+mod body;
+mod connection;
+mod crew;
+mod lobby;
+mod output;
+mod reactor;
+mod seat;
+mod settings;
+mod table;
+mod timers;
+
+pub use acceptor::{Acceptor, Listener};
+pub use access::{Answered, log_answered, remote_address};
+pub use body::Body;
+pub use connection::{Connection, Peer};
+pub use crew::{Crew, Equipment, Interpreter, Next};
+pub use lobby::Lobby;
+pub use output::Payload;
+pub use reactor::Reactor;
+pub use settings::Settings;

@@ -131,7 +131,7 @@ impl Rig {
     /// Forks a worker into the slot of its number.
     pub(crate) fn fork(&mut self, worker: u64) -> (u32, PidFd) {
         let slot = worker as u32;
-        self.slot(slot).assign(worker, GENERATION);
+        self.scoreboard.assign(slot, worker, GENERATION);
         let order = ToGeneration::Fork { worker, slot };
         self.process.channel.send(order, &[]).unwrap();
         let (message, mut descriptors) = receive(&mut self.process);

@@ -1,0 +1,156 @@
+"""The rows of the table: which servers, how they run, what is measured, and what it must come to."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+import load
+import memory
+import processes
+import reloads
+from goals import at_least, at_most, ratio_at_least, ratio_at_most
+from load import Load
+from servers import LIMIT, OURS, Setup
+
+WSGI = [OURS, "fastwsgi", "bjoern", "granian", "uwsgi", "gunicorn sync", "gunicorn gthread"]
+SEVERAL_WORKERS = [OURS, "granian", "uwsgi", "gunicorn sync"]
+THREADED = [OURS, "granian", "uwsgi", "gunicorn gthread"]
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    title: str
+    servers: list
+    setup: Setup
+    # (server, setup, options) -> {metric: value}
+    measure: Callable
+    goals: list = field(default_factory=list)
+    # Long rows are measured once, not in every round.
+    once: bool = False
+
+
+def under(load_):
+    return lambda server, setup, options: load.steady(server, setup, load_, options.seconds)
+
+
+def mixed(server, setup, options):
+    """Short requests are measured while long ones occupy some of the workers."""
+    long = Load(connections=2, path="/100").start(server, options.seconds + 1, False)
+    time.sleep(0.5)
+    found = Load(connections=8, path="/1").run(server, options.seconds, False)
+    load.finish(long, options.seconds + 1)
+    return found
+
+
+def balance(server, setup, options):
+    seconds = options.seconds + 1
+    wrk = Load(connections=64).start(server, seconds, False)
+    time.sleep(1)  # wrk has connected and every worker had its chance
+    counts = processes.connections(server.pid, server.port)
+    found = load.finish(wrk, seconds)
+    return found | {"connections": "/".join(map(str, counts)), "most": max(counts)}
+
+
+ROWS = [
+    Row(
+        "hello",
+        "hello world, keep-alive, 64 connections",
+        [*WSGI, LIMIT],
+        Setup("hello"),
+        under(Load()),
+        [
+            ratio_at_least("rps", 1.15),
+            ratio_at_most("us", 0.82),
+            ratio_at_least("rps", 20, "gunicorn gthread"),
+            ratio_at_most("p99", 1),
+        ],
+    ),
+    Row(
+        "threads",
+        "hello world with 4 threads",
+        THREADED,
+        Setup("hello", threads=4),
+        under(Load()),
+        [ratio_at_least("rps", 1.5, "granian"), at_most("p99", 2)],
+    ),
+    Row("echo", "echo of a 10 KiB POST", WSGI, Setup("echo"), under(Load(post=10240)), [ratio_at_least("rps", 1.05)]),
+    Row("flask", "Flask hello", WSGI, Setup("flask_hello"), under(Load()), [ratio_at_least("rps", 1)]),
+    Row(
+        "close",
+        "a new connection for each request",
+        [*WSGI, LIMIT],
+        Setup("hello"),
+        under(Load(close=True)),
+        [ratio_at_least("rps", 1)],
+    ),
+    Row(
+        "sleep",
+        "an app that sleeps 10 ms, 16 threads (1,600/s are possible)",
+        THREADED,
+        Setup("sleeping", threads=16),
+        under(Load(path="/10")),
+        [at_least("rps", 1500), ratio_at_most("us", 1, "granian")],
+    ),
+    Row(
+        "sync4",
+        "an app that sleeps 10 ms, 4 workers, 16 clients with keep-alive (400/s are possible)",
+        SEVERAL_WORKERS,
+        Setup("sleeping", workers=4),
+        under(Load(connections=16, path="/10")),
+        [at_least("rps", 380)],
+    ),
+    Row(
+        "sync4-close",
+        "the same with a connection for each request",
+        SEVERAL_WORKERS,
+        Setup("sleeping", workers=4),
+        under(Load(connections=16, path="/10", close=True)),
+        [at_least("rps", 380)],
+    ),
+    Row(
+        "mix",
+        "4 workers, 8 clients ask for 1 ms (shown) while 2 ask for 100 ms",
+        [*SEVERAL_WORKERS, "gunicorn gthread"],
+        Setup("sleeping", workers=4),
+        mixed,
+        [
+            ratio_at_most("p99", 1, "granian"),
+            ratio_at_most("p99", 1, "gunicorn sync"),
+            ratio_at_most("p99", 1, "gunicorn gthread"),
+        ],
+    ),
+    Row(
+        "balance",
+        "64 connections on 4 workers: how many each holds (16 are fair)",
+        [OURS, "granian", "gunicorn gthread"],
+        Setup("hello", workers=4),
+        balance,
+        [at_most("most", 24)],
+    ),
+    Row(
+        "access-log",
+        "hello world with the access log on, to a file",
+        [OURS, "granian", "gunicorn gthread"],
+        Setup("hello", access_log=True),
+        under(Load()),
+    ),
+    Row(
+        "memory",
+        "PSS of 4 workers of a Django and Flask app with preload",
+        [OURS, "gunicorn sync"],
+        Setup("site_app", workers=4, preload=True),
+        memory.preloaded,
+        [ratio_at_most("PSS boot MiB", 0.8, "gunicorn sync"), ratio_at_most("PSS used MiB", 0.55, "gunicorn sync")],
+        once=True,
+    ),
+    Row(
+        "reload",
+        "a reload every second under 50 keep-alive and 50 connecting clients",
+        [OURS, "gunicorn gthread"],
+        Setup("who", workers=2, threads=2),
+        reloads.under_load,
+        [at_most("failed", 0), at_least("new workers per reload", 1)],
+        once=True,
+    ),
+]

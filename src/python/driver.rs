@@ -1,0 +1,182 @@
+//! Threads that run the app: each seat of the crew asks what to do next, does it with the interpreter, and waits without.
+//!
+//! `sync` is a crew of one seat on the main thread, `gthread` one of `threads` seats.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    thread::JoinHandle,
+};
+
+use pyo3::{
+    prelude::*,
+    types::{PyCFunction, PyDict},
+};
+
+use super::{RequestTimeout, app::formatted, ffi, wsgi::Gateway};
+use crate::{
+    config::Config,
+    wire::ListenerAddress,
+    worker::{Crew, Interpreter, Next},
+};
+
+/// Seconds that a thread which is out of the app gets to end.
+const JOIN_SECONDS: f64 = 1.0;
+
+/// Reaches into the threads of the seats.
+pub(super) struct Threads {
+    /// `threading.get_ident()` of each seat; 0 before it runs.
+    idents: Box<[AtomicU64]>,
+    crew: OnceLock<std::sync::Weak<Crew>>,
+}
+
+impl Threads {
+    pub(super) fn new(seats: usize) -> Arc<Self> {
+        let idents = (0..seats).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Self {
+            idents,
+            crew: OnceLock::new(),
+        })
+    }
+}
+
+/// The crew's view of [`Threads`].
+pub(super) struct Interrupter(pub(super) Arc<Threads>);
+
+impl Interpreter for Interrupter {
+    fn interrupt(&self, seat: usize, call: u64) {
+        let threads = Arc::clone(&self.0);
+        // The interpreter may be held for long by the very call to interrupt; the monitor must not wait for it.
+        let spawned = std::thread::Builder::new()
+            .name("rg-interrupt".to_owned())
+            .spawn(move || {
+                Python::attach(|py| {
+                    let Some(crew) = threads.crew.get().and_then(std::sync::Weak::upgrade) else {
+                        return;
+                    };
+                    // The seat's thread ends its call with the interpreter held, so the call cannot end in between.
+                    if crew.seats[seat].is_in_call(call) {
+                        let exception = py.get_type::<RequestTimeout>().into_any();
+                        ffi::raise_in_thread(
+                            py,
+                            threads.idents[seat].load(SeqCst),
+                            Some(&exception),
+                        );
+                    }
+                });
+            });
+        if let Err(error) = spawned {
+            crate::error!("cannot interrupt a request: {error}");
+        }
+    }
+}
+
+/// What every seat needs.
+pub(super) struct Seating {
+    pub(super) app: Py<PyAny>,
+    pub(super) crew: Arc<Crew>,
+    pub(super) threads: Arc<Threads>,
+    pub(super) config: Config,
+    pub(super) listeners: Vec<ListenerAddress>,
+}
+
+/// Runs all seats until the worker ends; the calling thread takes seat 0.
+pub(super) fn run(py: Python<'_>, seating: Seating) -> PyResult<()> {
+    let _ = seating.threads.crew.set(Arc::downgrade(&seating.crew));
+    let seating = Arc::new(seating);
+    let mut followers = Vec::new();
+    for seat in 1..seating.crew.seats.len() {
+        followers.push(start_thread(py, Arc::clone(&seating), seat)?);
+    }
+    let monitor = start_monitor(&seating.crew)?;
+    seating.crew.announce();
+    take_seat(py, &seating, 0)?;
+    for thread in followers {
+        thread.bind(py).call_method1("join", (JOIN_SECONDS,))?;
+    }
+    py.detach(|| {
+        let _ = monitor.join();
+        seating.crew.finish_logs();
+    });
+    Ok(())
+}
+
+/// A Python thread, so that `threading` and whatever instruments it know it.
+fn start_thread(py: Python<'_>, seating: Arc<Seating>, seat: usize) -> PyResult<Py<PyAny>> {
+    let target = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+        let py = arguments.py();
+        take_seat(py, &seating, seat)
+    })?;
+    let options = PyDict::new(py);
+    options.set_item("target", target)?;
+    options.set_item("name", format!("rgunicorn-{seat}"))?;
+    options.set_item("daemon", true)?;
+    let thread = py
+        .import("threading")?
+        .getattr("Thread")?
+        .call((), Some(&options))?;
+    thread.call_method0("start")?;
+    Ok(thread.unbind())
+}
+
+fn start_monitor(crew: &Arc<Crew>) -> std::io::Result<JoinHandle<()>> {
+    let crew = Arc::clone(crew);
+    std::thread::Builder::new()
+        .name("rg-monitor".to_owned())
+        .spawn(move || crew.monitor())
+}
+
+/// The loop of one seat.
+fn take_seat(py: Python<'_>, seating: &Seating, me: usize) -> PyResult<()> {
+    let crew = &seating.crew;
+    let seat = &crew.seats[me];
+    seat.occupy();
+    let ident = py
+        .import("threading")?
+        .call_method0("get_ident")?
+        .extract()?;
+    seating.threads.idents[me].store(ident, SeqCst);
+    let app = seating.app.clone_ref(py);
+    let mut gateway = Gateway::new(
+        py,
+        app,
+        Arc::clone(crew),
+        me,
+        &seating.config,
+        &seating.listeners,
+    )?;
+    loop {
+        match crew.next(me) {
+            Next::Wait => py.detach(|| crew.wait(me)),
+            Next::Leave => return Ok(()),
+            Next::Job(connection) => {
+                let served = match gateway.serve(py, connection) {
+                    Ok(served) => served,
+                    Err(error) => return lose_seat(py, crew, &error),
+                };
+                crew.finish(me, served.connection, served.then_close, served.status);
+                if seat.is_interrupted() {
+                    // It may not have been raised before the call ended.
+                    ffi::raise_in_thread(py, ident, None);
+                }
+            }
+        }
+    }
+}
+
+/// The server's own objects could not be made: out of memory, most likely.
+fn lose_seat(py: Python<'_>, crew: &Crew, error: &PyErr) -> PyResult<()> {
+    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+    py.detach(|| {
+        let level = crate::config::LogLevel::Critical;
+        crate::telemetry::block(
+            level,
+            format_args!("a worker's thread failed; the worker ends"),
+            &traceback,
+        );
+        crew.abandon();
+    });
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! One call of the app: what `start_response` said, how the response is framed, and what of it was sent.
+//!
+//! The object outlives the call when the app keeps `start_response`; then the next call gets a new one. It holds the
+//! connection while the app runs, so that `write` and the interim responses have something to write to, and is never
+//! borrowed while Python code runs.
+
+use std::{fs::File, io, sync::Arc};
+
+use pyo3::{prelude::*, types::PyBytes};
+
+use super::send::Sending;
+use crate::{
+    http::{RequestTraits, ResponseFraming, ResponseShape, Version, date, response},
+    python::ffi::{HeldCell, SharedBytes},
+    sys,
+    worker::{Connection, Crew},
+};
+
+/// Bound to `start_response` and `write`.
+#[pyclass(frozen, module = "rgunicorn")]
+pub(super) struct Call {
+    pub(super) state: HeldCell<State>,
+}
+
+/// What is known of the response so far.
+pub(super) struct State {
+    pub(super) crew: Arc<Crew>,
+    pub(super) seat: usize,
+    /// `None` outside a call.
+    pub(super) connection: Option<Box<Connection>>,
+    /// What `start_response` returns; `None` outside a call.
+    pub(super) write: Option<Py<PyAny>>,
+    /// `start_response` was called.
+    pub(super) started: bool,
+    /// The status line and the app's fields; with ours, once `shape` is set.
+    pub(super) head: Vec<u8>,
+    pub(super) status: u16,
+    pub(super) content_length: Option<u64>,
+    pub(super) has_date: bool,
+    /// The app asked for the connection to be closed.
+    pub(super) wants_close: bool,
+    /// Decided when the first byte is due; from then on the head cannot change.
+    pub(super) shape: Option<ResponseShape>,
+    /// Bytes of body sent, without framing.
+    pub(super) body_bytes: u64,
+    pub(super) sending: Sending,
+    /// The connection cannot be used after this.
+    pub(super) must_close: bool,
+    date: CachedDate,
+}
+
+impl State {
+    pub(super) fn new(crew: Arc<Crew>, seat: usize) -> Self {
+        Self {
+            crew,
+            seat,
+            connection: None,
+            write: None,
+            started: false,
+            head: Vec::with_capacity(1024),
+            status: 0,
+            content_length: None,
+            has_date: false,
+            wants_close: false,
+            shape: None,
+            body_bytes: 0,
+            sending: Sending::default(),
+            must_close: false,
+            date: CachedDate::default(),
+        }
+    }
+
+    /// Makes ready for the next request.
+    pub(super) fn begin(&mut self, connection: Box<Connection>, write: Py<PyAny>) {
+        self.connection = Some(connection);
+        self.write = Some(write);
+        self.forget_response();
+        self.shape = None;
+        self.body_bytes = 0;
+        self.sending = Sending::default();
+        self.must_close = false;
+    }
+
+    /// Forgets what `start_response` said, as a second call with `exc_info` asks for.
+    pub(super) fn forget_response(&mut self) {
+        self.started = false;
+        self.head.clear();
+        self.status = 0;
+        self.content_length = None;
+        self.has_date = false;
+        self.wants_close = false;
+    }
+
+    /// Whether the response is still the app's to give: asked before its first byte goes out.
+    pub(super) fn may_answer(&mut self) -> bool {
+        let may = self.head_is_sent() || self.crew.seats[self.seat].may_answer();
+        self.must_close |= !may;
+        may
+    }
+
+    pub(super) fn head_is_sent(&self) -> bool {
+        self.shape.is_some()
+    }
+
+    /// Completes the head. `body_length` is that of the whole body, if it is known.
+    pub(super) fn complete_head(&mut self, body_length: Option<u64>) -> ResponseShape {
+        let may_persist = self.crew.may_persist() && !self.wants_close;
+        let (version, is_head, persistent) = match &self.connection {
+            Some(connection) => {
+                let head = connection.head();
+                let is_head = head.is_head(connection.request_bytes());
+                (head.version, is_head, head.persistent && may_persist)
+            }
+            None => (Version::Http11, false, false),
+        };
+        let request = RequestTraits {
+            version,
+            is_head,
+            persistent,
+        };
+        let shape =
+            ResponseShape::decide(request, self.status, self.content_length.or(body_length));
+        shape.write_fields(&mut self.head, version);
+        if !self.has_date {
+            response::write_field(&mut self.head, b"Date", self.date.now());
+        }
+        self.head.extend_from_slice(b"\r\n");
+        self.must_close |= !shape.persistent;
+        self.shape = Some(shape);
+        shape
+    }
+
+    /// Sends a response whose body is known as a whole.
+    pub(super) fn send_whole(&mut self, body: &Bound<'_, PyBytes>) -> io::Result<()> {
+        let bytes = body.as_bytes();
+        let shape = self.complete_head(Some(bytes.len() as u64));
+        if shape.send_body && shape.framing != ResponseFraming::Length(bytes.len() as u64) {
+            // The app said another length than it gives: as for a stream.
+            self.sending.head_waits = true;
+            return self.send_part(body.py(), bytes);
+        }
+        let sent_bytes = if shape.send_body { bytes } else { &[] };
+        self.body_bytes = sent_bytes.len() as u64;
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        self.sending
+            .send_final(connection, &mut self.head, sent_bytes, || {
+                Box::new(SharedBytes::new(body))
+            })
+    }
+
+    /// Sends a part of a body whose end is not known yet: the head with the first one, framing around each. Never waits
+    /// while the interpreter is held. An error: the client is gone.
+    pub(super) fn send_part(&mut self, py: Python<'_>, bytes: &[u8]) -> io::Result<()> {
+        let shape = match self.shape {
+            Some(shape) => shape,
+            None => {
+                let shape = self.complete_head(None);
+                self.sending.head_waits = true;
+                shape
+            }
+        };
+        let allowed = match shape.framing {
+            _ if !shape.send_body => 0,
+            ResponseFraming::Length(length) => usize::try_from(length - self.body_bytes)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len()),
+            ResponseFraming::Nothing | ResponseFraming::Chunked | ResponseFraming::UntilClose => {
+                bytes.len()
+            }
+        };
+        if allowed < bytes.len() && shape.send_body {
+            self.sending.note_excess(bytes.len() - allowed);
+        }
+        self.body_bytes += allowed as u64;
+        let Some(connection) = &mut self.connection else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let chunked = shape.framing == ResponseFraming::Chunked && shape.send_body;
+        self.sending.send(
+            py,
+            &self.crew,
+            connection,
+            &self.head,
+            &bytes[..allowed],
+            chunked,
+        )
+    }
+
+    /// Sends a file from `at` to `end`, or as much of it as the app's Content-Length says.
+    pub(super) fn send_file(&mut self, file: File, at: u64, end: u64) {
+        let shape = self.complete_head(Some(end - at));
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        connection.output.push_bytes(&self.head);
+        let count = match shape.framing {
+            _ if !shape.send_body => 0,
+            ResponseFraming::Length(length) => length.min(end - at),
+            ResponseFraming::Nothing | ResponseFraming::Chunked | ResponseFraming::UntilClose => {
+                end - at
+            }
+        };
+        self.body_bytes = count;
+        if count > 0 {
+            connection.output.push_file(file, at, at + count);
+        }
+    }
+
+    /// Sends an interim response, if the socket takes it.
+    pub(super) fn send_interim(&mut self, interim: &[u8]) {
+        if let Some(connection) = &mut self.connection
+            && let Err(error) = self.sending.send_interim(connection, interim)
+        {
+            self.must_close |= error.kind() != io::ErrorKind::WouldBlock;
+        }
+    }
+
+    /// The body is complete: the last chunk, and a check that the length was kept.
+    pub(super) fn end_body(&mut self, py: Python<'_>) -> io::Result<()> {
+        if self.shape.is_none() {
+            self.complete_head(Some(0));
+            self.sending.head_waits = true;
+        }
+        let Some(shape) = self.shape else {
+            return Ok(());
+        };
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let last = match shape.framing {
+            ResponseFraming::Chunked if shape.send_body => response::LAST_CHUNK,
+            _ => &[],
+        };
+        self.sending
+            .send_end(py, &self.crew, connection, &self.head, last)
+    }
+
+    /// How many bytes the response is short of its Content-Length.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        match self.shape {
+            Some(ResponseShape {
+                framing: ResponseFraming::Length(length),
+                send_body: true,
+                ..
+            }) => length.saturating_sub(self.body_bytes),
+            _ => 0,
+        }
+    }
+}
+
+/// The Date field's value, formatted once a second.
+#[derive(Default)]
+struct CachedDate {
+    second: u64,
+    text: Vec<u8>,
+}
+
+impl CachedDate {
+    fn now(&mut self) -> &[u8] {
+        let second = sys::unix_seconds();
+        if second != self.second {
+            self.second = second;
+            self.text = date::format(second).to_vec();
+        }
+        &self.text
+    }
+}

@@ -1,0 +1,434 @@
+//! The environ of a request, PEP 3333 and what Gunicorn adds to it.
+//!
+//! What is the same for all requests of a listener is a template that is copied; keys are interned, and the strings of the
+//! last request are used again where they are equal.
+
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict, PyString},
+};
+
+use super::{
+    header_keys::{HeaderKeys, Meaning},
+    input::Input,
+    memo::Memo,
+};
+use crate::{
+    config::{Config, SchemeHeader},
+    http::{Refusal, Version, percent},
+    python::ffi,
+    sys::net::PeerAddress,
+    wire::ListenerAddress,
+    worker::{Body, Connection, remote_address},
+};
+
+/// The keys that are set for each request.
+struct Keys {
+    request_method: Py<PyString>,
+    script_name: Py<PyString>,
+    path_info: Py<PyString>,
+    query_string: Py<PyString>,
+    raw_uri: Py<PyString>,
+    server_name: Py<PyString>,
+    server_port: Py<PyString>,
+    server_protocol: Py<PyString>,
+    remote_addr: Py<PyString>,
+    remote_port: Py<PyString>,
+    content_length: Py<PyString>,
+    url_scheme: Py<PyString>,
+    input: Py<PyString>,
+}
+
+impl Keys {
+    fn new(py: Python<'_>) -> Self {
+        let key = |name: &str| PyString::intern(py, name).unbind();
+        Self {
+            request_method: key("REQUEST_METHOD"),
+            script_name: key("SCRIPT_NAME"),
+            path_info: key("PATH_INFO"),
+            query_string: key("QUERY_STRING"),
+            raw_uri: key("RAW_URI"),
+            server_name: key("SERVER_NAME"),
+            server_port: key("SERVER_PORT"),
+            server_protocol: key("SERVER_PROTOCOL"),
+            remote_addr: key("REMOTE_ADDR"),
+            remote_port: key("REMOTE_PORT"),
+            content_length: key("CONTENT_LENGTH"),
+            url_scheme: key("wsgi.url_scheme"),
+            input: key("wsgi.input"),
+        }
+    }
+}
+
+/// The peer of a connection as the environ shows it, made once per connection.
+struct PeerText {
+    address: Py<PyString>,
+    port: Option<Py<PyString>>,
+}
+
+pub(super) struct EnvironBuilder {
+    keys: Keys,
+    /// One per listener.
+    templates: Vec<Py<PyDict>>,
+    is_unix: Vec<bool>,
+    headers: HeaderKeys,
+    scheme_headers: Vec<SchemeHeader>,
+    method: Memo,
+    target: Memo,
+    path: Memo,
+    query: Memo,
+    decoded: Vec<u8>,
+    request: u64,
+}
+
+/// What a template holds beside the constants.
+pub(super) struct Surroundings<'a, 'py> {
+    pub(super) errors: Bound<'py, PyAny>,
+    pub(super) file_wrapper: Bound<'py, PyAny>,
+    pub(super) early_hints: Bound<'py, PyAny>,
+    pub(super) listeners: &'a [ListenerAddress],
+    pub(super) config: &'a Config,
+}
+
+impl EnvironBuilder {
+    pub(super) fn new(py: Python<'_>, surroundings: &Surroundings<'_, '_>) -> PyResult<Self> {
+        let templates: PyResult<Vec<_>> = surroundings
+            .listeners
+            .iter()
+            .map(|address| template(py, address, surroundings))
+            .collect();
+        let is_unix = |address: &ListenerAddress| matches!(address, ListenerAddress::Unix(_));
+        Ok(Self {
+            keys: Keys::new(py),
+            templates: templates?,
+            is_unix: surroundings.listeners.iter().map(is_unix).collect(),
+            headers: HeaderKeys::new(&surroundings.config.proxy),
+            scheme_headers: surroundings.config.proxy.scheme_headers.clone(),
+            method: Memo::default(),
+            target: Memo::default(),
+            path: Memo::default(),
+            query: Memo::default(),
+            decoded: Vec::new(),
+            request: 0,
+        })
+    }
+
+    /// The environ of the connection's request. A refusal: its headers contradict each other, or are not allowed.
+    pub(super) fn build<'py>(
+        &mut self,
+        py: Python<'py>,
+        connection: &mut Connection,
+    ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
+        self.request += 1;
+        let listener = connection.peer.listener;
+        let environ = self.templates[listener].bind(py).copy()?;
+        self.set_body(py, &environ, connection)?;
+        self.set_peer(py, &environ, connection);
+        let connection = &*connection;
+        if let Err(refusal) = self.set_request(py, &environ, connection) {
+            return Ok(Err(refusal));
+        }
+        if self.is_unix[listener] {
+            self.set_server(py, &environ, connection);
+        }
+        Ok(Ok(environ))
+    }
+
+    fn set_request(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        connection: &Connection,
+    ) -> Result<(), Refusal> {
+        let bytes = connection.request_bytes();
+        let head = connection.head();
+        let (keys, memo) = (&self.keys, Memo::text);
+        let method = head.method(bytes);
+        if method != b"GET" {
+            ffi::set(
+                environ,
+                &keys.request_method,
+                memo(&mut self.method, py, method).as_any(),
+            );
+        }
+        ffi::set(
+            environ,
+            &keys.raw_uri,
+            memo(&mut self.target, py, head.target(bytes)).as_any(),
+        );
+        let query = head.query(bytes);
+        if !query.is_empty() {
+            ffi::set(
+                environ,
+                &keys.query_string,
+                memo(&mut self.query, py, query).as_any(),
+            );
+        }
+        if head.version == Version::Http10 {
+            ffi::set(
+                environ,
+                &keys.server_protocol,
+                intern!(py, "HTTP/1.0").as_any(),
+            );
+        }
+        let script_name = self.set_headers(py, environ, connection)?;
+        let path = percent::decode(head.path(bytes), &mut self.decoded);
+        let path_info = match script_name {
+            None => path,
+            Some(script_name) => {
+                ffi::set(
+                    environ,
+                    &self.keys.script_name,
+                    ffi::latin1(py, script_name).as_any(),
+                );
+                below(path, script_name)
+            }
+        };
+        ffi::set(
+            environ,
+            &self.keys.path_info,
+            self.path.text(py, path_info).as_any(),
+        );
+        Ok(())
+    }
+
+    /// Sets the headers; returns the SCRIPT_NAME that a trusted proxy gave.
+    fn set_headers<'c>(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        connection: &'c Connection,
+    ) -> Result<Option<&'c [u8]>, Refusal> {
+        let trusted = connection.peer.trusted;
+        let mut script_name = None;
+        let mut is_https = None;
+        for (name, mut value) in connection.head().fields(connection.request_bytes()) {
+            let known = self.headers.look_up(py, name);
+            match known.meaning {
+                Meaning::Plain | Meaning::Cookie => {}
+                Meaning::Host => value = connection.head().host(connection.request_bytes()),
+                Meaning::Scheme(index) if trusted => {
+                    let says_https =
+                        value.eq_ignore_ascii_case(self.scheme_headers[index].value.as_bytes());
+                    if is_https.is_some_and(|before| before != says_https) {
+                        return Err(Refusal::new(
+                            400,
+                            "the headers of the proxy contradict each other about the scheme",
+                        ));
+                    }
+                    is_https = Some(says_https);
+                }
+                Meaning::Scheme(_) => {}
+                Meaning::ScriptName if trusted => {
+                    script_name = Some(value);
+                    continue;
+                }
+                Meaning::Refused => {
+                    return Err(Refusal::new(400, "a header's name has an underscore"));
+                }
+                Meaning::ContentLength
+                | Meaning::TransferEncoding
+                | Meaning::ScriptName
+                | Meaning::Dropped => continue,
+            }
+            if known.seen_in == self.request {
+                join(py, environ, &known.key, known.meaning, value);
+            } else {
+                known.seen_in = self.request;
+                // `X-A` and `x-a` have one key.
+                if known.shares_key && ffi::item(environ, &known.key).is_some() {
+                    join(py, environ, &known.key, known.meaning, value);
+                } else {
+                    let value = known.value(py, value);
+                    ffi::set(environ, &known.key, value.as_any());
+                }
+            }
+        }
+        if is_https == Some(true) {
+            ffi::set(
+                environ,
+                &self.keys.url_scheme,
+                intern!(py, "https").as_any(),
+            );
+        }
+        Ok(script_name)
+    }
+
+    fn set_peer(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, connection: &mut Connection) {
+        if !connection
+            .attachment
+            .as_ref()
+            .is_some_and(|attachment| attachment.is::<PeerText>())
+        {
+            connection.attachment = Some(Box::new(peer_text(py, connection.peer.address)));
+        }
+        let attachment = connection
+            .attachment
+            .as_ref()
+            .and_then(|attachment| attachment.downcast_ref::<PeerText>());
+        if let Some(peer) = attachment {
+            ffi::set(
+                environ,
+                &self.keys.remote_addr,
+                peer.address.bind(py).as_any(),
+            );
+            if let Some(port) = &peer.port {
+                ffi::set(environ, &self.keys.remote_port, port.bind(py).as_any());
+            }
+        }
+    }
+
+    fn set_body(
+        &self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        connection: &mut Connection,
+    ) -> PyResult<()> {
+        let length = connection.body().length();
+        let input = match connection.take_body() {
+            Body::Empty => {
+                // `Content-Length: 0` is shown as it came.
+                if connection.head().framing == crate::http::Framing::Length(0) {
+                    ffi::set(
+                        environ,
+                        &self.keys.content_length,
+                        intern!(py, "0").as_any(),
+                    );
+                }
+                return Ok(());
+            }
+            Body::Inline(length) => {
+                Input::of_bytes(PyBytes::new(py, connection.inline_body(length)))
+            }
+            Body::Memory(bytes) => Input::of_bytes(PyBytes::new(py, &bytes)),
+            Body::Spooled { file, .. } => Input::of_file(file),
+        };
+        ffi::set(environ, &self.keys.input, Bound::new(py, input)?.as_any());
+        let digits = ffi::latin1(py, itoa::Buffer::new().format(length).as_bytes());
+        ffi::set(environ, &self.keys.content_length, digits.as_any());
+        Ok(())
+    }
+
+    /// A UNIX socket has no name and port of its own: the request's Host says them.
+    fn set_server(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, connection: &Connection) {
+        let host = connection.head().host(connection.request_bytes());
+        if host.is_empty() {
+            return;
+        }
+        let (name, port) = match memchr::memrchr(b':', host) {
+            Some(colon) if !host.ends_with(b"]") => (&host[..colon], &host[colon + 1..]),
+            _ => (host, &[][..]),
+        };
+        let is_https = ffi::item(environ, &self.keys.url_scheme).is_some_and(|scheme| {
+            scheme
+                .cast::<PyString>()
+                .is_ok_and(|scheme| scheme.to_string_lossy() == "https")
+        });
+        let default_port: &[u8] = if is_https { b"443" } else { b"80" };
+        let port = if port.is_empty() { default_port } else { port };
+        ffi::set(
+            environ,
+            &self.keys.server_name,
+            ffi::latin1(py, name).as_any(),
+        );
+        ffi::set(
+            environ,
+            &self.keys.server_port,
+            ffi::latin1(py, port).as_any(),
+        );
+    }
+}
+
+/// Adds the value of a repeated header: RFC 9110 section 5.3, and RFC 6265 section 5.4 for cookies.
+#[cold]
+fn join(
+    py: Python<'_>,
+    environ: &Bound<'_, PyDict>,
+    key: &Py<PyString>,
+    meaning: Meaning,
+    value: &[u8],
+) {
+    let separator = if meaning == Meaning::Cookie {
+        "; "
+    } else {
+        ","
+    };
+    let before = ffi::item(environ, key)
+        .map(|before| before.to_string())
+        .unwrap_or_default();
+    let value: String = value.iter().map(|byte| char::from(*byte)).collect();
+    let joined = PyString::new(py, &format!("{before}{separator}{value}"));
+    ffi::set(environ, key, joined.as_any());
+}
+
+/// The path below a mount point: without its prefix, if it has it. A proxy may have taken it off already.
+fn below<'a>(path: &'a [u8], script_name: &[u8]) -> &'a [u8] {
+    match path.strip_prefix(script_name) {
+        Some(rest) if rest.is_empty() || rest.starts_with(b"/") => rest,
+        _ => path,
+    }
+}
+
+fn peer_text(py: Python<'_>, address: PeerAddress) -> PeerText {
+    match address {
+        PeerAddress::Ip(address) => PeerText {
+            address: PyString::new(py, &remote_address(address.ip())).unbind(),
+            port: Some(PyString::new(py, itoa::Buffer::new().format(address.port())).unbind()),
+        },
+        PeerAddress::Unix => PeerText {
+            address: PyString::new(py, "").unbind(),
+            port: None,
+        },
+    }
+}
+
+fn template(
+    py: Python<'_>,
+    address: &ListenerAddress,
+    surroundings: &Surroundings<'_, '_>,
+) -> PyResult<Py<PyDict>> {
+    let (name, port) = match address {
+        ListenerAddress::Tcp(address) => (remote_address(address.ip()), address.port().to_string()),
+        ListenerAddress::Unix(path) => (path.clone(), String::new()),
+    };
+    let config = surroundings.config;
+    let environ = PyDict::new(py);
+    environ.set_item("REQUEST_METHOD", intern!(py, "GET"))?;
+    environ.set_item("SCRIPT_NAME", "")?;
+    environ.set_item("PATH_INFO", "")?;
+    environ.set_item("QUERY_STRING", "")?;
+    environ.set_item("RAW_URI", "")?;
+    environ.set_item("SERVER_NAME", name)?;
+    environ.set_item("SERVER_PORT", port)?;
+    environ.set_item("SERVER_PROTOCOL", intern!(py, "HTTP/1.1"))?;
+    environ.set_item(
+        "SERVER_SOFTWARE",
+        concat!("rgunicorn/", env!("CARGO_PKG_VERSION")),
+    )?;
+    environ.set_item("REMOTE_ADDR", "")?;
+    environ.set_item("wsgi.version", (1, 0))?;
+    environ.set_item("wsgi.url_scheme", intern!(py, "http"))?;
+    environ.set_item("wsgi.input", Bound::new(py, Input::empty())?)?;
+    environ.set_item("wsgi.input_terminated", true)?;
+    environ.set_item("wsgi.errors", &surroundings.errors)?;
+    environ.set_item("wsgi.multithread", config.threads > 1)?;
+    environ.set_item("wsgi.multiprocess", config.workers > 1)?;
+    environ.set_item("wsgi.run_once", false)?;
+    environ.set_item("wsgi.file_wrapper", &surroundings.file_wrapper)?;
+    environ.set_item("wsgi.early_hints", &surroundings.early_hints)?;
+    Ok(environ.unbind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+
+    #[test]
+    fn a_mount_point_is_taken_off_at_a_slash_only() {
+        assert_eq!(below(b"/pre/x", b"/pre"), b"/x");
+        assert_eq!(below(b"/pre", b"/pre"), b"");
+        assert_eq!(below(b"/prefix/x", b"/pre"), b"/prefix/x");
+        assert_eq!(below(b"/x", b"/pre"), b"/x");
+    }
+}

@@ -1,0 +1,392 @@
+//! One seat's way to call the app: environ in, iterable out, `close` always.
+
+use std::sync::Arc;
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict, PyList, PyTuple},
+};
+
+use super::{
+    call::{Call, State},
+    early_hints::{EarlyHints, Hints},
+    environ::{EnvironBuilder, Surroundings},
+    errors::Errors,
+    file_wrapper::FileWrapper,
+    start_response::{StartResponse, Write},
+};
+use crate::{
+    config::Config,
+    http::{Refusal, date},
+    python::{RequestTimeout, app::formatted, ffi},
+    sys,
+    wire::ListenerAddress,
+    worker::{Answered, Connection, Crew, log_answered},
+};
+
+/// What became of a request.
+pub(in crate::python) struct Served {
+    pub(in crate::python) connection: Box<Connection>,
+    pub(in crate::python) then_close: bool,
+    pub(in crate::python) status: u16,
+}
+
+/// The callables of a call; used again while the app keeps none of them.
+struct Callables {
+    call: Py<Call>,
+    start_response: Py<PyAny>,
+    write: Py<PyAny>,
+    /// The early hints do not speak for this call yet.
+    is_new: bool,
+}
+
+pub(in crate::python) struct Gateway {
+    app: Py<PyAny>,
+    crew: Arc<Crew>,
+    seat: usize,
+    environ: EnvironBuilder,
+    callables: Callables,
+    hints: Py<Hints>,
+    file_wrapper: Py<PyAny>,
+}
+
+impl Gateway {
+    pub(in crate::python) fn new(
+        py: Python<'_>,
+        app: Py<PyAny>,
+        crew: Arc<Crew>,
+        seat: usize,
+        config: &Config,
+        listeners: &[ListenerAddress],
+    ) -> PyResult<Self> {
+        let hints = Bound::new(
+            py,
+            Hints {
+                call: ffi::HeldCell::new(None),
+            },
+        )?;
+        let file_wrapper = py.get_type::<FileWrapper>().into_any();
+        let surroundings = Surroundings {
+            errors: Bound::new(py, Errors)?.into_any(),
+            file_wrapper: file_wrapper.clone(),
+            early_hints: ffi::builtin::<EarlyHints>(&hints)?.into_bound(py),
+            listeners,
+            config,
+        };
+        Ok(Self {
+            environ: EnvironBuilder::new(py, &surroundings)?,
+            callables: Callables::new(py, &crew, seat)?,
+            app,
+            crew,
+            seat,
+            hints: hints.unbind(),
+            file_wrapper: file_wrapper.unbind(),
+        })
+    }
+
+    /// Serves one request to its end.
+    pub(in crate::python) fn serve(
+        &mut self,
+        py: Python<'_>,
+        mut connection: Box<Connection>,
+    ) -> PyResult<Served> {
+        if self.callables.are_kept(py) {
+            self.callables = Callables::new(py, &self.crew, self.seat)?;
+        }
+        let environ = match self.environ.build(py, &mut connection) {
+            Ok(Ok(environ)) => environ,
+            Ok(Err(refusal)) => return Ok(self.refuse(connection, refusal)),
+            Err(error) => {
+                report(py, &connection, &error, "cannot make the environ of");
+                return Ok(self.refuse(connection, Refusal::APP_FAILED));
+            }
+        };
+        let call = self.callables.call.bind(py).clone();
+        call.get()
+            .state
+            .borrow(py)
+            .begin(connection, self.callables.write.clone_ref(py));
+        if self.callables.is_new {
+            *self.hints.get().call.borrow(py) = Some(call.clone().unbind());
+            self.callables.is_new = false;
+        }
+        let result = self.run(py, &call, environ);
+        Ok(self.finish(py, &call, result))
+    }
+
+    /// Calls the app and sends what it returns.
+    fn run(
+        &self,
+        py: Python<'_>,
+        call: &Bound<'_, Call>,
+        environ: Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let iterable = ffi::call2(
+            self.app.bind(py),
+            environ.as_any(),
+            &self.callables.start_response,
+        )?;
+        // The environ goes before the response does: what the app hung on it is released while the client is served.
+        drop(environ);
+        if let Some(body) = ffi::only_bytes(&iterable) {
+            let mut state = call.get().state.borrow(py);
+            if state.started && !state.head_is_sent() {
+                if state.may_answer() {
+                    let sent = state.send_whole(&body);
+                    state.must_close |= sent.is_err();
+                }
+                return Ok(());
+            }
+        }
+        let sent = self.send_iterable(py, call, &iterable);
+        let closed = close(&iterable);
+        sent.and(closed)
+    }
+
+    fn send_iterable(
+        &self,
+        py: Python<'_>,
+        call: &Bound<'_, Call>,
+        iterable: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if iterable.get_type().is(self.file_wrapper.bind(py))
+            && let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()
+            && self.send_file(py, call, wrapper.get())?
+        {
+            return Ok(());
+        }
+        announce_length(call, iterable);
+        for part in iterable.try_iter()? {
+            let part = part?;
+            let Ok(bytes) = part.cast::<PyBytes>() else {
+                let kind = part.get_type();
+                return Err(PyTypeError::new_err(format!(
+                    "a WSGI app must return an iterable of bytes, not of {kind}"
+                )));
+            };
+            if bytes.as_bytes().is_empty() {
+                continue;
+            }
+            let mut state = call.get().state.borrow(py);
+            check_started(&state)?;
+            if !state.may_answer() || state.send_part(py, bytes.as_bytes()).is_err() {
+                // Nobody reads any more: the app is closed, not asked for the rest.
+                state.must_close = true;
+                return Ok(());
+            }
+        }
+        let mut state = call.get().state.borrow(py);
+        check_started(&state)?;
+        if state.may_answer() {
+            let sent = state.end_body(py);
+            state.must_close |= sent.is_err();
+        }
+        Ok(())
+    }
+
+    /// Hands a regular file to the reactor, which sends it without this thread. False: not a regular file.
+    fn send_file(
+        &self,
+        py: Python<'_>,
+        call: &Bound<'_, Call>,
+        wrapper: &FileWrapper,
+    ) -> PyResult<bool> {
+        let Some((file, at, end)) = wrapper.regular_file(py) else {
+            return Ok(false);
+        };
+        let mut state = call.get().state.borrow(py);
+        check_started(&state)?;
+        if state.head_is_sent() {
+            return Ok(false);
+        }
+        if state.may_answer() {
+            state.send_file(file, at, end);
+        }
+        Ok(true)
+    }
+
+    /// The call is over: an exception is answered and logged, a response that was cut short closes its connection.
+    fn finish(&mut self, py: Python<'_>, call: &Bound<'_, Call>, result: PyResult<()>) -> Served {
+        let mut state = call.get().state.borrow(py);
+        let connection = state.connection.take();
+        state.write = None;
+        drop(state);
+        let Some(mut connection) = connection else {
+            unreachable!("only `finish` takes the connection")
+        };
+        if let Err(error) = &result {
+            self.fail(py, call, &mut connection, error);
+        }
+        let mut state = call.get().state.borrow(py);
+        let missing = if result.is_ok() {
+            state.missing_bytes()
+        } else {
+            0
+        };
+        state.must_close |= missing > 0;
+        let excess = state.sending.excess();
+        let (status, bytes, then_close) = (state.status, state.body_bytes, state.must_close);
+        let answered = Answered {
+            status,
+            bytes,
+            head: &state.head,
+        };
+        log_answered(&self.crew.access_log, &connection, &answered);
+        drop(state);
+        if excess > 0 || (missing > 0 && then_close) {
+            let request = described(&connection);
+            py.detach(|| match excess {
+                0 => crate::error!(
+                    "{request} was answered with {missing} bytes less than its Content-Length said"
+                ),
+                _ => crate::warning!(
+                    "{request} was answered with {excess} bytes more than its Content-Length said"
+                ),
+            });
+        }
+        Served {
+            connection,
+            then_close,
+            status,
+        }
+    }
+
+    /// The app raised: the client gets a 500 if it got nothing yet, and the connection ends.
+    fn fail(
+        &self,
+        py: Python<'_>,
+        call: &Bound<'_, Call>,
+        connection: &mut Connection,
+        error: &PyErr,
+    ) {
+        let what = match error.is_instance_of::<RequestTimeout>(py) {
+            true => "interrupted after timeouts.request:",
+            false => "the app failed on",
+        };
+        report(py, connection, error, what);
+        let mut state = call.get().state.borrow(py);
+        state.must_close = true;
+        if state.head_is_sent() {
+            return;
+        }
+        state.forget_response();
+        let may_answer = state.may_answer();
+        state.status = if may_answer { 500 } else { 504 };
+        if may_answer {
+            let mut answer = Vec::new();
+            write_refusal(Refusal::APP_FAILED, connection, &mut answer);
+            connection.output.push_bytes(&answer);
+        }
+    }
+
+    /// Answers without the app.
+    fn refuse(&self, mut connection: Box<Connection>, refusal: Refusal) -> Served {
+        if self.crew.seats[self.seat].may_answer() {
+            let mut answer = Vec::new();
+            write_refusal(refusal, &connection, &mut answer);
+            connection.output.push_bytes(&answer);
+        }
+        let answered = Answered {
+            status: refusal.status,
+            bytes: 0,
+            head: b"",
+        };
+        log_answered(&self.crew.access_log, &connection, &answered);
+        Served {
+            connection,
+            then_close: true,
+            status: refusal.status,
+        }
+    }
+}
+
+impl Callables {
+    fn new(py: Python<'_>, crew: &Arc<Crew>, seat: usize) -> PyResult<Self> {
+        let state = State::new(Arc::clone(crew), seat);
+        let call = Bound::new(
+            py,
+            Call {
+                state: ffi::HeldCell::new(state),
+            },
+        )?;
+        Ok(Self {
+            start_response: ffi::builtin::<StartResponse>(&call)?,
+            write: ffi::builtin::<Write>(&call)?,
+            call: call.unbind(),
+            is_new: true,
+        })
+    }
+
+    /// Whether the app kept a callable of the last call, by which it could reach the next.
+    fn are_kept(&self, py: Python<'_>) -> bool {
+        ffi::is_shared(py, &self.start_response) || ffi::is_shared(py, &self.write)
+    }
+}
+
+fn write_refusal(refusal: Refusal, connection: &Connection, answer: &mut Vec<u8>) {
+    let date = date::format(sys::unix_seconds());
+    match connection.head().is_head(connection.request_bytes()) {
+        true => refusal.write_head(answer, &date),
+        false => refusal.write_response(answer, &date),
+    }
+}
+
+fn check_started(state: &State) -> PyResult<()> {
+    match state.started {
+        true => Ok(()),
+        false => Err(PyRuntimeError::new_err(
+            "the app returned a body without calling start_response",
+        )),
+    }
+}
+
+/// The parts of a list are all there, so their length is known without the app's help.
+fn announce_length(call: &Bound<'_, Call>, iterable: &Bound<'_, PyAny>) {
+    let parts: Option<u64> = if let Ok(list) = iterable.cast_exact::<PyList>() {
+        list.iter().map(|part| length_of(&part)).sum()
+    } else if let Ok(tuple) = iterable.cast_exact::<PyTuple>() {
+        tuple.iter().map(|part| length_of(&part)).sum()
+    } else {
+        None
+    };
+    let mut state = call.get().state.borrow(call.py());
+    if !state.head_is_sent() && state.content_length.is_none() {
+        state.content_length = parts;
+    }
+}
+
+fn length_of(part: &Bound<'_, PyAny>) -> Option<u64> {
+    part.cast::<PyBytes>()
+        .ok()
+        .map(|bytes| bytes.as_bytes().len() as u64)
+}
+
+/// PEP 3333: `close` is called whether or not the response was completed.
+fn close(iterable: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = iterable.py();
+    match iterable.getattr_opt(intern!(py, "close"))? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+/// `GET /path`, for the log.
+fn described(connection: &Connection) -> String {
+    let (head, bytes) = (connection.head(), connection.request_bytes());
+    let text = |part| String::from_utf8_lossy(part);
+    format!("{} {}", text(head.method(bytes)), text(head.target(bytes)))
+}
+
+fn report(py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
+    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+    let request = described(connection);
+    py.detach(|| {
+        crate::telemetry::block(
+            crate::config::LogLevel::Error,
+            format_args!("{what} {request}"),
+            &traceback,
+        );
+    });
+}

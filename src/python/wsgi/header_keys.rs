@@ -1,0 +1,175 @@
+//! From the name of a request header to its key in the environ and what is to be done with it, cached per seat: the same
+//! few names come with every request, and their values often repeat.
+
+use pyo3::{prelude::*, types::PyString};
+
+use crate::{
+    config::{HeaderMap, Proxy},
+    python::ffi,
+};
+
+/// Slots of the cache, a power of two; names beyond it are looked up anew each time.
+const SLOTS: usize = 256;
+/// Names and values longer than this are not kept.
+const KEPT_BYTES_MAX: usize = 512;
+
+/// What a header means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// `HTTP_NAME`, or CONTENT_TYPE.
+    Plain,
+    /// As `Plain`; an absolute request target has the last word.
+    Host,
+    /// As `Plain`; several are joined with `; `.
+    Cookie,
+    /// The server sets CONTENT_LENGTH itself: it has the body.
+    ContentLength,
+    /// The body reaches the app decoded.
+    TransferEncoding,
+    /// Tells the scheme, when it comes from a trusted peer: index into `proxy.scheme_headers`.
+    Scheme(usize),
+    /// SCRIPT_NAME, when it comes from a trusted peer; dropped otherwise.
+    ScriptName,
+    /// Has an underscore, which the configuration does not allow.
+    Dropped,
+    Refused,
+}
+
+pub(super) struct Known {
+    name: Box<[u8]>,
+    pub(super) meaning: Meaning,
+    pub(super) key: Py<PyString>,
+    value: Vec<u8>,
+    value_object: Option<Py<PyString>>,
+    /// The request in which it was seen last.
+    pub(super) seen_in: u64,
+    /// Another name, or another spelling of this one, has the same key.
+    pub(super) shares_key: bool,
+}
+
+impl Known {
+    /// The value as a `str`; the one of last time if it is equal.
+    #[inline]
+    pub(super) fn value<'py>(&mut self, py: Python<'py>, value: &[u8]) -> Bound<'py, PyString> {
+        if let Some(object) = &self.value_object
+            && self.value == value
+        {
+            return object.bind(py).clone();
+        }
+        let object = ffi::latin1(py, value);
+        if value.len() <= KEPT_BYTES_MAX {
+            self.value.clear();
+            self.value.extend_from_slice(value);
+            self.value_object = Some(object.clone().unbind());
+        }
+        object
+    }
+}
+
+pub(super) struct HeaderKeys {
+    slots: Box<[Option<Known>]>,
+    /// The one name that is known without a slot.
+    spare: Option<Known>,
+    header_map: HeaderMap,
+    scheme_headers: Vec<String>,
+}
+
+impl HeaderKeys {
+    pub(super) fn new(proxy: &Proxy) -> Self {
+        Self {
+            slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
+            spare: None,
+            header_map: proxy.header_map,
+            scheme_headers: proxy
+                .scheme_headers
+                .iter()
+                .map(|header| header.name.to_ascii_lowercase())
+                .collect(),
+        }
+    }
+
+    /// What is known of a name.
+    #[inline]
+    pub(super) fn look_up(&mut self, py: Python<'_>, name: &[u8]) -> &mut Known {
+        let start = hash(name) % SLOTS;
+        for step in 0..4 {
+            let index = (start + step) % SLOTS;
+            match &self.slots[index] {
+                Some(known) if *known.name == *name => {
+                    return self.slots[index].as_mut().expect("just seen");
+                }
+                Some(_) => {}
+                None if name.len() <= KEPT_BYTES_MAX => {
+                    let mut known = self.interpret(py, name);
+                    for other in self.slots.iter_mut().flatten() {
+                        if other.key.is(&known.key) {
+                            other.shares_key = true;
+                            known.shares_key = true;
+                        }
+                    }
+                    return self.slots[index].insert(known);
+                }
+                None => break,
+            }
+        }
+        let mut known = self.interpret(py, name);
+        known.shares_key = true;
+        self.spare.insert(known)
+    }
+
+    fn interpret(&self, py: Python<'_>, name: &[u8]) -> Known {
+        let lower = name.to_ascii_lowercase();
+        let scheme = self
+            .scheme_headers
+            .iter()
+            .position(|header| header.as_bytes() == lower);
+        let meaning = match &lower[..] {
+            b"cookie" => Meaning::Cookie,
+            b"host" => Meaning::Host,
+            b"content-length" => Meaning::ContentLength,
+            b"transfer-encoding" => Meaning::TransferEncoding,
+            b"script_name" => Meaning::ScriptName,
+            _ if scheme.is_some() => Meaning::Scheme(scheme.unwrap_or_default()),
+            _ if lower.contains(&b'_') => match self.header_map {
+                HeaderMap::Drop => Meaning::Dropped,
+                HeaderMap::Refuse => Meaning::Refused,
+                HeaderMap::Keep => Meaning::Plain,
+            },
+            _ => Meaning::Plain,
+        };
+        let key = match &lower[..] {
+            b"content-type" => "CONTENT_TYPE".to_owned(),
+            _ => {
+                let upper = String::from_utf8_lossy(&lower).to_ascii_uppercase();
+                format!("HTTP_{}", upper.replace('-', "_"))
+            }
+        };
+        Known {
+            name: name.into(),
+            meaning,
+            key: PyString::intern(py, &key).unbind(),
+            value: Vec::new(),
+            value_object: None,
+            seen_in: 0,
+            shares_key: false,
+        }
+    }
+}
+
+/// Length, beginning and end: enough to tell header names apart.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    let word = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0u64, |word, byte| word << 8 | u64::from(*byte))
+    };
+    let (first, last) = match name {
+        [.., _, _, _, _] => (word(&name[..4]), word(&name[name.len() - 4..])),
+        _ => (word(name), 0),
+    };
+    let mixed = (first << 32 | last)
+        .wrapping_add(name.len() as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 48) as usize
+}

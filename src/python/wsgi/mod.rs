@@ -1,0 +1,17 @@
+//! The WSGI gateway, PEP 3333: a request becomes an environ, the app is called, and what it returns is sent.
+//!
+//! Everything here runs with the interpreter held. What may wait (a log line, a spooled file, a full queue) lets go of it.
+
+mod call;
+mod early_hints;
+mod environ;
+mod errors;
+mod file_wrapper;
+mod gateway;
+mod header_keys;
+mod input;
+mod memo;
+mod send;
+mod start_response;
+
+pub(super) use gateway::Gateway;

@@ -1,0 +1,190 @@
+//! How the bytes of a response reach the socket: at once where it takes them, by reference or through the reactor's queue
+//! where it does not.
+
+use std::io::{self, IoSlice};
+
+use pyo3::Python;
+
+use crate::{
+    http::response,
+    sys::net,
+    worker::{Connection, Crew, Payload},
+};
+
+/// A body of at most this many bytes is copied behind its head and goes with it in one plain send.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// How far the sending of one response is.
+#[derive(Default)]
+pub(super) struct Sending {
+    /// The head is complete and goes out with the next bytes.
+    pub(super) head_waits: bool,
+    /// The socket was full: what follows queues up behind what waits at the reactor.
+    queued: bool,
+    /// Bytes that the app gave beyond its Content-Length; they are dropped.
+    excess: usize,
+}
+
+impl Sending {
+    pub(super) fn note_excess(&mut self, bytes: usize) {
+        self.excess += bytes;
+    }
+
+    pub(super) fn excess(&self) -> usize {
+        self.excess
+    }
+
+    /// Sends head and body of a complete response. What the socket does not take now goes to the connection's output,
+    /// the body by reference.
+    pub(super) fn send_final(
+        &mut self,
+        connection: &mut Connection,
+        head: &mut Vec<u8>,
+        body: &[u8],
+        keep: impl FnOnce() -> Payload,
+    ) -> io::Result<()> {
+        if body.len() <= COPIED_BYTES_MAX {
+            let head_bytes = head.len();
+            head.extend_from_slice(body);
+            let sent = taken(net::send(connection.socket(), head));
+            if let Ok(sent) = sent {
+                connection.output.push_bytes(&head[sent..]);
+            }
+            head.truncate(head_bytes);
+            return sent.map(drop);
+        }
+        let slices = [IoSlice::new(head), IoSlice::new(body)];
+        let sent = taken(net::send_vectored(connection.socket(), &slices))?;
+        if sent < head.len() {
+            connection.output.push_bytes(&head[sent..]);
+        }
+        let body_sent = sent.saturating_sub(head.len());
+        if body_sent < body.len() {
+            connection.output.push_payload(keep(), body_sent);
+        }
+        Ok(())
+    }
+
+    /// Sends an interim response before the head, whole or not at all. An error beside `WouldBlock` ends the connection.
+    pub(super) fn send_interim(
+        &self,
+        connection: &mut Connection,
+        interim: &[u8],
+    ) -> io::Result<()> {
+        let sent = net::send(connection.socket(), interim)?;
+        if sent < interim.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(())
+    }
+
+    /// Sends a part of a streamed response.
+    pub(super) fn send(
+        &mut self,
+        py: Python<'_>,
+        crew: &Crew,
+        connection: &mut Connection,
+        head: &[u8],
+        bytes: &[u8],
+        chunked: bool,
+    ) -> io::Result<()> {
+        let mut start = Vec::new();
+        let mut end: &[u8] = &[];
+        if chunked && !bytes.is_empty() {
+            response::write_chunk_start(&mut start, bytes.len());
+            end = response::CHUNK_END;
+        }
+        self.send_slices(
+            py,
+            crew,
+            connection,
+            [self.waiting(head), &start, bytes, end],
+        )
+    }
+
+    /// Sends what ends a streamed response.
+    pub(super) fn send_end(
+        &mut self,
+        py: Python<'_>,
+        crew: &Crew,
+        connection: &mut Connection,
+        head: &[u8],
+        last: &[u8],
+    ) -> io::Result<()> {
+        self.send_slices(py, crew, connection, [self.waiting(head), last, &[], &[]])
+    }
+
+    fn waiting<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        if self.head_waits { head } else { &[] }
+    }
+
+    fn send_slices(
+        &mut self,
+        py: Python<'_>,
+        crew: &Crew,
+        connection: &mut Connection,
+        slices: [&[u8]; 4],
+    ) -> io::Result<()> {
+        self.head_waits = false;
+        crew.note_progress();
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Ok(());
+        }
+        if self.queued {
+            self.queued = !crew.reactor().stream_is_clear(connection.token)?;
+        }
+        let sent = match self.queued {
+            true => 0,
+            false => taken(net::send_vectored(
+                connection.socket(),
+                &slices.map(IoSlice::new),
+            ))?,
+        };
+        let rest = behind(&slices, sent);
+        if !rest.is_empty() {
+            self.queued = true;
+            // May write to a file, and waits where the queue is at its bound.
+            py.detach(|| crew.queue_streamed(connection, &rest))?;
+        }
+        Ok(())
+    }
+}
+
+/// Nothing was sent when the socket is full.
+fn taken(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(0)
+        }
+        sent => sent,
+    }
+}
+
+/// What of the slices comes after the first `sent` bytes.
+fn behind(slices: &[&[u8]; 4], mut sent: usize) -> Vec<u8> {
+    let mut rest = Vec::new();
+    for slice in slices {
+        let skipped = sent.min(slice.len());
+        rest.extend_from_slice(&slice[skipped..]);
+        sent -= skipped;
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_sent_is_left_over_across_slices() {
+        let slices: [&[u8]; 4] = [b"head", b"", b"body", b"\r\n"];
+        assert_eq!(behind(&slices, 0), b"headbody\r\n");
+        assert_eq!(behind(&slices, 5), b"ody\r\n");
+        assert_eq!(behind(&slices, 10), b"");
+    }
+}

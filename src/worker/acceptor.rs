@@ -1,0 +1,99 @@
+//! Which connections a worker takes: the listeners, and a fair share of what comes in.
+//!
+//! All workers share the listening sockets, which the arbiter opened and keeps; nobody's backlog dies with a worker. The
+//! kernel wakes idle workers in an order that suits it (nearly last in, first out), and connections that are kept alive
+//! would pile up where they landed. So a worker takes no more than its share of all connections, as the scoreboard tells,
+//! and stops watching while it is above it.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
+
+use crate::{
+    sys::Epoll,
+    wire::{PassedListener, Scoreboard, WorkerState},
+};
+
+/// Connections above the average that a worker still takes. Without any slack, workers would stop and start watching
+/// with every connection.
+const SLACK: usize = 2;
+
+pub struct Listener {
+    pub passed: PassedListener,
+    pub socket: OwnedFd,
+}
+
+pub struct Acceptor {
+    pub listeners: Vec<Listener>,
+    board: Arc<Scoreboard>,
+    slot: usize,
+    watching: bool,
+}
+
+impl Acceptor {
+    pub fn new(listeners: Vec<Listener>, board: Arc<Scoreboard>, slot: usize) -> Self {
+        Self {
+            listeners,
+            board,
+            slot,
+            watching: false,
+        }
+    }
+
+    pub fn is_watching(&self) -> bool {
+        self.watching
+    }
+
+    /// How many connections this worker may take now beyond the `held` ones.
+    pub fn allowance(&self, held: usize) -> usize {
+        let (mut workers, mut total) = (0, 0);
+        for (index, slot) in self.board.slots_in_use().iter().enumerate() {
+            if index == self.slot || slot.state() == WorkerState::Ready {
+                workers += 1;
+                total += if index == self.slot {
+                    held
+                } else {
+                    slot.connections.load(SeqCst) as usize
+                };
+            }
+        }
+        if workers <= 1 {
+            usize::MAX
+        } else {
+            (total / workers + SLACK).saturating_sub(held)
+        }
+    }
+
+    /// Workers beside this one that would serve a connection at once.
+    pub fn idle_others(&self) -> usize {
+        let slots = self.board.slots_in_use().iter().enumerate();
+        let idle = slots.filter(|(index, slot)| {
+            *index != self.slot && slot.idle.load(SeqCst) == 1 && slot.state() == WorkerState::Ready
+        });
+        idle.count()
+    }
+
+    /// Starts or stops watching the listeners; their tokens are `first_token` and up.
+    pub fn watch(&mut self, wanted: bool, epoll: &Epoll, first_token: u64) {
+        if wanted == self.watching {
+            return;
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            // Both fail only for lack of kernel memory, or where the other call failed before.
+            let _ = if wanted {
+                epoll.add(
+                    listener.socket.as_fd(),
+                    first_token + index as u64,
+                    crate::sys::Watch::Level,
+                )
+            } else {
+                epoll.remove(listener.socket.as_fd())
+            };
+        }
+        self.watching = wanted;
+        self.board.slots()[self.slot]
+            .watching
+            .store(u32::from(wanted), SeqCst);
+    }
+}

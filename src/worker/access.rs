@@ -1,0 +1,119 @@
+//! From a connection and its response to a record of the access log.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use super::{
+    connection::{Connection, Peer},
+    reactor::Refused,
+};
+use crate::{
+    sys::{self, net::PeerAddress},
+    telemetry::{AccessLog, AccessRecord},
+};
+
+/// What the app answered.
+pub struct Answered<'a> {
+    pub status: u16,
+    /// Bytes of body.
+    pub bytes: u64,
+    /// The response head as sent.
+    pub head: &'a [u8],
+}
+
+/// Logs a request that the app answered.
+pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answered<'_>) {
+    if !log.is_on() {
+        return;
+    }
+    let request = connection.request_bytes();
+    let head = connection.head();
+    let find_request_header = |name: &str| {
+        let mut fields = head.fields(request);
+        fields
+            .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    };
+    let find_response_header = |name: &str| find_field(answered.head, name);
+    let mut address = AddressText::default();
+    let record = AccessRecord {
+        remote_address: address.of(&connection.peer),
+        method: head.method(request),
+        target: head.target(request),
+        path: head.path(request),
+        query: head.query(request),
+        protocol: head.version.as_str(),
+        status: answered.status,
+        bytes: answered.bytes,
+        duration: Duration::from_nanos(
+            sys::monotonic_ns().saturating_sub(connection.request_began_ns),
+        ),
+        finished_us: sys::unix_micros(),
+        request_header: &find_request_header,
+        response_header: &find_response_header,
+        environ: &|_| None,
+    };
+    log.push(&record, Instant::now());
+}
+
+/// Logs a request that never reached the app.
+pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
+    if !log.is_on() {
+        return;
+    }
+    let mut words = refused.line.splitn(3, |byte| *byte == b' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (method, target) = (word(), word());
+    let mut path_and_query = target.splitn(2, |byte| *byte == b'?');
+    let mut address = AddressText::default();
+    let record = AccessRecord {
+        remote_address: address.of(&refused.peer),
+        method,
+        target,
+        path: path_and_query.next().unwrap_or_default(),
+        query: path_and_query.next().unwrap_or_default(),
+        protocol: std::str::from_utf8(word()).unwrap_or_default(),
+        status: refused.refusal.status,
+        bytes: 0,
+        duration: Duration::ZERO,
+        finished_us: sys::unix_micros(),
+        request_header: &|_| None,
+        response_header: &|_| None,
+        environ: &|_| None,
+    };
+    log.push(&record, Instant::now());
+}
+
+/// The value of a field in a response head that we wrote.
+fn find_field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let lines = head.split(|byte| *byte == b'\n').skip(1);
+    let mut fields = lines.filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    });
+    fields
+        .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| value)
+}
+
+/// Room for a client's address as text.
+#[derive(Default)]
+struct AddressText {
+    text: String,
+}
+
+impl AddressText {
+    fn of(&mut self, peer: &Peer) -> &str {
+        if let PeerAddress::Ip(address) = peer.address {
+            self.text = remote_address(address.ip());
+        }
+        &self.text
+    }
+}
+
+/// An address as `REMOTE_ADDR` and the access log show it: an IPv4 client of an IPv6 socket as IPv4.
+pub fn remote_address(address: IpAddr) -> String {
+    address.to_canonical().to_string()
+}

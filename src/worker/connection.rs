@@ -1,0 +1,315 @@
+//! One client connection: what was received, how far its request is, and what is still to be sent.
+//!
+//! A connection is owned by exactly one party: by the reactor while it waits for its peer, by the thread that runs the
+//! app while its request is there. It knows no epoll and no other connection. See LIFECYCLE.md for the stages.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use super::{
+    body::{Body, BodyError, BodyReceiver, INLINE_BYTES_MAX},
+    output::Output,
+};
+use crate::{
+    http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead},
+    sys::net::{self, PeerAddress},
+};
+
+/// Room made in an empty input buffer; a request of this size is received in one call.
+const INPUT_BYTES: usize = 16 * 1024;
+/// The least room for a receive.
+const ROOM_BYTES_MIN: usize = 4 * 1024;
+/// An input buffer that grew beyond this gives its memory back after the request.
+const INPUT_BYTES_KEPT: usize = 64 * 1024;
+
+/// Where a connection came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Index of the listener in the worker's table.
+    pub listener: usize,
+    pub address: PeerAddress,
+    /// Its forwarding headers are believed: `proxy.forwarded_allow_ips`.
+    pub trusted: bool,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub enum Stage {
+    /// Between requests; no byte of the next one was received. Only such a connection can be handed over.
+    Idle,
+    /// A part of a head was received.
+    Head,
+    /// The head is complete; its body of known length is gathered in the input buffer.
+    InlineBody { length: usize },
+    /// The head is complete; its body is decoded out of the input buffer.
+    Body(Box<BodyReceiver>),
+    /// The request is complete and with the app, or about to be.
+    Request,
+    /// The response is complete but not all sent. Then the connection closes, or goes on.
+    Replying { then_close: bool },
+    /// We closed our side and read away what the client still sends, so that it sees our last answer and no reset.
+    Lingering { bytes_left: usize },
+}
+
+/// What a connection needs next.
+#[derive(Debug)]
+pub enum Step {
+    /// More bytes of the peer.
+    Input,
+    /// The request is complete: [`Connection::head`], [`Connection::take_body`].
+    Request,
+    /// The request is not acceptable.
+    Refuse(Refusal),
+    /// Our own failure; the client gets a 500.
+    Fail(io::Error),
+}
+
+pub struct Connection {
+    socket: OwnedFd,
+    pub token: u64,
+    pub peer: Peer,
+    pub stage: Stage,
+    /// Received; what lies before `start` is used up.
+    input: Vec<u8>,
+    start: usize,
+    head: RequestHead,
+    body: Body,
+    pub output: Output,
+    /// The peer sends no more.
+    pub ended: bool,
+    /// epoll reports its events.
+    pub is_registered: Cell<bool>,
+    /// The last receive left something behind, so no event will tell of it.
+    pub unread: bool,
+    /// Milliseconds of CLOCK_MONOTONIC at which the current stage has lasted too long; `u64::MAX`: never.
+    pub deadline_ms: u64,
+    /// When the current request's head was complete, CLOCK_MONOTONIC nanoseconds.
+    pub request_began_ns: u64,
+    pub requests_served: u64,
+    pub continue_sent: bool,
+    /// What the gateway keeps with a connection (its peer as Python strings).
+    pub attachment: Option<Box<dyn Any + Send>>,
+}
+
+impl Connection {
+    pub fn new(socket: OwnedFd, token: u64, peer: Peer) -> Self {
+        Self {
+            socket,
+            token,
+            peer,
+            stage: Stage::Idle,
+            input: Vec::new(),
+            start: 0,
+            head: RequestHead::default(),
+            body: Body::Empty,
+            output: Output::default(),
+            ended: false,
+            is_registered: Cell::new(false),
+            unread: false,
+            deadline_ms: u64::MAX,
+            request_began_ns: 0,
+            requests_served: 0,
+            continue_sent: false,
+            attachment: None,
+        }
+    }
+
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The head of the current request; its spans point into [`Connection::request_bytes`].
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// The input from the first byte of the current request on.
+    pub fn request_bytes(&self) -> &[u8] {
+        &self.input[self.start..]
+    }
+
+    /// The bytes of an inline body.
+    pub fn inline_body(&self, length: usize) -> &[u8] {
+        &self.request_bytes()[self.head.length..self.head.length + length]
+    }
+
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Takes a body that is not inline; an inline one stays with the input.
+    pub fn take_body(&mut self) -> Body {
+        match self.body {
+            Body::Inline(length) => Body::Inline(length),
+            Body::Empty | Body::Memory(_) | Body::Spooled { .. } => std::mem::take(&mut self.body),
+        }
+    }
+
+    /// Whether bytes of a further request were received already.
+    pub fn has_pipelined(&self) -> bool {
+        self.input.len() > self.start + self.request_length()
+    }
+
+    /// Whether the whole state of the connection is in its socket, so that another process can take it.
+    pub fn is_movable(&self) -> bool {
+        matches!(self.stage, Stage::Idle)
+            && self.input.is_empty()
+            && self.output.is_empty()
+            && !self.ended
+    }
+
+    /// Whether going on with it may read or write a file.
+    pub fn touches_files(&self) -> bool {
+        matches!(self.stage, Stage::Body(_)) || self.output.reads_files()
+    }
+
+    /// Receives once. `Ok(true)`: there may be more to receive.
+    pub fn receive(&mut self) -> io::Result<bool> {
+        self.make_room();
+        let room = self.input.capacity() - self.input.len();
+        let count = net::receive(self.socket.as_fd(), &mut self.input)?;
+        self.ended = count == 0;
+        Ok(count == room)
+    }
+
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+        let wanted = match self.stage {
+            Stage::InlineBody { length } => (self.head.length + length)
+                .saturating_sub(self.input.len())
+                .max(ROOM_BYTES_MIN),
+            _ if self.input.is_empty() => INPUT_BYTES,
+            _ => ROOM_BYTES_MIN,
+        };
+        self.input.reserve(wanted);
+    }
+
+    /// Goes as far as the received bytes allow.
+    pub fn advance(&mut self, limits: &HeadLimits) -> Step {
+        loop {
+            let step = match &mut self.stage {
+                Stage::Idle if self.input.len() == self.start => Ok(Some(Step::Input)),
+                Stage::Idle => {
+                    self.stage = Stage::Head;
+                    Ok(None)
+                }
+                Stage::Head => self.advance_head(limits),
+                Stage::InlineBody { length } => {
+                    let length = *length;
+                    Ok(Some(self.advance_inline_body(length)))
+                }
+                Stage::Body(_) => self.advance_body().map(Some),
+                Stage::Request => Ok(Some(Step::Request)),
+                Stage::Replying { .. } | Stage::Lingering { .. } => Ok(Some(Step::Input)),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(BodyError::Refused(refusal)) => return Step::Refuse(refusal),
+                Err(BodyError::Spool(error)) => return Step::Fail(error),
+            }
+        }
+    }
+
+    fn advance_head(&mut self, limits: &HeadLimits) -> Result<Option<Step>, BodyError> {
+        let progress = self
+            .head
+            .parse(&self.input[self.start..], limits)
+            .map_err(BodyError::Refused)?;
+        if progress == Progress::Partial {
+            return Ok(Some(Step::Input));
+        }
+        self.stage = match self.head.framing {
+            Framing::None | Framing::Length(0) => {
+                self.body = Body::Empty;
+                Stage::Request
+            }
+            Framing::Length(length) if length <= INLINE_BYTES_MAX => Stage::InlineBody {
+                length: length as usize,
+            },
+            Framing::Length(_) | Framing::Chunked => Stage::Body(Box::new(BodyReceiver::new(
+                BodyDecoder::new(self.head.framing, limits),
+            ))),
+        };
+        Ok(None)
+    }
+
+    fn advance_inline_body(&mut self, length: usize) -> Step {
+        if self.input.len() < self.start + self.head.length + length {
+            return Step::Input;
+        }
+        self.body = Body::Inline(length);
+        self.stage = Stage::Request;
+        Step::Request
+    }
+
+    fn advance_body(&mut self) -> Result<Step, BodyError> {
+        let Stage::Body(receiver) = &mut self.stage else {
+            unreachable!("the caller looked at the stage")
+        };
+        let body_start = self.start + self.head.length;
+        let (consumed, is_complete) = receiver.receive(&self.input[body_start..])?;
+        self.input.drain(body_start..body_start + consumed);
+        if !is_complete {
+            return Ok(Step::Input);
+        }
+        let Stage::Body(receiver) = std::mem::replace(&mut self.stage, Stage::Request) else {
+            unreachable!("as above")
+        };
+        self.body = receiver.finish().map_err(BodyError::Spool)?;
+        Ok(Step::Request)
+    }
+
+    /// Whether the client waits for `100 Continue`; asked once per request.
+    pub fn take_continue(&mut self) -> bool {
+        let body_is_awaited = matches!(self.stage, Stage::InlineBody { .. } | Stage::Body(_));
+        let wanted = body_is_awaited && self.head.expect_continue && !self.continue_sent;
+        self.continue_sent |= wanted;
+        wanted
+    }
+
+    /// Forgets the current request; what follows it in the input is the next one.
+    pub fn finish_request(&mut self) {
+        self.start += self.request_length();
+        self.body = Body::Empty;
+        self.continue_sent = false;
+        self.requests_served += 1;
+        self.stage = Stage::Idle;
+        if self.start == self.input.len() {
+            self.start = 0;
+            self.input.clear();
+            if self.input.capacity() > INPUT_BYTES_KEPT {
+                self.input = Vec::new();
+            }
+        }
+    }
+
+    /// Drops all input, received or not yet; for a connection that lingers.
+    pub fn discard_input(&mut self) -> usize {
+        let discarded = self.input.len();
+        self.input.clear();
+        self.start = 0;
+        discarded
+    }
+
+    /// The memory of an idle connection's buffer is given back; it is made again with its next request.
+    pub fn release_buffer(&mut self) {
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+    }
+
+    fn request_length(&self) -> usize {
+        match self.body {
+            Body::Inline(length) => self.head.length + length,
+            Body::Empty | Body::Memory(_) | Body::Spooled { .. } => self.head.length,
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! The threads of a worker: one leads the reactor and calls the app on the spot, the others follow.
+//!
+//! The leader receives, calls the app and sends, with no queue and no other thread in between: that is all there is to a
+//! fast app. A monitor looks at the leader once a millisecond. When an app call lasts, leadership passes to a thread that
+//! is free; when none is, the monitor leads itself: it goes on receiving, sending and keeping deadlines, and gives what it
+//! can to workers that are free, but never calls the app. For a while after a slow call the leader passes leadership on
+//! before it calls the app, so that nothing waits for the monitor's next look.
+//!
+//! Leadership is one atomic: who leads, and whether that thread is in the app. A thread that comes back from the app
+//! either finds itself still leading or has been replaced. Locks are taken in one order: the interpreter first, then the
+//! reactor; nobody waits for the interpreter with the reactor locked.
+
+use std::{
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    thread::Thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use super::{
+    access,
+    connection::Connection,
+    reactor::{Calls, EVENTS_MAX, Reactor},
+    seat::Seat,
+};
+use crate::{
+    sys::{self, Bell, Epoll, Event, SignalBell},
+    telemetry::{self, AccessLog},
+    wire::{Scoreboard, Slot, WorkerState},
+};
+
+/// The leader is in the app. The other bits of the leadership word are the seat.
+const IN_CALL: u32 = 1;
+/// An app call that lasts longer than this passes leadership on.
+const SLOW_CALL_NS: u64 = 1_000_000;
+/// After a slow call, leadership is passed on before each call for this long.
+const EAGER_NS: u64 = 50_000_000;
+/// Looks without a call in progress after which the monitor sleeps until there is one.
+const QUIET_LOOKS: u32 = 50;
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// The longest the monitor waits for events while it leads: it also watches the calls.
+const LEAD_WAIT_MS: i32 = 10;
+/// How often a producer looks whether its client has read from a full queue.
+const FULL_QUEUE_LOOK: Duration = Duration::from_millis(20);
+/// What a quick stop leaves to requests in flight.
+const QUIT_GRACE_NS: u64 = 500_000_000;
+
+/// What a thread does next.
+pub enum Next {
+    /// Run the app for this request, then [`Crew::finish`].
+    Job(Box<Connection>),
+    /// Nothing to run now: [`Crew::wait`], without the interpreter.
+    Wait,
+    /// The worker ends.
+    Leave,
+}
+
+/// What the crew cannot do itself because it knows no Python.
+pub trait Interpreter: Send + Sync {
+    /// Raises an exception in the thread of a seat, if it is still in that call. May take long; runs on a thread of its own.
+    fn interrupt(&self, seat: usize, call: u64);
+}
+
+/// What a crew works with.
+pub struct Equipment {
+    pub board: Arc<Scoreboard>,
+    pub slot: usize,
+    pub bell: Bell,
+    pub signals: SignalBell,
+    /// Hangs up when the arbiter dies.
+    pub lifeline: OwnedFd,
+    pub access_log: AccessLog,
+    pub interpreter: Box<dyn Interpreter>,
+    /// `timeouts.request`; zero: no limit.
+    pub request_timeout: Duration,
+    /// Requests after which the worker asks to be replaced; zero: never.
+    pub requests_max: u64,
+}
+
+pub struct Crew {
+    reactor: Mutex<Reactor>,
+    epoll: Arc<Epoll>,
+    pub seats: Box<[Seat]>,
+    leader: AtomicU32,
+    /// Seats that are in the app.
+    busy: AtomicU32,
+    /// The app was slow not long ago, until this moment.
+    slow_until_ns: AtomicU64,
+    monitor: Mutex<Option<Thread>>,
+    monitor_sleeps: AtomicBool,
+    /// All threads leave.
+    leaving: AtomicBool,
+    /// When the process ends whatever its threads do; 0: never.
+    leave_by_ns: AtomicU64,
+    /// Responses may not say that the connection goes on.
+    closing: AtomicBool,
+    pub access_log: AccessLog,
+    equipment: Tools,
+}
+
+struct Tools {
+    board: Arc<Scoreboard>,
+    slot: usize,
+    bell: Bell,
+    signals: SignalBell,
+    lifeline: OwnedFd,
+    interpreter: Box<dyn Interpreter>,
+    request_timeout_ns: u64,
+    requests_max: u64,
+    graceful_ns: u64,
+}
+
+impl Crew {
+    /// A crew with so many seats; seat 0, the main thread's, leads first.
+    pub fn new(reactor: Reactor, seats: usize, equipment: Equipment) -> std::io::Result<Self> {
+        reactor.watch_signals(equipment.signals.as_fd())?;
+        reactor.watch_lifeline(equipment.lifeline.as_fd())?;
+        Ok(Self {
+            epoll: reactor.epoll(),
+            seats: (0..seats).map(|_| Seat::default()).collect(),
+            leader: AtomicU32::new(active(0)),
+            busy: AtomicU32::new(0),
+            slow_until_ns: AtomicU64::new(0),
+            monitor: Mutex::new(None),
+            monitor_sleeps: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            leave_by_ns: AtomicU64::new(0),
+            closing: AtomicBool::new(!reactor.may_persist()),
+            access_log: equipment.access_log,
+            equipment: Tools {
+                board: equipment.board,
+                slot: equipment.slot,
+                bell: equipment.bell,
+                signals: equipment.signals,
+                lifeline: equipment.lifeline,
+                interpreter: equipment.interpreter,
+                request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
+                requests_max: equipment.requests_max,
+                graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
+            },
+            reactor: Mutex::new(reactor),
+        })
+    }
+
+    pub fn slot(&self) -> &Slot {
+        &self.equipment.board.slots()[self.equipment.slot]
+    }
+
+    pub fn reactor(&self) -> MutexGuard<'_, Reactor> {
+        // A panic while it was locked ended one request; the table is consistent after each step.
+        self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the arbiter that this worker serves.
+    pub fn announce(&self) {
+        self.slot().set_state(WorkerState::Ready);
+        self.equipment.bell.ring();
+    }
+
+    /// Whether a response may say that the connection goes on.
+    pub fn may_persist(&self) -> bool {
+        !self.closing.load(Relaxed)
+    }
+
+    /// What the thread of a seat does next. With the interpreter held.
+    pub fn next(&self, me: usize) -> Next {
+        if self.leaving.load(SeqCst) {
+            return Next::Leave;
+        }
+        let leads = self.leads(me);
+        let mut reactor = self.reactor();
+        let job = if leads {
+            reactor.next_job()
+        } else {
+            reactor.next_waiting_job()
+        };
+        drop(reactor);
+        match job {
+            Some(connection) => {
+                self.begin_call(me, &connection, leads);
+                Next::Job(connection)
+            }
+            None => Next::Wait,
+        }
+    }
+
+    fn leads(&self, seat: usize) -> bool {
+        self.leader.load(SeqCst) == active(seat)
+    }
+
+    fn begin_call(&self, me: usize, connection: &Connection, leads: bool) {
+        let now_ns = sys::monotonic_ns();
+        let request = connection.request_bytes();
+        let head = connection.head();
+        if let Some(entry) = self.slot().in_flight.get(me) {
+            entry.begin(now_ns, head.method(request), head.target(request));
+        }
+        self.seats[me].begin(now_ns, connection.socket().as_raw_fd());
+        let busy = self.busy.fetch_add(1, SeqCst) + 1;
+        if busy as usize == self.seats.len() {
+            self.slot().stalled_since.store(now_ns, Relaxed);
+        }
+        if leads {
+            self.leader.store(in_call(me), SeqCst);
+            if self.seats.len() > 1 && now_ns < self.slow_until_ns.load(Relaxed) {
+                self.pass_leadership_on(me);
+            }
+        }
+        if self.monitor_sleeps.load(SeqCst) {
+            self.wake_monitor();
+        }
+    }
+
+    /// The app is done with a request; its response is sent, or in the connection's output. With the interpreter held.
+    pub fn finish(&self, me: usize, connection: Box<Connection>, then_close: bool, status: u16) {
+        self.seats[me].end();
+        let slot = self.slot();
+        if let Some(entry) = slot.in_flight.get(me) {
+            entry.end();
+        }
+        if self.busy.fetch_sub(1, SeqCst) as usize == self.seats.len() {
+            slot.stalled_since.store(0, Relaxed);
+        }
+        let served = slot.requests.fetch_add(1, Relaxed) + 1;
+        if status >= 500 {
+            slot.errors.fetch_add(1, Relaxed);
+        }
+        if served == self.equipment.requests_max {
+            slot.wants_retirement.store(1, SeqCst);
+            self.equipment.bell.ring();
+        }
+        let still_leads = self
+            .leader
+            .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
+            .is_ok();
+        let mut reactor = self.reactor();
+        reactor.give_back(connection, then_close);
+        if !still_leads && reactor.is_drained() {
+            reactor.wake();
+        }
+    }
+
+    /// A streaming response made progress.
+    pub fn note_progress(&self) {
+        let slot = self.slot();
+        if slot.stalled_since.load(Relaxed) != 0 {
+            slot.stalled_since.store(sys::monotonic_ns(), Relaxed);
+        }
+    }
+
+    /// Leaves a part of a streaming response with the reactor, which sends it as the client reads. Without the
+    /// interpreter. Waits only when more than the queue's bound is waiting already; an error means that the client is gone
+    /// or has not read for `timeouts.write`.
+    pub fn queue_streamed(&self, connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
+        while !self.reactor().queue_streamed(connection, bytes)? {
+            std::thread::sleep(FULL_QUEUE_LOOK);
+        }
+        Ok(())
+    }
+
+    /// Waits until there may be something to run. Without the interpreter.
+    pub fn wait(&self, me: usize) {
+        if self.leads(me) {
+            self.lead()
+        } else {
+            self.follow(me)
+        }
+    }
+
+    /// One turn of the loop: everything that was put off, then the wait for events.
+    fn lead(&self) {
+        let free = self.seats.len() - self.busy.load(SeqCst) as usize;
+        let timeout_ms = {
+            let mut reactor = self.reactor();
+            reactor.do_cold_work(sys::monotonic_ns());
+            self.after_events(&mut reactor);
+            if reactor.has_work() || self.leaving.load(SeqCst) {
+                return;
+            }
+            reactor.prepare_wait(free)
+        };
+        self.slot().idle.store(1, SeqCst);
+        self.poll(self.with_logs(timeout_ms));
+        self.slot().idle.store(0, SeqCst);
+    }
+
+    fn poll(&self, timeout_ms: i32) {
+        let mut events = [Event::EMPTY; EVENTS_MAX];
+        let count = match self.epoll.wait(&mut events, timeout_ms) {
+            Ok(count) => count,
+            Err(error) => {
+                crate::critical!("epoll failed: {error}");
+                self.leave();
+                return;
+            }
+        };
+        let now_ns = sys::monotonic_ns();
+        let mut reactor = self.reactor();
+        reactor.collect(&events[..count], now_ns);
+        reactor.app_is_slow = now_ns < self.slow_until_ns.load(Relaxed);
+    }
+
+    /// Acts on what the reactor saw beside connections.
+    fn after_events(&self, reactor: &mut Reactor) {
+        let Calls {
+            signals,
+            arbiter_is_gone,
+        } = std::mem::take(&mut reactor.calls);
+        if signals {
+            for signal in self.equipment.signals.take() {
+                self.on_signal(signal, reactor);
+            }
+        }
+        if arbiter_is_gone {
+            reactor.forget_lifeline(self.equipment.lifeline.as_fd());
+            crate::warning!(
+                "worker={} the arbiter is gone; draining",
+                self.slot().worker()
+            );
+            self.leave_within(self.equipment.graceful_ns);
+            self.drain(reactor, true);
+        }
+        for refused in reactor.refused.drain(..) {
+            access::log_refused(&self.access_log, &refused);
+        }
+        if reactor.is_drained() {
+            self.leave();
+        }
+    }
+
+    fn on_signal(&self, signal: Signal, reactor: &mut Reactor) {
+        match signal {
+            Signal::SIGTERM => {
+                let closing = self.equipment.board.is_closing();
+                self.drain(reactor, closing);
+            }
+            Signal::SIGQUIT | Signal::SIGINT => {
+                self.leave_within(QUIT_GRACE_NS);
+                self.leave();
+            }
+            Signal::SIGUSR1 => {
+                telemetry::reopen();
+                self.access_log.reopen(Instant::now());
+            }
+            _ => {}
+        }
+    }
+
+    fn drain(&self, reactor: &mut Reactor, closing: bool) {
+        reactor.start_draining(closing);
+        self.closing.store(!reactor.may_persist(), SeqCst);
+        self.slot().set_state(WorkerState::Draining);
+        self.equipment.bell.ring();
+    }
+
+    /// A thread is lost; the others leave, and the arbiter sees that the worker is gone.
+    pub fn abandon(&self) {
+        self.leave_within(QUIT_GRACE_NS);
+        self.leave();
+    }
+
+    /// All threads leave as soon as they are out of the app.
+    fn leave(&self) {
+        self.leaving.store(true, SeqCst);
+        for seat in &self.seats {
+            seat.wake();
+        }
+        self.wake_monitor();
+    }
+
+    fn leave_within(&self, grace_ns: u64) {
+        self.leave_by_ns
+            .store(sys::monotonic_ns().saturating_add(grace_ns), SeqCst);
+        self.wake_monitor();
+    }
+
+    /// Waits as a follower for leadership, or for a request that the monitor read.
+    fn follow(&self, me: usize) {
+        let seat = &self.seats[me];
+        seat.is_free.store(true, SeqCst);
+        {
+            let mut reactor = self.reactor();
+            if reactor.has_waiting_jobs() && seat.is_free.swap(false, SeqCst) {
+                return;
+            }
+            if self.leads(self.seats.len()) {
+                // The monitor leads and may have stopped watching: now a thread is free again.
+                reactor.prepare_wait(1);
+                self.slot().idle.store(1, SeqCst);
+            }
+        }
+        while !self.leads(me) && !self.leaving.load(SeqCst) {
+            std::thread::park();
+        }
+        seat.is_free.store(false, SeqCst);
+    }
+
+    /// The leader is in the app: somebody who is free takes over, else the monitor.
+    fn pass_leadership_on(&self, from: usize) {
+        let heir = self.claim_free_seat().unwrap_or(self.seats.len());
+        let passed = self
+            .leader
+            .compare_exchange(in_call(from), active(heir), SeqCst, SeqCst)
+            .is_ok();
+        match self.seats.get(heir) {
+            Some(seat) if passed => seat.wake(),
+            Some(seat) => seat.is_free.store(true, SeqCst),
+            None if passed => self.wake_monitor(),
+            None => {}
+        }
+    }
+
+    /// A follower that is promised leadership; nobody else may promise it another.
+    fn claim_free_seat(&self) -> Option<usize> {
+        self.seats
+            .iter()
+            .position(|seat| seat.is_free.load(SeqCst) && seat.is_free.swap(false, SeqCst))
+    }
+
+    fn wake_monitor(&self) {
+        if let Some(thread) = &*self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
+            thread.unpark();
+        }
+    }
+
+    /// The monitor's thread: watches the calls, and leads while no other thread can.
+    pub fn monitor(&self) {
+        *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
+        let mut quiet = 0;
+        loop {
+            self.watch_calls();
+            if self.leads(self.seats.len()) {
+                self.lead_while_busy();
+                continue;
+            }
+            let must_leave = self.leave_by_ns.load(SeqCst) != 0;
+            if self.leaving.load(SeqCst) && !must_leave {
+                return;
+            }
+            quiet = if self.busy.load(SeqCst) == 0 && !must_leave {
+                quiet + 1
+            } else {
+                0
+            };
+            if quiet < QUIET_LOOKS {
+                std::thread::park_timeout(LOOK_EVERY);
+                continue;
+            }
+            quiet = 0;
+            self.monitor_sleeps.store(true, SeqCst);
+            if self.busy.load(SeqCst) == 0 && !self.leaving.load(SeqCst) {
+                std::thread::park();
+            }
+            self.monitor_sleeps.store(false, SeqCst);
+        }
+    }
+
+    fn watch_calls(&self) {
+        let now_ns = sys::monotonic_ns();
+        let leader = self.leader.load(SeqCst);
+        if leader & IN_CALL != 0 {
+            let seat = (leader >> 1) as usize;
+            if self.seats[seat].call_lasts(now_ns, SLOW_CALL_NS) {
+                self.slow_until_ns.store(now_ns + EAGER_NS, Relaxed);
+                self.pass_leadership_on(seat);
+            }
+        }
+        if self.equipment.request_timeout_ns > 0 {
+            for (index, seat) in self.seats.iter().enumerate() {
+                if let Some(call) = seat.time_out(now_ns, self.equipment.request_timeout_ns) {
+                    self.equipment.interpreter.interrupt(index, call);
+                }
+            }
+        }
+        let leave_by_ns = self.leave_by_ns.load(SeqCst);
+        if leave_by_ns != 0 && now_ns >= leave_by_ns {
+            self.access_log.finish(Instant::now());
+            sys::exit_now(0);
+        }
+    }
+
+    /// The monitor's turn of the loop, while every thread is in the app.
+    fn lead_while_busy(&self) {
+        let timeout_ms = {
+            let mut reactor = self.reactor();
+            reactor.do_cold_work(sys::monotonic_ns());
+            self.after_events(&mut reactor);
+            let claimed = reactor.has_work().then(|| self.claim_free_seat()).flatten();
+            if let Some(heir) = claimed {
+                self.leader.store(active(heir), SeqCst);
+                self.seats[heir].wake();
+                return;
+            }
+            reactor.pump_while_busy();
+            let free = self.seats.len() - self.busy.load(SeqCst) as usize;
+            match (reactor.has_waiting_jobs(), reactor.prepare_wait(free)) {
+                (true, _) => LOOK_EVERY.as_millis() as i32,
+                (false, -1) => LEAD_WAIT_MS,
+                (false, timeout_ms) => timeout_ms.min(LEAD_WAIT_MS),
+            }
+        };
+        if self.leaving.load(SeqCst) {
+            self.leader.store(active(0), SeqCst);
+            return;
+        }
+        self.poll(self.with_logs(timeout_ms));
+    }
+
+    /// Writes log lines that are due; shortens the wait to when the next ones are.
+    fn with_logs(&self, timeout_ms: i32) -> i32 {
+        let log = &self.access_log;
+        let Some(due) = log.due() else {
+            return timeout_ms;
+        };
+        let now = Instant::now();
+        if log.should_flush(now) {
+            log.flush(now);
+        }
+        let until_due = due.saturating_duration_since(now).as_millis() as i32 + 1;
+        if timeout_ms < 0 {
+            until_due
+        } else {
+            timeout_ms.min(until_due)
+        }
+    }
+
+    /// The last thing a worker does: what is in the logs' buffers goes out.
+    pub fn finish_logs(&self) {
+        self.access_log.finish(Instant::now());
+    }
+}
+
+fn active(owner: usize) -> u32 {
+    (owner as u32) << 1
+}
+
+fn in_call(owner: usize) -> u32 {
+    active(owner) | IN_CALL
+}

@@ -1,0 +1,163 @@
+//! What the app produced and the socket did not take yet.
+//!
+//! Bytes of the app are kept by reference, files by descriptor; what a streaming app produces faster than its client
+//! reads is kept in memory up to a bound and in an unlinked temporary file beyond it, so that a slow reader holds no
+//! thread.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    os::{fd::BorrowedFd, unix::fs::FileExt},
+};
+
+use crate::sys::net;
+
+/// Bytes of the app that stay alive without a copy until they are sent.
+pub type Payload = Box<dyn AsRef<[u8]> + Send>;
+
+/// Bytes of one connection that wait in memory before they go to a file.
+const MEMORY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one connection that wait in its file; beyond this the producer has to wait.
+const SPOOL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes handed to the kernel in one call from a file.
+const FILE_STEP: usize = 256 * 1024;
+
+enum Chunk {
+    Bytes { bytes: Vec<u8>, sent: usize },
+    Shared { payload: Payload, sent: usize },
+    File { file: File, at: u64, end: u64 },
+}
+
+/// An ordered queue of what is still to be sent.
+#[derive(Default)]
+pub struct Output {
+    chunks: VecDeque<Chunk>,
+    /// Bytes in `Chunk::Bytes`.
+    in_memory: usize,
+}
+
+impl Output {
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Whether sending it reads a file, which must not happen while the interpreter is held.
+    pub fn reads_files(&self) -> bool {
+        self.chunks
+            .iter()
+            .any(|chunk| matches!(chunk, Chunk::File { .. }))
+    }
+
+    /// Whether the producer should wait before it adds more.
+    pub fn is_full(&self) -> bool {
+        match self.chunks.back() {
+            Some(Chunk::File { at, end, .. }) => end - at > SPOOL_BYTES_MAX,
+            _ => false,
+        }
+    }
+
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.in_memory += bytes.len();
+        if let Some(Chunk::Bytes { bytes: last, .. }) = self.chunks.back_mut() {
+            last.extend_from_slice(bytes);
+        } else {
+            self.chunks.push_back(Chunk::Bytes {
+                bytes: bytes.to_vec(),
+                sent: 0,
+            });
+        }
+    }
+
+    /// Adds bytes of a streaming app; once too much waits in memory, they go to a file.
+    pub fn push_streamed(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(Chunk::File { file, end, .. }) = self.chunks.back_mut() {
+            file.write_all_at(bytes, *end)?;
+            *end += bytes.len() as u64;
+        } else if self.in_memory + bytes.len() <= MEMORY_BYTES_MAX {
+            self.push_bytes(bytes);
+        } else {
+            let file = tempfile::tempfile()?;
+            file.write_all_at(bytes, 0)?;
+            self.chunks.push_back(Chunk::File {
+                file,
+                at: 0,
+                end: bytes.len() as u64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds the rest of `payload`, of which `sent` bytes went out already.
+    pub fn push_payload(&mut self, payload: Payload, sent: usize) {
+        self.chunks.push_back(Chunk::Shared { payload, sent });
+    }
+
+    /// Adds the bytes from `at` to `end` of a file.
+    pub fn push_file(&mut self, file: File, at: u64, end: u64) {
+        self.chunks.push_back(Chunk::File { file, at, end });
+    }
+
+    /// Adds what another queue holds.
+    pub fn append(&mut self, mut other: Self) {
+        self.in_memory += other.in_memory;
+        self.chunks.append(&mut other.chunks);
+    }
+
+    /// Sends until all is out (`true`) or the socket takes no more (`false`). `progress` tells whether anything went.
+    pub fn send(&mut self, socket: BorrowedFd<'_>, progress: &mut bool) -> io::Result<bool> {
+        while let Some(chunk) = self.chunks.front_mut() {
+            let sent = match chunk {
+                Chunk::Bytes { bytes, sent } => net::send(socket, &bytes[*sent..]),
+                Chunk::Shared { payload, sent } => {
+                    net::send(socket, &(**payload).as_ref()[*sent..])
+                }
+                Chunk::File { file, at, end } => {
+                    let count = usize::try_from(*end - *at)
+                        .unwrap_or(usize::MAX)
+                        .min(FILE_STEP);
+                    net::send_file(socket, file, *at, count)
+                }
+            };
+            match sent {
+                Ok(count) => {
+                    *progress = true;
+                    if chunk.advance(count)?
+                        && let Some(Chunk::Bytes { bytes, .. }) = self.chunks.pop_front()
+                    {
+                        self.in_memory -= bytes.len();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Chunk {
+    /// Notes that bytes went out; tells whether these were the last ones.
+    fn advance(&mut self, count: usize) -> io::Result<bool> {
+        match self {
+            Self::Bytes { bytes, sent } => {
+                *sent += count;
+                Ok(*sent == bytes.len())
+            }
+            Self::Shared { payload, sent } => {
+                *sent += count;
+                Ok(*sent == (**payload).as_ref().len())
+            }
+            // The file became shorter than promised: the response cannot be completed.
+            Self::File { .. } if count == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Self::File { at, end, .. } => {
+                *at += count as u64;
+                Ok(at >= end)
+            }
+        }
+    }
+}

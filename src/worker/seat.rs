@@ -1,0 +1,176 @@
+//! A thread's place in the crew: whether it is in the app, since when, and who may answer the request it runs.
+
+use std::{
+    os::fd::RawFd,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicBool, AtomicI32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
+    },
+    thread::Thread,
+};
+
+use crate::{
+    http::{Refusal, date},
+    sys,
+};
+
+/// Who answers the current call: the two low bits of [`Seat::answer`]; the others count the calls, so that whoever looks
+/// late meets the call it meant or none.
+const ANSWER_BITS: u32 = 2;
+/// Nobody has begun to answer.
+const OPEN: u64 = 0;
+/// The app's response has begun.
+const ANSWERING: u64 = 1;
+/// The app took too long; the answer is being sent in its place.
+const TIMED_OUT: u64 = 2;
+/// That answer is out.
+const ANSWERED: u64 = 3;
+
+#[derive(Default)]
+#[repr(align(64))]
+pub struct Seat {
+    thread: OnceLock<Thread>,
+    /// It waits for leadership; whoever swaps this to false promises it.
+    pub is_free: AtomicBool,
+    /// CLOCK_MONOTONIC nanoseconds; 0 while not in the app.
+    call_started: AtomicU64,
+    /// The call's number and who answers it.
+    answer: AtomicU64,
+    socket: AtomicI32,
+    /// The last call that was interrupted, or is about to be.
+    interrupted: AtomicU64,
+}
+
+impl Seat {
+    /// Takes the seat for the current thread.
+    pub fn occupy(&self) {
+        let _ = self.thread.set(std::thread::current());
+    }
+
+    pub fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    pub fn begin(&self, now_ns: u64, socket: RawFd) {
+        self.socket.store(socket, Relaxed);
+        self.answer.store(word(self.call() + 1, OPEN), Release);
+        self.call_started.store(now_ns, Release);
+    }
+
+    /// The number of the current call, or of the last one.
+    pub fn call(&self) -> u64 {
+        self.answer.load(Acquire) >> ANSWER_BITS
+    }
+
+    /// Whether this call is not over yet.
+    pub fn is_in_call(&self, call: u64) -> bool {
+        self.call() == call && self.call_started.load(Acquire) != 0
+    }
+
+    /// Whether the current call was interrupted, or is about to be.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(SeqCst) == self.call()
+    }
+
+    pub fn end(&self) {
+        self.call_started.store(0, Release);
+    }
+
+    pub fn call_lasts(&self, now_ns: u64, longer_than_ns: u64) -> bool {
+        let started = self.call_started.load(Acquire);
+        started != 0 && now_ns.saturating_sub(started) > longer_than_ns
+    }
+
+    /// The app's thread asks before the first byte of its response. False: the request has been answered already.
+    pub fn may_answer(&self) -> bool {
+        let call = self.call();
+        match self
+            .answer
+            .compare_exchange(word(call, OPEN), word(call, ANSWERING), SeqCst, SeqCst)
+        {
+            Ok(_) => true,
+            Err(answer) if answer == word(call, ANSWERING) => true,
+            Err(_) => {
+                // The answer is a few hundred bytes into a socket buffer: this lasts microseconds.
+                while self.answer.load(Acquire) != word(call, ANSWERED) {
+                    std::hint::spin_loop();
+                }
+                false
+            }
+        }
+    }
+
+    /// Ends the call if it has lasted longer than allowed: answers 504 if nothing was answered yet. Returns the call to
+    /// interrupt, once per call.
+    pub fn time_out(&self, now_ns: u64, longer_than_ns: u64) -> Option<u64> {
+        // Read before the duration: were the call over by then, the exchange below would fail.
+        let call = self.call();
+        if !self.call_lasts(now_ns, longer_than_ns) || self.interrupted.swap(call, SeqCst) == call {
+            return None;
+        }
+        if self
+            .answer
+            .compare_exchange(word(call, OPEN), word(call, TIMED_OUT), SeqCst, SeqCst)
+            .is_ok()
+        {
+            let mut answer = Vec::new();
+            Refusal::APP_TIMEOUT.write_response(&mut answer, &date::format(sys::unix_seconds()));
+            // The socket stays open: its thread waits for ANSWERED before it gives the connection back.
+            let _ = sys::net::send_to_number(self.socket.load(Relaxed), &answer);
+            self.answer.store(word(call, ANSWERED), Release);
+        }
+        Some(call)
+    }
+}
+
+fn word(call: u64, answer: u64) -> u64 {
+    call << ANSWER_BITS | answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_call_that_began_to_answer_in_time_is_interrupted_but_keeps_its_answer() {
+        let seat = Seat::default();
+        seat.begin(SECOND, -1);
+        assert!(seat.may_answer());
+        assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
+        assert!(seat.may_answer());
+        assert!(seat.is_interrupted());
+    }
+
+    #[test]
+    fn a_call_that_took_too_long_loses_its_answer_and_is_interrupted_once() {
+        let seat = Seat::default();
+        seat.begin(SECOND, -1);
+        assert_eq!(seat.time_out(SECOND + 5, SECOND), None, "not yet");
+        assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
+        assert_eq!(seat.time_out(3 * SECOND, SECOND), None, "once");
+        assert!(!seat.may_answer());
+    }
+
+    #[test]
+    fn the_next_call_knows_nothing_of_the_last_ones_timeout() {
+        let seat = Seat::default();
+        seat.begin(SECOND, -1);
+        seat.time_out(3 * SECOND, SECOND);
+        seat.end();
+        assert_eq!(
+            seat.time_out(9 * SECOND, SECOND),
+            None,
+            "nothing is running"
+        );
+        seat.begin(9 * SECOND, -1);
+        assert!(!seat.is_interrupted());
+        assert!(seat.may_answer());
+    }
+}

@@ -1,0 +1,56 @@
+//! The part of the configuration that the reactor acts on, in the units it computes with.
+
+use std::time::Duration;
+
+use crate::{
+    config::{Config, Trusted},
+    http::HeadLimits,
+    sys::net::PeerAddress,
+};
+
+pub struct Settings {
+    pub limits: HeadLimits,
+    pub connections_max: usize,
+    pub keepalive_ms: u64,
+    pub header_ms: u64,
+    pub body_ms: u64,
+    pub write_ms: u64,
+    pub graceful_ms: u64,
+    trusted: Trusted,
+}
+
+impl Settings {
+    pub fn of(config: &Config) -> Self {
+        let timeouts = &config.timeouts;
+        Self {
+            limits: HeadLimits {
+                request_line: config.limits.request_line as usize,
+                headers: config.limits.headers as usize,
+                header_size: config.limits.header_size as usize,
+                body: config.limits.body,
+            },
+            connections_max: config.limits.connections as usize,
+            keepalive_ms: milliseconds(timeouts.keepalive),
+            header_ms: milliseconds(timeouts.header),
+            body_ms: milliseconds(timeouts.body),
+            write_ms: milliseconds(timeouts.write),
+            graceful_ms: milliseconds(timeouts.graceful),
+            trusted: config.proxy.forwarded_allow_ips.clone(),
+        }
+    }
+
+    /// Whether forwarding headers of this peer are believed. Who may open our UNIX socket is trusted by its permissions.
+    pub fn trusts(&self, peer: PeerAddress) -> bool {
+        match (&self.trusted, peer) {
+            (_, PeerAddress::Unix) | (Trusted::Everyone, _) => true,
+            (Trusted::Networks(networks), PeerAddress::Ip(address)) => {
+                let ip = address.ip().to_canonical();
+                networks.iter().any(|network| network.contains(&ip))
+            }
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
