@@ -110,5 +110,6 @@ def reload(server, setup, edition):
         os.kill(server.pid, signal.SIGHUP)
         return
     saved = config.with_suffix(".new")
-    saved.write_text(servers.rgunicorn_config(setup, server.port, f'\n[env]\nEDITION = "{edition}"\n'))
+    changed = f'\n[env]\nEDITION = "{edition}"\n'
+    saved.write_text(servers.rgunicorn_config(setup, server.port, server.directory, changed))
     saved.rename(config)

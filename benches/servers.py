@@ -39,7 +39,7 @@ class Setup:
         return self.workers == 1
 
 
-def rgunicorn_config(setup, port, extra=""):
+def rgunicorn_config(setup, port, directory, extra=""):
     return f"""\
 app = "{setup.app}:app"
 bind = "127.0.0.1:{port}"
@@ -51,13 +51,13 @@ python = "{environment.PYTHON}"
 chdir = "{environment.APPS}"
 
 [log]
-access = "{"access.log" if setup.access_log else "off"}"
+access = "{directory / "access.log" if setup.access_log else "off"}"
 {extra}"""
 
 
 def rgunicorn(setup, port, directory):
     config = directory / "rgunicorn.toml"
-    config.write_text(rgunicorn_config(setup, port).replace('"access.log"', f'"{directory}/access.log"'))
+    config.write_text(rgunicorn_config(setup, port, directory))
     return [environment.TARGET / "release" / "rgunicorn", "-c", config]
 
 
