@@ -143,9 +143,7 @@ impl Shell {
     }
 
     fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
-        if let Some(place) = self.shared.board.slots().get(slot as usize) {
-            place.assign(worker.0, generation.0);
-        }
+        self.shared.board.assign(slot, worker.0, generation.0);
         let handle = WorkerHandle {
             generation,
             slot,

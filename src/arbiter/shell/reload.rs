@@ -122,15 +122,11 @@ impl Shell {
 }
 
 fn strongest(before: &Config, after: &Config) -> Change {
-    let plan = Plan::of(&changes(before, after));
-    if plan.roll || plan.rebind {
-        Change::Roll
-    } else if plan.scale {
-        Change::Scale
-    } else if plan.live {
-        Change::Live
-    } else {
-        Change::Nothing
+    match Plan::of(&changes(before, after)) {
+        Plan::Nothing => Change::Nothing,
+        Plan::Live => Change::Live,
+        Plan::Scale => Change::Scale,
+        Plan::Roll | Plan::Rebind => Change::Roll,
     }
 }
 
