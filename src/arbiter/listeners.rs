@@ -7,7 +7,7 @@ mod tcp;
 mod unix;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -208,11 +208,13 @@ impl Listeners {
     fn adopt(&mut self, bind: &Bind, number: i32) -> Result<Listener, ListenError> {
         let not_inherited = || ListenError::NotInherited { bind: bind.clone() };
         let failed = |source| ListenError::of(bind, source);
-        if !self.inherited.contains_key(&number) {
-            let socket = adopt_descriptor(number).map_err(|_| not_inherited())?;
-            self.inherited.insert(number, socket);
-        }
-        let socket = self.inherited[&number].try_clone().map_err(failed)?;
+        let adopted = match self.inherited.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(adopt_descriptor(number).map_err(|_| not_inherited())?)
+            }
+        };
+        let socket = adopted.try_clone().map_err(failed)?;
         if !getsockopt(&socket, sockopt::AcceptConn).unwrap_or(false) {
             return Err(not_inherited());
         }

@@ -25,7 +25,7 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     pub(super) fn tell(&self, report: &Report) {
         match report {
-            Report::Unchanged(reload) => info!("{}: nothing to do", self.reload(*reload)),
+            Report::Unchanged(reload) => info!("{}", self.reload(*reload)),
             Report::Adopted { reload, change } => self.tell_adopted(*reload, *change),
             Report::Rolling {
                 reload,
@@ -104,8 +104,7 @@ impl Scene<'_> {
                 generation.0, worker.0
             ),
             Report::BackingOff { failures, delay } => warning!(
-                "died young {failures} {} in a row: the next start in {}",
-                if *failures == 1 { "time" } else { "times" },
+                "{failures} in a row did not live long: the next start in {}",
                 seconds(*delay)
             ),
             Report::ServingGenerationDied { generation, exit } => error!(

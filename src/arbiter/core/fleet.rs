@@ -6,25 +6,13 @@ use super::{
 };
 
 impl Core {
-    pub(super) fn forked(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+    pub(super) fn forked(&mut self, now: Moment, id: WorkerId, actions: &mut Vec<Action>) {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        match worker.state {
-            State::Forking { deadline } => worker.state = State::Booting { deadline },
-            State::Unwanted { why, .. } => {
-                let order = worker.kill(why);
-                actions.push(Action::Signal { worker: id, order });
-            }
-            State::Booting { .. }
-            | State::Ready { .. }
-            | State::Retiring { .. }
-            | State::Draining { .. }
-            | State::Quitting { .. }
-            | State::Stuck { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
-        }
+        let graceful = self.generations[&worker.generation].rules.graceful;
+        let order = worker.on_forked(now, graceful);
+        actions.extend(order.map(|order| Action::Signal { worker: id, order }));
     }
 
     pub(super) fn not_forked(
@@ -308,10 +296,9 @@ impl Core {
                 .rfind(|(_, worker)| worker.generation == target && worker.is_booting())
                 .map(|(id, _)| *id);
             if let Some(id) = booting {
-                let order = self
-                    .workers
-                    .get_mut(&id)
-                    .and_then(|worker| worker.discard(Why::Scaled));
+                let graceful = self.generations[&target].rules.graceful;
+                let worker = self.workers.get_mut(&id);
+                let order = worker.and_then(|worker| worker.discard(now, Why::Scaled, graceful));
                 actions.extend(order.map(|order| Action::Signal { worker: id, order }));
             } else if let Some((id, _)) = self.find(target, Worker::is_ready) {
                 self.drain(now, id, Why::Scaled, actions);

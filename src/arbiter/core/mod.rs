@@ -114,7 +114,7 @@ impl Core {
             Event::GenerationExited { generation, exit } => {
                 self.generation_exited(now, generation, exit, actions);
             }
-            Event::Forked(worker) => self.forked(worker, actions),
+            Event::Forked(worker) => self.forked(now, worker, actions),
             Event::NotForked { worker, reason } => self.not_forked(now, worker, reason, actions),
             Event::Ready(worker) => self.ready(now, worker, actions),
             Event::Leaves(worker) => self.leaves(now, worker),

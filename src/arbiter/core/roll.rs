@@ -78,7 +78,7 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let workers = self.workers_wanted_under(rules, candidate);
-        self.take_out(candidate, Why::Undone, actions);
+        self.take_out(now, candidate, Why::Undone, actions);
         if self.serving().is_some() && from_serving != Change::Roll {
             actions.push(Action::Report(Report::TakenBack {
                 reload,
@@ -244,7 +244,7 @@ impl Core {
         }
         let replaced = self.serving();
         if let Some(old) = replaced {
-            self.take_out(old, Why::Replaced, actions);
+            self.take_out(now, old, Why::Replaced, actions);
         }
         let Some(generation) = self.generations.get_mut(&candidate) else {
             return;
@@ -284,7 +284,7 @@ impl Core {
             failure,
             serving,
         }));
-        self.take_out(candidate, Why::Undone, actions);
+        self.take_out(now, candidate, Why::Undone, actions);
         match serving {
             Some(serving) if self.generations[&serving].process == Process::Gone => {
                 self.delay_revival(now, started, actions);
@@ -295,13 +295,15 @@ impl Core {
     }
 
     /// Takes a generation out of the play. What of it serves already goes on until it is replaced.
-    fn take_out(&mut self, id: GenerationId, why: Why, actions: &mut Vec<Action>) {
-        if let Some(generation) = self.generations.get_mut(&id) {
-            generation.role = Role::Leaving;
-        }
+    fn take_out(&mut self, now: Moment, id: GenerationId, why: Why, actions: &mut Vec<Action>) {
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
+        generation.role = Role::Leaving;
+        let graceful = generation.rules.graceful;
         for (&worker_id, worker) in &mut self.workers {
             if worker.generation == id
-                && let Some(order) = worker.discard(why)
+                && let Some(order) = worker.discard(now, why, graceful)
             {
                 actions.push(Action::Signal {
                     worker: worker_id,

@@ -51,10 +51,10 @@ impl Core {
             let order = match force {
                 Force::Graceful => worker
                     .drain(now, Why::Stopping, graceful)
-                    .or_else(|| worker.discard(Why::Stopping)),
+                    .or_else(|| worker.discard(now, Why::Stopping, graceful)),
                 Force::Quick => worker.quit(now, Why::Stopping),
                 Force::Kill if worker.is_forked() => Some(worker.kill(Why::Stopping)),
-                Force::Kill => worker.discard(Why::Stopping),
+                Force::Kill => worker.discard(now, Why::Stopping, graceful),
             };
             actions.extend(order.map(|order: Order| Action::Signal { worker: id, order }));
         }

@@ -1,9 +1,11 @@
 //! One worker: what it is doing, and which order follows when its time is up.
 //!
 //! ```text
-//! Forking ──> Booting ──> Ready <──> Retiring ──> Draining ──> Quitting ──> Killed
-//!    │           │          └──────> Stuck ─────> Aborting ─────────────────^
-//!    └> Unwanted └──────────────────────────────────────────────────────────┘
+//! Forking ──> Booting ──> Ready ──> Retiring ──> Draining ──> Quitting ──> Killed
+//!    │           │ │        ├────────────────────^ ^                         ^
+//!    └> Unwanted ┼─┼────────┼──────────────────────┘                         │
+//!                └─┼────────┴──────> Stuck ─────> Aborting ──────────────────┤
+//!                  └──────────────────── not ready in time ──────────────────┘
 //! ```
 //! Only being reaped ends a worker; until then it keeps its slot.
 
@@ -190,24 +192,55 @@ impl Worker {
         if !self.serves() {
             return None;
         }
-        self.state = State::Draining {
-            why,
-            since: now,
-            quit_at: now + graceful,
-        };
-        Some(Order::Drain)
+        Some(self.begin_drain(now, why, graceful))
     }
 
-    /// Ends a worker that nobody uses yet: it is killed, now or as soon as it exists.
-    pub fn discard(&mut self, why: Why) -> Option<Order> {
+    /// Ends a worker that is not known to serve, now or as soon as it exists. It is told to drain and not killed, for it
+    /// may have become ready, and taken a connection, a moment ago; while it boots, that ends it at once.
+    pub fn discard(&mut self, now: Moment, why: Why, graceful: Duration) -> Option<Order> {
         match self.state {
             State::Forking { deadline } => {
                 self.state = State::Unwanted { why, deadline };
                 None
             }
-            State::Booting { .. } => Some(self.kill(why)),
-            _ => None,
+            State::Booting { .. } => Some(self.begin_drain(now, why, graceful)),
+            State::Unwanted { .. }
+            | State::Ready { .. }
+            | State::Retiring { .. }
+            | State::Draining { .. }
+            | State::Quitting { .. }
+            | State::Stuck { .. }
+            | State::Aborting { .. }
+            | State::Killed { .. } => None,
         }
+    }
+
+    /// It exists. One that became unwanted meanwhile is ended.
+    pub fn on_forked(&mut self, now: Moment, graceful: Duration) -> Option<Order> {
+        match self.state {
+            State::Forking { deadline } => {
+                self.state = State::Booting { deadline };
+                None
+            }
+            State::Unwanted { why, .. } => Some(self.begin_drain(now, why, graceful)),
+            State::Booting { .. }
+            | State::Ready { .. }
+            | State::Retiring { .. }
+            | State::Draining { .. }
+            | State::Quitting { .. }
+            | State::Stuck { .. }
+            | State::Aborting { .. }
+            | State::Killed { .. } => None,
+        }
+    }
+
+    fn begin_drain(&mut self, now: Moment, why: Why, graceful: Duration) -> Order {
+        self.state = State::Draining {
+            why,
+            since: now,
+            quit_at: now + graceful,
+        };
+        Order::Drain
     }
 
     /// Ends a worker at once, by the gentlest signal that does.
@@ -221,7 +254,8 @@ impl Worker {
                 };
                 Some(Order::Quit)
             }
-            State::Forking { .. } | State::Booting { .. } => self.discard(why),
+            State::Forking { .. } => self.discard(now, why, Duration::ZERO),
+            State::Booting { .. } => Some(self.kill(why)),
             State::Unwanted { .. }
             | State::Quitting { .. }
             | State::Stuck { .. }

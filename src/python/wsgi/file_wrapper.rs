@@ -1,11 +1,7 @@
 //! `wsgi.file_wrapper`: a file that the app returns goes out by sendfile(2) where it is a real one, block by block where
 //! it is not.
 
-use std::{
-    fs::File,
-    io::Seek,
-    os::fd::RawFd,
-};
+use std::{fs::File, io::Seek, os::fd::RawFd};
 
 use pyo3::{exceptions::PyStopIteration, prelude::*, types::PyBytes};
 
