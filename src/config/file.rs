@@ -146,7 +146,7 @@ pub struct File {
 
     /// Environment variables for the app, added to those the server was started with. Values are strings, in quotes.
     ///
-    /// Empty by default. Values are never written to the log.
+    /// Empty by default. A reload logs the names of those that changed, not their values.
     #[schemars(example = serde_json::json!({ "DJANGO_SETTINGS_MODULE": "mysite.settings" }))]
     pub env: BTreeMap<String, String>,
 

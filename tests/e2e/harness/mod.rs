@@ -1,0 +1,62 @@
+//! What the tests stand on: a server in its own directory, a client that believes nothing, a crowd that hammers.
+//!
+//! Nothing here knows how rgunicorn works inside. It sees what an operator sees: the command line, the config file,
+//! the log, the sockets, the process table. Nobody sleeps: every wait is for a fact, with a deadline.
+
+mod client;
+mod directory;
+mod hammer;
+mod interpreters;
+mod log;
+pub mod phrases;
+mod process;
+mod save;
+mod server;
+mod venv;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Address, Client, Response};
+pub use directory::Directory;
+pub use hammer::Hammer;
+pub use interpreters::{Interpreter, interpreters};
+pub use log::Log;
+pub use process::{Process, descendants};
+pub use save::Save;
+pub use server::{Exit, Server, Setup};
+pub use venv::{venv_bin, venv_python};
+
+/// How long anything that must happen may take, on a busy machine with two cores.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The app most tests use: a route for each thing an app can do, on the standard library alone.
+pub const APP: &str = include_str!("../apps/app.py");
+
+/// Waits until `fact` is true.
+#[track_caller]
+pub fn eventually(what: &str, fact: impl FnMut() -> bool) {
+    assert!(within(DEADLINE, fact), "did not come true in time: {what}");
+}
+
+/// True as soon as `fact` is; false when it was not within `limit`.
+pub fn within(limit: Duration, mut fact: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if fact() {
+            return true;
+        }
+        if start.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(POLL_PAUSE);
+    }
+}
+
+/// Between two looks at a fact that nothing announces.
+const POLL_PAUSE: Duration = Duration::from_millis(10);
+
+/// A TCP port of the loopback address that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -1,0 +1,104 @@
+//! Processes as the kernel tells of them in /proc: never signalled by name, only by id.
+
+use std::{fs, io, path::PathBuf};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A process at one time: the id together with its start, so that an id used again is not taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    pub pid: i32,
+    /// Clock ticks after boot.
+    started: u64,
+}
+
+impl Process {
+    /// `None` when there is no such process.
+    pub fn find(pid: i32) -> Option<Self> {
+        let (_, _, started) = stat(pid)?;
+        Some(Self { pid, started })
+    }
+
+    /// Runs still; a zombie does not.
+    pub fn is_alive(self) -> bool {
+        stat(self.pid).is_some_and(|(state, _, started)| state != 'Z' && started == self.started)
+    }
+
+    /// Gone and reaped: not even a zombie is left.
+    pub fn is_reaped(self) -> bool {
+        stat(self.pid).is_none_or(|(_, _, started)| started != self.started)
+    }
+
+    #[track_caller]
+    pub fn signal(self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).unwrap();
+    }
+
+    /// The command line as `ps` shows it.
+    pub fn title(self) -> String {
+        let raw = fs::read(self.folder().join("cmdline")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&raw).replace('\0', " ");
+        text.trim().to_owned()
+    }
+
+    pub fn threads(self) -> usize {
+        fs::read_dir(self.folder().join("task")).map_or(0, |tasks| tasks.count())
+    }
+
+    pub fn open_files(self) -> io::Result<usize> {
+        Ok(fs::read_dir(self.folder().join("fd"))?.count())
+    }
+
+    /// Children, in no order.
+    pub fn children(self) -> Vec<Process> {
+        all()
+            .into_iter()
+            .filter(|(_, parent)| *parent == self.pid)
+            .map(|(process, _)| process)
+            .collect()
+    }
+
+    fn folder(self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}", self.pid))
+    }
+}
+
+/// All processes below `pid`.
+pub fn descendants(pid: i32) -> Vec<Process> {
+    let all = all();
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for (child, _) in all.iter().filter(|(_, its_parent)| *its_parent == parent) {
+            found.push(*child);
+            parents.push(child.pid);
+        }
+    }
+    found
+}
+
+/// Every process with its parent's id.
+fn all() -> Vec<(Process, i32)> {
+    let folders = fs::read_dir("/proc").unwrap().flatten();
+    let pids = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: i32| {
+        let (_, parent, started) = stat(pid)?;
+        Some((Process { pid, started }, parent))
+    })
+    .collect()
+}
+
+/// State, parent and start of a process (proc_pid_stat(5), fields 3, 4 and 22).
+fn stat(pid: i32) -> Option<(char, i32, u64)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may contain anything, parentheses too.
+    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+    Some((
+        fields.first()?.chars().next()?,
+        fields.get(1)?.parse().ok()?,
+        fields.get(19)?.parse().ok()?,
+    ))
+}

@@ -1,0 +1,493 @@
+//! A running rgunicorn in a directory of its own.
+//!
+//! Ends with the test, by process id, and then looks that nothing was left behind: neither a process nor a panic in
+//! the log. A test that fails prints the log and keeps the directory.
+
+use std::{
+    cell::Cell,
+    ffi::OsString,
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+
+use super::{
+    APP, Address, Client, DEADLINE, Directory, Log, Process, Response, Save, descendants,
+    eventually,
+    phrases::{APPLIED, LISTENING, READY},
+    venv_python, within,
+};
+
+/// What will be started. Built, changed, then `start`ed.
+pub struct Setup {
+    directory: Directory,
+    config: String,
+    config_path: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(String, OsString)>,
+    wrapper: Vec<OsString>,
+    program: PathBuf,
+    python: Option<PathBuf>,
+    save: Save,
+}
+
+/// A server that ended, or never came up.
+#[derive(Debug)]
+pub struct Exit {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub log: String,
+    pub stdout: String,
+}
+
+pub struct Server {
+    child: Child,
+    process: Process,
+    /// The error log: what the server writes to its standard error.
+    log: Log,
+    /// What it writes to its standard output, the access log if nothing else is configured.
+    stdout: Log,
+    /// Lines of the error log there were when the test last did something to the server.
+    mark: Cell<usize>,
+    config_path: PathBuf,
+    python: Option<PathBuf>,
+    pub directory: Directory,
+}
+
+impl Setup {
+    /// The app of `apps/app.py` on a free port, one worker.
+    pub fn plain() -> Self {
+        Self::with("")
+    }
+
+    /// Like [`Setup::plain`], with these lines of TOML. `app`, `bind`, `python` and `workers` are written
+    /// unless they are in it.
+    pub fn with(config: &str) -> Self {
+        let setup = Self {
+            directory: Directory::default(),
+            config: config.to_owned(),
+            config_path: PathBuf::from("rgunicorn.toml"),
+            arguments: vec!["-c".into(), "rgunicorn.toml".into()],
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_rgunicorn")),
+            python: Some(venv_python()),
+            save: Save::InPlace,
+        };
+        setup.file("app.py", APP)
+    }
+
+    /// No config file; the command line says it all.
+    pub fn without_file(arguments: &[&str]) -> Self {
+        let mut setup = Self::plain().arguments(arguments);
+        setup.config_path = PathBuf::new();
+        setup
+    }
+
+    pub fn file(self, name: &str, text: &str) -> Self {
+        self.directory.write(name, text);
+        self
+    }
+
+    /// The app's source.
+    pub fn app(self, text: &str) -> Self {
+        self.file("app.py", text)
+    }
+
+    /// Replaces the arguments, `-c rgunicorn.toml` among them.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(OsString::from).collect();
+        self
+    }
+
+    pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Runs the server as the last arguments of another command.
+    pub fn inside<S: Into<OsString>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.wrapper = command.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The interpreter written to the config; `None` writes none.
+    pub fn python(mut self, python: Option<PathBuf>) -> Self {
+        self.python = python;
+        self
+    }
+
+    /// The config file is a mounted ConfigMap.
+    pub fn kubernetes(mut self) -> Self {
+        self.config_path = PathBuf::from("mounted/rgunicorn.toml");
+        self.save = Save::Kubernetes;
+        self.arguments(&["-c", "mounted/rgunicorn.toml"])
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts it and waits until a worker is ready.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let mut server = self.spawn();
+        let is_up = |server: &Server| server.has_said(READY);
+        within(DEADLINE, || is_up(&server) || server.has_ended());
+        assert!(is_up(&server), "no worker became ready");
+        server
+    }
+
+    /// Starts it and waits until it has ended by itself.
+    #[track_caller]
+    pub fn start_and_fail(self) -> Exit {
+        self.spawn().ended()
+    }
+
+    /// Runs it to its end, as one runs a command such as `check`.
+    #[track_caller]
+    pub fn run(self) -> Exit {
+        self.start_and_fail()
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn spawn(self) -> Server {
+        let folder = self.directory.path().to_owned();
+        if self.config_path != PathBuf::new() {
+            let path = folder.join(&self.config_path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let text = complete(&self.config, self.python.as_deref(), &folder);
+            match self.save {
+                Save::Kubernetes => Save::Kubernetes.write(&path, &text),
+                _ => fs::write(&path, text).unwrap(),
+            }
+        }
+        let line: Vec<OsString> = (self.wrapper.iter().cloned())
+            .chain([self.program.into_os_string()])
+            .chain(self.arguments)
+            .collect();
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).current_dir(&folder);
+        for variable in [
+            "PORT",
+            "WEB_CONCURRENCY",
+            "FORWARDED_ALLOW_IPS",
+            "VIRTUAL_ENV",
+        ] {
+            command.env_remove(variable);
+        }
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.envs(self.environment);
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: a ^C at the tests' terminal is not the server's business.
+        let mut child = command.process_group(0).spawn().unwrap();
+        let copy = |name: &str| File::create(folder.join(name)).unwrap();
+        let log = Log::follow(child.stderr.take().unwrap(), copy("stderr"));
+        let stdout = Log::follow(child.stdout.take().unwrap(), copy("stdout"));
+        let process = Process::find(child.id().cast_signed()).unwrap();
+        Server {
+            process,
+            log,
+            stdout,
+            mark: Cell::new(0),
+            config_path: folder.join(self.config_path),
+            python: self.python,
+            directory: self.directory,
+            child,
+        }
+    }
+}
+
+impl Server {
+    /// The app of `apps/app.py` with these lines of TOML, a worker ready.
+    #[track_caller]
+    pub fn start(config: &str) -> Self {
+        Setup::with(config).start()
+    }
+
+    // What it says.
+
+    /// Waits for a line of the error log, written since the test last did something, that has the parts of
+    /// `pattern` (parted by `…`) in this order.
+    #[track_caller]
+    pub fn says(&self, pattern: &str) -> String {
+        self.says_times(1, pattern).remove(0)
+    }
+
+    /// Waits for `count` such lines.
+    #[track_caller]
+    pub fn says_times(&self, count: usize, pattern: &str) -> Vec<String> {
+        let from = self.mark.get();
+        let found = (self.log).wait(from, count, DEADLINE, |line| has_parts(line, pattern));
+        found.unwrap_or_else(|| panic!("the log does not say ({count} times): {pattern}"))
+    }
+
+    /// Waits until an edit or a HUP is in force, and for the workers it replaced to be gone.
+    #[track_caller]
+    pub fn applied(&self) {
+        self.says(APPLIED);
+        eventually("what was replaced is gone", || {
+            self.generations().len() <= 1
+        });
+    }
+
+    /// Whether such a line is there now.
+    pub fn has_said(&self, pattern: &str) -> bool {
+        let from = self.mark.get();
+        self.log
+            .wait(from, 1, Duration::ZERO, |line| has_parts(line, pattern))
+            .is_some()
+    }
+
+    /// All of the error log, as text.
+    pub fn log(&self) -> String {
+        self.log.lines().join("\n")
+    }
+
+    /// Waits for a line of the standard output.
+    #[track_caller]
+    pub fn prints(&self, pattern: &str) -> String {
+        let found = (self.stdout).wait(0, 1, DEADLINE, |line| has_parts(line, pattern));
+        found
+            .unwrap_or_else(|| panic!("standard output has no: {pattern}"))
+            .remove(0)
+    }
+
+    /// All of the standard output.
+    pub fn printed(&self) -> String {
+        self.stdout.lines().join("\n")
+    }
+
+    /// What is said from now on is what `says` looks at.
+    pub fn from_now(&self) {
+        self.mark.set(self.log.count());
+    }
+
+    // What is done to it.
+
+    /// Saves new text for the config file, completed like the first.
+    pub fn edit(&self, config: &str) {
+        self.edit_by(Save::InPlace, config);
+    }
+
+    pub fn edit_by(&self, save: Save, config: &str) {
+        let text = complete(config, self.python.as_deref(), self.directory.path());
+        self.from_now();
+        save.write(&self.config_path, &text);
+    }
+
+    /// Saves a text that is not completed: what a person who errs writes.
+    pub fn edit_raw(&self, text: &str) {
+        self.from_now();
+        Save::InPlace.write(&self.config_path, text);
+    }
+
+    pub fn config_path(&self) -> &Path {
+        &self.config_path
+    }
+
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        self.from_now();
+        self.process.signal(signal);
+    }
+
+    /// Waits for the end of the arbiter.
+    #[track_caller]
+    pub fn ended(mut self) -> Exit {
+        let mut status = None;
+        within(DEADLINE, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let status = status.expect("the server does not end");
+        // The last lines may still be in the pipe.
+        within(Duration::from_secs(2), || self.below().is_empty());
+        within(Duration::from_millis(200), || false);
+        Exit {
+            code: status.code(),
+            log: self.log(),
+            stdout: self.printed(),
+        }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    // Who runs.
+
+    /// The arbiter, or the wrapper it was started in.
+    pub fn arbiter(&self) -> Process {
+        self.process
+    }
+
+    /// Every process under the arbiter.
+    pub fn below(&self) -> Vec<Process> {
+        descendants(self.process.pid)
+    }
+
+    /// Generations: the arbiter's children that have children.
+    pub fn generations(&self) -> Vec<Process> {
+        let mut children = self.process.children();
+        children.retain(|child| !child.children().is_empty());
+        children
+    }
+
+    /// Process ids of the workers in the order in which they became ready since the test last did something.
+    pub fn workers(&self) -> Vec<i32> {
+        let from = self.mark.get();
+        let ready = self
+            .log
+            .wait(from, 0, Duration::ZERO, |line| line.ends_with(READY));
+        let lines = ready.unwrap_or_default();
+        lines.iter().filter_map(|line| key(line, "pid")).collect()
+    }
+
+    // How it answers.
+
+    /// Where it said that it listens, in order.
+    #[track_caller]
+    pub fn addresses(&self) -> Vec<Address> {
+        let lines = self
+            .log
+            .wait(0, 1, DEADLINE, |line| line.contains(LISTENING));
+        let lines = lines.expect("the log does not say where the server listens");
+        lines.iter().map(|line| address(line)).collect()
+    }
+
+    #[track_caller]
+    pub fn address(&self) -> Address {
+        self.addresses().remove(0)
+    }
+
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        match self.address() {
+            Address::Tcp(address) => address.port(),
+            Address::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::to(&self.address())
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        self.client().get(target)
+    }
+
+    /// The body of the answer, which must be a 200.
+    #[track_caller]
+    pub fn text(&self, target: &str) -> String {
+        let response = self.get(target);
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
+        response.text()
+    }
+
+    /// The process id of the worker that answers.
+    #[track_caller]
+    pub fn worker(&self) -> i32 {
+        self.text("/pid").parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let family = self.below();
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.process.signal(Signal::SIGQUIT);
+        }
+        let mut child_ended = || self.child.try_wait().is_ok_and(|status| status.is_some());
+        let ended = within(Duration::from_secs(5), &mut child_ended);
+        if !ended {
+            self.process.signal(Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+        let all_gone = || family.iter().all(|process| !process.is_alive());
+        let gone = within(Duration::from_secs(5), all_gone);
+        for process in family.iter().filter(|process| process.is_alive()) {
+            process.signal(Signal::SIGKILL);
+        }
+        let log = self.log();
+        if std::thread::panicking() {
+            eprintln!("--- error log ---\n{log}\n--- end of the error log ---");
+            return;
+        }
+        assert!(ended, "the server did not end at SIGQUIT");
+        assert!(gone, "the server left processes behind");
+        assert!(
+            !log.contains("panicked at"),
+            "a panic is in the log:\n{log}"
+        );
+    }
+}
+
+/// The parts of `pattern` between `…`, in order.
+fn has_parts(line: &str, pattern: &str) -> bool {
+    let mut rest = line;
+    pattern.split('…').map(str::trim).all(|part| {
+        let found = rest.find(part);
+        rest = found.map_or("", |at| &rest[at + part.len()..]);
+        found.is_some()
+    })
+}
+
+/// The value of `name=value` in a log line.
+fn key(line: &str, name: &str) -> Option<i32> {
+    let mut words = line.split_whitespace();
+    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+}
+
+fn address(line: &str) -> Address {
+    let place = line
+        .split_once(LISTENING)
+        .unwrap()
+        .1
+        .split(' ')
+        .next()
+        .unwrap();
+    if let Some(path) = place.strip_prefix("unix:") {
+        return Address::Unix(PathBuf::from(path));
+    }
+    let address = place.strip_prefix("http://").unwrap_or(place);
+    let address: SocketAddr = address
+        .parse()
+        .unwrap_or_else(|_| panic!("not an address: {line}"));
+    Address::Tcp(address)
+}
+
+/// The config with what every test needs: an app, a free port, the tests' interpreter, one worker. `{dir}` is the test's directory.
+fn complete(config: &str, python: Option<&Path>, folder: &Path) -> String {
+    let has = |key: &str| {
+        config.lines().any(|line| {
+            let rest = line.trim_start().strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
+    };
+    let mut text = String::new();
+    for (key, value) in [
+        ("app", Some("app".to_owned())),
+        ("bind", Some("127.0.0.1:0".to_owned())),
+        ("python", python.map(|path| path.display().to_string())),
+        ("workers", Some("1".to_owned())),
+    ] {
+        if let Some(value) = value.filter(|_| !has(key)) {
+            let quote = if value == "1" { "" } else { "'" };
+            text += &format!("{key} = {quote}{value}{quote}\n");
+        }
+    }
+    text += config;
+    text += "\n";
+    text.replace("{dir}", &folder.display().to_string())
+}

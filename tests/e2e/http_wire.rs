@@ -1,0 +1,352 @@
+//! HTTP/1.1 on a real socket: what the protocol's own tests cannot see.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::harness::{Server, Setup};
+
+/// A request with a body announced in this way.
+fn post(fields: &str) -> String {
+    format!("POST /echo HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n")
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    for config in ["", "threads = 4"] {
+        let server = Server::start(config);
+        let mut client = server.client();
+        let get = |n: usize| format!("GET /{n} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let all: String = (0..50).map(get).collect();
+        client.send(format!("{all}{}body{}", post("Content-Length: 4"), get(50)));
+        for number in 0..50 {
+            assert_eq!(client.response().text(), format!("hello from /{number}"));
+        }
+        assert_eq!(client.response().text(), "body");
+        assert_eq!(client.response().text(), "hello from /50");
+    }
+}
+
+#[test]
+fn a_request_may_arrive_byte_by_byte() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let request = format!(
+        "{}3\r\nabc\r\n2;x=\"y\"\r\nde\r\n0\r\n\r\n",
+        post("Transfer-Encoding: chunked")
+    );
+    for byte in request.as_bytes() {
+        client.send([*byte]);
+    }
+    assert_eq!(client.response().text(), "abcde");
+    assert_eq!(client.get("/").text(), "hello from /");
+}
+
+#[test]
+fn continue_is_sent_when_the_body_is_waited_for_and_only_then() {
+    let server = Server::start("[limits]\nbody = '1KiB'");
+    let mut client = server.client();
+    client.send(post("Content-Length: 4\r\nExpect: 100-continue"));
+    assert_eq!(client.some().unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("body");
+    assert_eq!(client.response().text(), "body");
+
+    let body_is_there = post("Content-Length: 4\r\nExpect: 100-continue") + "body";
+    let response = client.request(&body_is_there);
+    assert_eq!(
+        (response.text().as_str(), response.interim.len()),
+        ("body", 0)
+    );
+
+    let too_large = server
+        .client()
+        .request(&post("Content-Length: 5000\r\nExpect: 100-continue"));
+    assert_eq!((too_large.status, too_large.interim.len()), (413, 0));
+
+    let no_body = server
+        .client()
+        .request(&post("Content-Length: 0\r\nExpect: 100-continue"));
+    assert_eq!((no_body.status, no_body.interim.len()), (200, 0));
+
+    let unknown = server
+        .client()
+        .request(&post("Content-Length: 4\r\nExpect: a-miracle"));
+    assert_eq!(unknown.status, 417);
+}
+
+#[test]
+fn a_client_that_has_finished_sending_gets_its_answer() {
+    for config in ["", "threads = 2"] {
+        let server = Server::start(config);
+        for target in [
+            "/",
+            "/sleep?s=0.3",
+            "/stream?n=3&pause=0.1",
+            "/large?size=5000000",
+        ] {
+            let mut client = server.client();
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+            client.finish_sending();
+            assert_eq!(client.response().status, 200, "{target}");
+            client.expect_closed();
+        }
+    }
+}
+
+#[test]
+fn a_body_that_ends_too_early_never_reaches_the_app() {
+    let server = Server::start("");
+    for request in [
+        post("Content-Length: 10") + "abc",
+        post("Transfer-Encoding: chunked") + "5\r\nabc",
+        post("Transfer-Encoding: chunked") + "3\r\nabc\r\n",
+        post("Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n",
+    ] {
+        let mut client = server.client();
+        client.send(&request);
+        client.finish_sending();
+        let answer = String::from_utf8(client.rest().unwrap()).unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
+            "{request}: {answer}"
+        );
+    }
+    assert_eq!(server.text("/counter?name=/echo"), "0");
+}
+
+#[test]
+fn after_a_refusal_nothing_more_of_the_connection_is_believed() {
+    let server = Server::start("");
+    let mut client = server.client();
+    let smuggled = "GET /pid HTTP/1.1\r\nHost: test\r\n\r\n";
+    client.send(format!(
+        "{}0\r\n\r\n{smuggled}",
+        post("Content-Length: 4\r\nTransfer-Encoding: chunked")
+    ));
+    let response = client.response();
+    assert_eq!(response.status, 400);
+    assert!(response.says_close());
+    client.expect_closed();
+    assert_eq!(server.text("/counter?name=/pid"), "0");
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let server = Server::start("[limits]\nbody = '1KiB'");
+    let mut client = server.client();
+    client.send(post("Content-Length: 3000000"));
+    client.send("x".repeat(3_000_000));
+    assert_eq!(client.response().status, 413);
+}
+
+#[test]
+fn connection_close_is_honoured_and_said() {
+    let server = Server::start("");
+    for value in ["close", "Close", "x, close"] {
+        let mut client = server.client();
+        let request = format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {value}\r\n\r\n");
+        assert!(client.request(&request).says_close(), "{value}");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn each_limit_has_its_status() {
+    let server = Server::start("[limits]\nrequest_line = 100\nheaders = 5\nheader_size = 100");
+    let long = "x".repeat(100);
+    let many = "A: b\r\n".repeat(6);
+    for (request, status) in [
+        (format!("GET /{long} HTTP/1.1\r\nHost: test\r\n\r\n"), 414),
+        (
+            format!("GET / HTTP/1.1\r\nHost: test\r\nA: {long}\r\n\r\n"),
+            431,
+        ),
+        (format!("GET / HTTP/1.1\r\nHost: test\r\n{many}\r\n"), 431),
+        ("GET / HTTP/2.0\r\nHost: test\r\n\r\n".to_owned(), 505),
+        (post("Transfer-Encoding: gzip, chunked"), 501),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut client = server.client();
+        client.send(&request);
+        let response = client.response();
+        assert_eq!(response.status, status, "{request}");
+        assert!(response.says_close(), "{request}");
+    }
+}
+
+#[test]
+fn a_tls_hello_to_the_plain_port_is_refused_at_once() {
+    let server = Server::start("");
+    let mut client = server.client();
+    client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    assert_eq!(client.response().status, 400);
+    client.expect_closed();
+}
+
+#[test]
+fn a_client_that_resets_the_connection_disturbs_nobody() {
+    let server = Setup::with("threads = 2").start();
+    for _ in 0..50 {
+        let mut client = server.client();
+        client.send("GET /large?size=3000000 HTTP/1.1\r\nHost: test\r\n\r\nGET /");
+        drop(client);
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
+fn every_case_of_the_corpus_is_answered_as_it_says() {
+    let app = "
+calls = 0
+
+def application(environ, start_response):
+    global calls
+    if environ['RAW_URI'] == '/calls-so-far':
+        body = b'%d' % calls
+    else:
+        calls += 1
+        line = ' '.join(environ[key] for key in ('REQUEST_METHOD', 'RAW_URI', 'SERVER_PROTOCOL'))
+        body = line.encode('latin-1') + b'\\n' + environ['wsgi.input'].read()
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body]
+";
+    let limits = "[limits]\nrequest_line = 4094\nheaders = 100\nheader_size = 8190\nbody = '1MiB'";
+    let server = Setup::with(limits).app(app).start();
+    let calls = || server.text("/calls-so-far").parse::<usize>().unwrap();
+    for case in corpus() {
+        let before = calls();
+        let mut client = server.client();
+        client.send(unescape(&case.input));
+        client.finish_sending();
+        for request in &case.requests {
+            let response = client.try_response(request.method());
+            let response = response.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            assert_eq!(response.status, 200, "{}", case.name);
+            if request.method() != "HEAD" {
+                assert!(
+                    response.body == request.echo(),
+                    "{}: {}",
+                    case.name,
+                    response.text()
+                );
+            }
+        }
+        if let Some(status) = case.refused {
+            let response = client.try_response("GET");
+            let response = response.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+            assert_eq!(response.status, status, "{}", case.name);
+            assert!(response.says_close(), "{}", case.name);
+        }
+        let rest = String::from_utf8_lossy(&client.rest().unwrap_or_default()).into_owned();
+        assert!(
+            rest.is_empty() || case.is_truncated && rest.starts_with("HTTP/1.1 4"),
+            "{}: {rest}",
+            case.name
+        );
+        assert_eq!(
+            calls(),
+            before + case.requests.len(),
+            "calls of the app: {}",
+            case.name
+        );
+    }
+}
+
+/// A case of `tests/http/`, whose README explains the notation.
+struct Case {
+    name: String,
+    input: String,
+    requests: Vec<Request>,
+    refused: Option<u16>,
+    is_truncated: bool,
+}
+
+#[derive(Default)]
+struct Request {
+    line: String,
+    body: String,
+}
+
+impl Request {
+    fn method(&self) -> &str {
+        self.line.split(' ').next().unwrap()
+    }
+
+    /// What the app answers.
+    fn echo(&self) -> Vec<u8> {
+        [unescape(&self.line), b"\n".to_vec(), unescape(&self.body)].concat()
+    }
+}
+
+fn corpus() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http");
+    let mut paths: Vec<PathBuf> = ["valid", "invalid"]
+        .iter()
+        .flat_map(|part| fs::read_dir(folder.join(part)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "http")
+        })
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| read_case(path)).collect()
+}
+
+fn read_case(path: &Path) -> Case {
+    let mut case = Case {
+        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+        input: fs::read_to_string(path).unwrap(),
+        requests: Vec::new(),
+        refused: None,
+        is_truncated: false,
+    };
+    for line in fs::read_to_string(path.with_extension("expected"))
+        .unwrap()
+        .lines()
+    {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "request" => case.requests.push(Request {
+                line: rest.to_owned(),
+                body: String::new(),
+            }),
+            "body" => case.requests.last_mut().unwrap().body = rest.to_owned(),
+            "refused" => {
+                case.refused = rest.split(' ').next().unwrap().parse().ok();
+                assert!(case.refused.is_some(), "{line}");
+            }
+            "truncated" => case.is_truncated = true,
+            _ => {}
+        }
+    }
+    case
+}
+
+/// The bytes that the corpus writes as text.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.replace('\n', "");
+    while let Some(first) = rest.chars().next() {
+        let (piece, length) = match (first, rest.chars().nth(1)) {
+            ('\\', Some('r')) => (b"\r".to_vec(), 2),
+            ('\\', Some('n')) => (b"\n".to_vec(), 2),
+            ('\\', Some('t')) => (b"\t".to_vec(), 2),
+            ('\\', Some('0')) => (b"\0".to_vec(), 2),
+            ('\\', Some('x')) => (vec![u8::from_str_radix(&rest[2..4], 16).unwrap()], 4),
+            ('\\', Some('{')) => {
+                let end = rest.find('}').unwrap();
+                let (run, count) = rest[2..end].split_once('*').unwrap();
+                (run.repeat(count.parse().unwrap()).into_bytes(), end + 1)
+            }
+            ('\\', other) => (other.map_or(vec![], |byte| vec![byte as u8]), 2),
+            (plain, _) => (vec![plain as u8], 1),
+        };
+        bytes.extend(piece);
+        rest.drain(..length);
+    }
+    bytes
+}

@@ -1,0 +1,180 @@
+//! What is written, where, and in which form.
+
+use crate::harness::{Server, Setup, eventually};
+
+/// A request with all that the access log can tell, and the line that was written for it.
+fn line(format: &str) -> String {
+    let server = Server::start(&format!("[log]\nformat = '''{format}'''"));
+    server.client().request(
+        "GET /a%20b?q=1 HTTP/1.1\r\nHost: test\r\nReferer: http://from/\r\nUser-Agent: agent \"x\"\r\n\
+         Authorization: Basic bWU6c2VjcmV0\r\nX-Id: 7\r\n\r\n",
+    );
+    server.prints("")
+}
+
+#[test]
+fn the_access_log_is_combined_and_on_stdout_unless_told_otherwise() {
+    let server = Server::start("");
+    server.client().request(
+        "GET /x HTTP/1.1\r\nHost: test\r\nReferer: http://from/\r\nUser-Agent: browser\r\n\r\n",
+    );
+    let line = server.prints("/x");
+    assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+    assert!(
+        line.ends_with("] \"GET /x HTTP/1.1\" 200 13 \"http://from/\" \"browser\""),
+        "{line}"
+    );
+}
+
+#[test]
+fn common_ends_with_the_size() {
+    let line = line("common");
+    assert!(line.starts_with("127.0.0.1 - me ["), "{line}");
+    assert!(
+        line.ends_with("] \"GET /a%20b?q=1 HTTP/1.1\" 200 15"),
+        "{line}"
+    );
+}
+
+#[test]
+fn json_is_one_object_per_line() {
+    let line = line("json");
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let text = object.to_string();
+    for part in [
+        "127.0.0.1",
+        "GET",
+        "/a%20b",
+        "200",
+        "agent \\\"x\\\"",
+        "http://from/",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+}
+
+#[test]
+fn gunicorns_atoms_say_what_gunicorns_say() {
+    let line = line(
+        "%(h)s %(l)s %(u)s|%(r)s|%(m)s %(U)s %(q)s %(H)s %(s)s %(B)s %(b)s|%(f)s|%({x-id}i)s %({content-length}o)s %({REQUEST_METHOD}e)s %({nothing}i)s",
+    );
+    assert_eq!(
+        line,
+        "127.0.0.1 - me|GET /a%20b?q=1 HTTP/1.1|GET /a b q=1 HTTP/1.1 200 15 15|http://from/|7 15 GET -"
+    );
+}
+
+#[test]
+fn nothing_a_client_sends_can_break_a_line() {
+    let line = line("%(a)s");
+    assert!(
+        line == r#"agent \"x\""# || line == r"agent \x22x\x22",
+        "{line}"
+    );
+}
+
+#[test]
+fn the_time_a_request_took_is_told_in_four_units() {
+    let server = Server::start("[log]\nformat = '%(T)s %(M)s %(D)s %(L)s %(p)s'");
+    server.text("/sleep?s=0.2");
+    let line = server.prints("");
+    let words: Vec<&str> = line.split(' ').collect();
+    let number = |at: usize| words[at].parse::<f64>().unwrap();
+    assert_eq!(number(0), 0.0);
+    assert!((200.0..2000.0).contains(&number(1)), "{line}");
+    assert!((200_000.0..2_000_000.0).contains(&number(2)), "{line}");
+    assert!((0.2..2.0).contains(&number(3)), "{line}");
+    assert_eq!(
+        words[4],
+        format!("<{}>", server.workers().first().unwrap_or(&server.worker()))
+    );
+}
+
+#[test]
+fn the_access_log_can_be_off() {
+    let server = Server::start("[log]\naccess = 'off'");
+    server.text("/");
+    server.text("/");
+    assert_eq!(server.printed(), "");
+}
+
+#[test]
+fn requests_that_are_refused_and_apps_that_fail_are_in_the_access_log() {
+    let server = Server::start("[log]\nformat = '%(s)s %(m)s'");
+    server.get("/error");
+    server.prints("500 GET");
+    server.client().request("GET / HTTP/1.1\r\n\r\n");
+    server.prints("400");
+}
+
+#[test]
+fn both_logs_can_be_files() {
+    let server = Setup::with("[log]\naccess = 'access.log'\nerror = 'error.log'").spawn();
+    eventually("ready", || {
+        server.directory.read("error.log").contains(" ready")
+    });
+    let log = server.directory.read("error.log");
+    let address = log.split("listening at http://").nth(1).unwrap();
+    let address = address.split_whitespace().next().unwrap().parse().unwrap();
+    let mut client = crate::harness::Client::to(&crate::harness::Address::Tcp(address));
+    client.get("/x");
+    eventually("logged", || {
+        server.directory.read("access.log").contains("GET /x")
+    });
+    client.get("/error");
+    eventually("logged", || {
+        server.directory.read("error.log").contains("on purpose")
+    });
+}
+
+#[test]
+fn error_log_lines_have_gunicorns_form() {
+    let server = Server::start("");
+    let line = server.says("listening at");
+    let (time, rest) = line.strip_prefix('[').unwrap().split_once("] [").unwrap();
+    assert_eq!(time.len(), "2026-11-21 02:42:56 +0000".len(), "{line}");
+    let expected = format!(
+        "{}] [INFO] listening at http://127.0.0.1:",
+        server.arbiter().pid
+    );
+    assert!(rest.starts_with(&expected), "{line}");
+    let ready = server.says(" ready");
+    for key in ["generation=1", "worker=1", "pid="] {
+        assert!(ready.contains(key), "{ready}");
+    }
+}
+
+#[test]
+fn the_level_silences_what_matters_less() {
+    let server = Setup::with("bind = 'unix:run.sock'\n[log]\nlevel = 'error'").spawn();
+    let path = server.directory.path().join("run.sock");
+    let address = crate::harness::Address::Unix(path);
+    eventually("it serves", || {
+        crate::harness::Client::try_to(&address).is_ok()
+    });
+    let mut client = crate::harness::Client::to(&address);
+    assert_eq!(client.get("/").text(), "hello from /");
+    assert!(!server.log().contains("[INFO]"), "{}", server.log());
+    client.get("/error");
+    server.says("RuntimeError: the app is broken on purpose");
+}
+
+#[test]
+fn every_request_is_logged_once_also_around_a_reload_and_a_stop() {
+    let server = Server::start("[log]\nformat = '%(U)s'");
+    for number in 0..20 {
+        server.text(&format!("/{number}"));
+        if number % 5 == 0 {
+            server.signal(nix::sys::signal::Signal::SIGHUP);
+        }
+    }
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    let mut lines: Vec<i32> = server
+        .ended()
+        .stdout
+        .lines()
+        .map(|line| line[1..].parse().unwrap())
+        .collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (0..20).collect::<Vec<_>>());
+}

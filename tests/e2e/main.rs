@@ -1,0 +1,21 @@
+//! The real binary with real Python, from outside: one module per theme, each test a sentence.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "what the harness cannot do is a failed test, and people read the failure"
+)]
+
+pub mod harness;
+
+mod death;
+mod examples;
+mod http_wire;
+mod logs;
+mod reload;
+mod serving;
+mod signals;
+mod slow_clients;
+mod threads;
+mod wsgi;
+mod wsgi_requests;

@@ -1,0 +1,158 @@
+//! Slow clients cost no thread, and run into their own time limits. Every server here has one thread in one worker.
+
+use std::time::Duration;
+
+use crate::harness::{Client, Server, eventually};
+
+/// Sends a head byte by byte until the server has had enough.
+fn trickle(client: &mut Client, bytes: &str) {
+    for byte in bytes.as_bytes() {
+        client.send([*byte]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_head_that_does_not_end_is_answered_408_and_closed() {
+    let server = Server::start("[timeouts]\nheader = '1s'");
+    let mut slow = server.client();
+    slow.send("GET / HTTP/1.1\r\nHost: te");
+    assert_eq!(
+        server.text("/"),
+        "hello from /",
+        "others are served meanwhile"
+    );
+    let response = slow.response();
+    assert_eq!(response.status, 408);
+    assert!(response.says_close());
+    slow.expect_closed();
+}
+
+#[test]
+fn a_head_that_trickles_gets_no_more_time() {
+    let server = Server::start("[timeouts]\nheader = '1s'");
+    let mut slow = server.client();
+    trickle(&mut slow, "GET / HTTP/1.1\r\nHo");
+    assert_eq!(slow.response().status, 408);
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_sent_is_closed() {
+    let server = Server::start("[timeouts]\nheader = '1s'");
+    let answer = server.client().rest().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_body_that_stops_is_answered_408_and_the_app_is_not_called() {
+    let server = Server::start("[timeouts]\nbody = '1s'");
+    let mut slow = server.client();
+    slow.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
+    assert_eq!(
+        server.text("/"),
+        "hello from /",
+        "others are served meanwhile"
+    );
+    let response = slow.response();
+    assert_eq!(response.status, 408);
+    assert!(response.says_close());
+    slow.expect_closed();
+    assert_eq!(server.text("/counter?name=/echo"), "0");
+}
+
+#[test]
+fn a_body_that_goes_on_has_all_the_time_it_needs() {
+    let server = Server::start("[timeouts]\nbody = '1s'\nheader = '1s'");
+    let mut slow = server.client();
+    slow.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 14\r\n\r\n");
+    trickle(&mut slow, "fourteen bytes");
+    assert_eq!(slow.response().text(), "fourteen bytes");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_dropped_and_the_response_closed() {
+    let server = Server::start("[timeouts]\nwrite = '1s'");
+    let mut slow = server.client();
+    slow.send("GET /large?size=50000000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(
+        server.text("/"),
+        "hello from /",
+        "others are served meanwhile"
+    );
+    eventually("the response is closed", || {
+        server.text("/counter?name=closed+large") == "1"
+    });
+    // What the kernels had buffered comes, then the end.
+    assert!(slow.rest().map_or(0, |bytes| bytes.len()) < 50_000_000);
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything() {
+    let server = Server::start("[timeouts]\nwrite = '1s'");
+    let mut slow = server.client();
+    slow.send("GET /large?size=8000000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut received = 0;
+    while received < 8_000_000 {
+        received += slow.some().unwrap().len();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn two_hundred_slow_clients_cost_no_thread() {
+    let server = Server::start("");
+    let worker = crate::harness::Process::find(server.worker()).unwrap();
+    let threads = worker.threads();
+    let mut slow: Vec<Client> = (0..200).map(|_| server.client()).collect();
+    for (number, client) in slow.iter_mut().enumerate() {
+        client.send(match number % 20 {
+            0..=6 => "",
+            7..=12 => "GET / HT",
+            13..=18 => "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc",
+            _ => "GET /large?size=9000000 HTTP/1.1\r\nHost: test\r\n\r\n",
+        });
+    }
+    for _ in 0..20 {
+        assert_eq!(server.text("/"), "hello from /");
+    }
+    assert_eq!(worker.threads(), threads);
+}
+
+#[test]
+fn a_kept_alive_connection_that_idles_is_closed_without_a_word() {
+    let server = Server::start("[timeouts]\nkeepalive = '1s'");
+    let mut client = server.client();
+    assert_eq!(client.get("/").text(), "hello from /");
+    client.expect_closed();
+}
+
+#[test]
+fn without_keepalive_every_response_says_so() {
+    let server = Server::start("[timeouts]\nkeepalive = 0");
+    let mut client = server.client();
+    assert!(client.get("/").says_close());
+    client.expect_closed();
+}
+
+#[test]
+fn at_the_limit_of_connections_new_ones_wait() {
+    let server = Server::start("[limits]\nconnections = 4");
+    let mut held: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    for client in &mut held {
+        assert_eq!(client.get("/").text(), "hello from /");
+    }
+    let mut waits = server.client();
+    waits.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    waits.expect_silence(Duration::from_millis(300));
+    assert_eq!(
+        held[0].get("/").text(),
+        "hello from /",
+        "those inside are served"
+    );
+    drop(held);
+    assert_eq!(waits.response().text(), "hello from /");
+}

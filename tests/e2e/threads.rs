@@ -1,0 +1,109 @@
+//! `threads`: slow calls run side by side and hold no fast one up.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Client, Server};
+
+#[test]
+fn as_many_slow_requests_as_threads_run_at_once() {
+    let server = Server::start("threads = 4");
+    let start = Instant::now();
+    let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET /sleep?s=1 HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "slept");
+    }
+    assert!(
+        start.elapsed() < Duration::from_millis(1900),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn more_requests_than_threads_take_turns() {
+    let server = Server::start("threads = 2");
+    let mut clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET /sleep?s=0.1 HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "slept");
+    }
+}
+
+#[test]
+fn slow_calls_do_not_hold_a_fast_one_up() {
+    let server = Server::start("threads = 4");
+    let mut slow: Vec<Client> = (0..3).map(|_| server.client()).collect();
+    for client in &mut slow {
+        client.send("GET /sleep?s=2 HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(server.text("/"), "hello from /");
+    }
+    assert!(
+        start.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        start.elapsed()
+    );
+    for client in &mut slow {
+        assert_eq!(client.response().text(), "slept");
+    }
+}
+
+#[test]
+fn python_code_that_computes_does_not_hold_a_fast_call_up() {
+    let server = Server::start("threads = 2");
+    let mut slow = server.client();
+    slow.send("GET /spin?s=2 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let start = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(server.text("/"), "hello from /");
+    }
+    assert!(
+        start.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(slow.response().text(), "spun");
+}
+
+#[test]
+fn pipelined_requests_of_one_connection_are_answered_in_order() {
+    let server = Server::start("threads = 4");
+    let mut client = server.client();
+    let all: String = (0..6)
+        .map(|n| format!("GET /sleep?s={} HTTP/1.1\r\nHost: test\r\n\r\nGET /{n} HTTP/1.1\r\nHost: test\r\n\r\n", 0.2 - 0.03 * f64::from(n)))
+        .collect();
+    client.send(all);
+    for number in 0..6 {
+        assert_eq!(client.response().text(), "slept");
+        assert_eq!(client.response().text(), format!("hello from /{number}"));
+    }
+}
+
+#[test]
+fn a_request_waits_for_an_idle_worker_not_for_a_busy_one() {
+    let server = Server::start("workers = 4");
+    server.says_times(4, " ready");
+    // The connections exist, wherever they landed, before any of them has work.
+    let mut clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.get("/");
+    }
+    for round in 0..3 {
+        let start = Instant::now();
+        for client in clients.iter_mut().take(4) {
+            client.send("GET /sleep?s=0.5 HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        for client in clients.iter_mut().take(4) {
+            assert_eq!(client.response().text(), "slept");
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(950), "round {round}: {took:?}");
+    }
+}
