@@ -1,0 +1,71 @@
+//! One generation: its part in the play and the state of its process. The two are apart because workers outlive the
+//! process that forked them.
+
+use super::{Backoff, Moment, ReloadId, Rules};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Boots; replaces the serving one worker by worker. At most one.
+    Candidate,
+    /// Was committed. At most one.
+    Serving,
+    /// Replaced, undone or superseded: ends with its last worker, and forks no more.
+    Leaving,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Process {
+    /// Exec'ed; cannot fork yet.
+    Starting {
+        deadline: Moment,
+        /// What it said before it began to exit.
+        failed: Option<String>,
+    },
+    /// Forks on demand.
+    Prepared,
+    /// Told to leave after its last child.
+    Retired {
+        /// Set once it has no workers left.
+        kill_at: Option<Moment>,
+    },
+    /// KILL sent.
+    Killed,
+    /// Reaped. Workers may live on.
+    Gone,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Generation {
+    pub(super) role: Role,
+    pub(super) process: Process,
+    pub(super) reload: ReloadId,
+    pub(super) rules: Rules,
+    /// How many workers are wanted: `rules.workers` unless TTIN and TTOU changed it.
+    pub(super) workers: u16,
+    pub(super) started: Moment,
+    pub(super) backoff: Backoff,
+}
+
+impl Generation {
+    pub(super) fn can_fork(&self) -> bool {
+        self.process == Process::Prepared
+    }
+
+    /// Takes over another configuration without a new process. A number of workers that TTIN and TTOU made stays
+    /// unless the file changes it.
+    pub(super) fn adopt(&mut self, reload: ReloadId, rules: Rules) {
+        if rules.workers != self.rules.workers {
+            self.workers = rules.workers;
+        }
+        self.reload = reload;
+        self.rules = rules;
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        match self.process {
+            Process::Starting { deadline, .. } => Some(deadline),
+            Process::Retired { kill_at } => kill_at,
+            Process::Prepared | Process::Killed | Process::Gone => None,
+        }
+    }
+}

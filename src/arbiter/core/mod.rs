@@ -1,0 +1,305 @@
+//! What the arbiter decides. One function takes facts ([`Event`]) and the time, and gives orders ([`Action`]); the shell
+//! around it obeys. It knows no clock, descriptor, process or log, so every race can be replayed as text.
+//!
+//! The theory of operation: at any moment one generation is the *target*, the candidate if there is one, else the
+//! serving one. After every event the fleet is moved towards it: missing workers are forked, and a worker of another
+//! generation is drained only when one of the target's is ready in its place. To undo a candidate is to make the
+//! serving generation the target again, and so needs no code of its own.
+//!
+//! Invariants, checked after each step, are in `invariants.rs`.
+
+mod backoff;
+mod event;
+mod fleet;
+mod generation;
+mod invariants;
+mod moment;
+mod roll;
+mod slots;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::collections::BTreeMap;
+
+pub use backoff::{Backoff, YOUNG};
+pub use event::{
+    Action, Change, Event, Exit, Failure, GenerationId, ReloadId, Report, Retirement, Rules, Stop,
+    WorkerId,
+};
+pub use moment::Moment;
+pub use worker::{ABORT_AFTER, KILL_AFTER, Order, State, Why, Worker};
+
+use generation::{Generation, Process, Role};
+use slots::Slots;
+
+/// All processes of one arbiter, and what becomes of them.
+#[derive(Debug, Clone)]
+pub struct Core {
+    phase: Phase,
+    generations: BTreeMap<GenerationId, Generation>,
+    workers: BTreeMap<WorkerId, Worker>,
+    slots: Slots,
+    generations_started: u64,
+    workers_started: u64,
+    /// Delays the next generation when the serving one's process died young.
+    revival: Backoff,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Nothing is started any more.
+    Stopping {
+        force: stop::Force,
+        code: u8,
+    },
+    Finished,
+}
+
+impl Core {
+    /// A core that keeps at most `slots_max` workers of all generations together.
+    pub fn new(slots_max: usize) -> Self {
+        Self {
+            phase: Phase::Running,
+            generations: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            slots: Slots::new(slots_max),
+            generations_started: 0,
+            workers_started: 0,
+            revival: Backoff::default(),
+        }
+    }
+
+    /// Starts the first generation.
+    pub fn boot(&mut self, now: Moment, rules: Rules, actions: &mut Vec<Action>) {
+        assert!(self.generations.is_empty(), "a server boots once");
+        self.start_candidate(now, ReloadId(0), rules, rules.workers, actions);
+        self.assert_invariants();
+    }
+
+    /// Takes one fact in and gives the orders that follow. Facts about what is already gone are ignored: they were
+    /// under way when it went.
+    pub fn step(&mut self, now: Moment, event: Event, actions: &mut Vec<Action>) {
+        self.take(now, event, actions);
+        self.enforce_deadlines(now, actions);
+        match self.phase {
+            Phase::Running => {
+                self.revive(now, actions);
+                self.drain_replaced(now, actions);
+                self.commit(now, actions);
+                self.retire_in_turn(now, actions);
+                self.drop_surplus(now, actions);
+                self.fork_missing(now, actions);
+            }
+            Phase::Stopping { .. } | Phase::Finished => {}
+        }
+        self.dismiss_generations(now, actions);
+        self.finish(actions);
+        self.assert_invariants();
+    }
+
+    fn take(&mut self, now: Moment, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Tick => {}
+            Event::Edited {
+                reload,
+                rules,
+                from_serving,
+                from_candidate,
+            } => self.edit(now, reload, rules, from_serving, from_candidate, actions),
+            Event::Prepared(generation) => self.prepared(generation),
+            Event::Failed { generation, reason } => self.failed(now, generation, reason),
+            Event::GenerationExited { generation, exit } => {
+                self.generation_exited(now, generation, exit, actions);
+            }
+            Event::Forked(worker) => self.forked(now, worker, actions),
+            Event::NotForked { worker, reason } => self.not_forked(now, worker, reason, actions),
+            Event::Ready(worker) => self.ready(now, worker, actions),
+            Event::Leaves(worker) => self.leaves(now, worker),
+            Event::WantsRetirement { worker, why } => self.wants_retirement(worker, why),
+            Event::Stalled { worker, since } => self.stalled(now, worker, since, actions),
+            Event::WorkerExited { worker, exit } => self.worker_exited(now, worker, exit, actions),
+            Event::OneMore => self.scale_by(1, actions),
+            Event::OneFewer => self.scale_by(-1, actions),
+            Event::Stop(stop) => self.stop(now, stop, actions),
+        }
+    }
+
+    /// When `step` has to be called with [`Event::Tick`] if nothing else happens before.
+    pub fn deadline(&self, now: Moment) -> Option<Moment> {
+        let workers = self
+            .workers
+            .values()
+            .filter(|worker| worker.is_forked() || self.may_still_fork(worker.generation))
+            .filter_map(Worker::deadline);
+        let generations = self.generations.values().filter_map(Generation::deadline);
+        let delays = self
+            .generations
+            .values()
+            .map(|generation| &generation.backoff)
+            .chain([&self.revival])
+            .filter_map(|backoff| backoff.waits_until(now));
+        let delays = delays.filter(|_| self.phase == Phase::Running);
+        workers.chain(generations).chain(delays).min()
+    }
+
+    /// False once the generation was killed: then its end settles what became of its forks.
+    fn may_still_fork(&self, id: GenerationId) -> bool {
+        !matches!(
+            self.generations[&id].process,
+            Process::Killed | Process::Gone
+        )
+    }
+
+    /// Carries out what is due: kills what did not boot, and goes on to the next order where one was not obeyed.
+    fn enforce_deadlines(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let mut not_ready = Vec::new();
+        let mut hung = Vec::new();
+        for (&id, worker) in &mut self.workers {
+            let generation = worker.generation;
+            if let Some((order, why, after)) = worker.enforce(now) {
+                actions.push(Action::Report(Report::WorkerOverdue {
+                    generation,
+                    worker: id,
+                    order,
+                    why,
+                    after,
+                }));
+                actions.push(Action::Signal { worker: id, order });
+                if why == Why::NotReady {
+                    not_ready.push((id, generation, worker.started, after));
+                }
+            } else if !worker.is_forked() && worker.deadline().is_some_and(|at| at <= now) {
+                hung.push(generation);
+            }
+        }
+        for (worker, generation, started, after) in not_ready {
+            let failure = Failure::WorkerNotReady { worker, after };
+            self.boot_failed(now, generation, started, failure, actions);
+        }
+        for generation in hung {
+            self.kill_generation(generation, actions);
+        }
+        self.enforce_generation_deadlines(now, actions);
+    }
+
+    fn enforce_generation_deadlines(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let due: Vec<GenerationId> = self
+            .generations
+            .iter()
+            .filter(|(_, generation)| generation.deadline().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let generation = &self.generations[&id];
+            let starting = matches!(generation.process, Process::Starting { .. });
+            let after = now.since(generation.started);
+            self.kill_generation(id, actions);
+            if starting && self.candidate() == Some(id) {
+                self.undo(now, id, Failure::NotPrepared { after }, actions);
+            } else if !starting {
+                actions.push(Action::Report(Report::GenerationOverdue(id)));
+            }
+        }
+    }
+
+    fn kill_generation(&mut self, id: GenerationId, actions: &mut Vec<Action>) {
+        let Some(generation) = self.generations.get_mut(&id) else {
+            return;
+        };
+        match generation.process {
+            Process::Starting { .. } | Process::Prepared | Process::Retired { .. } => {
+                generation.process = Process::Killed;
+                actions.push(Action::KillGeneration(id));
+            }
+            Process::Killed | Process::Gone => {}
+        }
+    }
+
+    /// Tells generations that leave to do so, and forgets those of which nothing is left.
+    fn dismiss_generations(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let ids: Vec<GenerationId> = self.generations.keys().copied().collect();
+        for id in ids {
+            let empty = self.workers.values().all(|worker| worker.generation != id);
+            let Some(generation) = self.generations.get_mut(&id) else {
+                continue;
+            };
+            if generation.role != Role::Leaving {
+                continue;
+            }
+            match &mut generation.process {
+                Process::Starting { .. } => self.kill_generation(id, actions),
+                Process::Prepared => {
+                    generation.process = Process::Retired {
+                        kill_at: empty.then(|| now + GENERATION_LEAVES_WITHIN),
+                    };
+                    actions.push(Action::Retire(id));
+                }
+                Process::Retired { kill_at } => {
+                    if empty && kill_at.is_none() {
+                        *kill_at = Some(now + GENERATION_LEAVES_WITHIN);
+                    }
+                }
+                Process::Killed => {}
+                Process::Gone => {
+                    if empty {
+                        self.generations.remove(&id);
+                        actions.push(Action::Forget(id));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The candidate, if there is one.
+    pub fn candidate(&self) -> Option<GenerationId> {
+        self.with_role(Role::Candidate)
+    }
+
+    /// The generation that was committed last.
+    pub fn serving(&self) -> Option<GenerationId> {
+        self.with_role(Role::Serving)
+    }
+
+    fn with_role(&self, role: Role) -> Option<GenerationId> {
+        self.generations
+            .iter()
+            .find(|(_, generation)| generation.role == role)
+            .map(|(id, _)| *id)
+    }
+
+    /// The workers that are not reaped yet.
+    pub fn workers(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    /// The worker, unless it was reaped.
+    pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id)
+    }
+
+    /// The rules under which the worker's generation runs.
+    pub fn rules_of(&self, worker: &Worker) -> &Rules {
+        &self.generations[&worker.generation].rules
+    }
+
+    /// Whether the fleet is as it should be: nothing boots, and as many workers serve as are wanted.
+    pub fn is_settled(&self) -> bool {
+        let Some(serving) = self.serving() else {
+            return false;
+        };
+        let wanted = usize::from(self.generations[&serving].workers);
+        self.candidate().is_none()
+            && self.count(serving, Worker::is_ready) == wanted
+            && self.count(serving, Worker::is_booting) == 0
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.phase != Phase::Running
+    }
+}
+
+/// How long a generation may take to exit after its last child.
+const GENERATION_LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,27 @@
+//! Time as the core sees it: given, never read.
+
+use std::{ops::Add, time::Duration};
+
+/// A point in time: what CLOCK_MONOTONIC shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// `elapsed` is the time since the clock's origin.
+    pub fn from_origin(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// Zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}

@@ -1,0 +1,127 @@
+//! TCP sockets that listen.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, listen, setsockopt,
+        socket, sockopt,
+    },
+};
+
+use super::ListenError;
+use crate::config::{Bind, Config, TcpBind};
+
+/// All addresses that a host stands for; none at all and `*` mean every IPv4 address of the machine, as in Gunicorn.
+pub(super) fn resolve(bind: &Bind, wanted: &TcpBind) -> Result<Vec<SocketAddr>, ListenError> {
+    if wanted.host.is_empty() || wanted.host == "*" {
+        return Ok(vec![(Ipv4Addr::UNSPECIFIED, wanted.port).into()]);
+    }
+    let unresolved = |source| ListenError::Unresolved {
+        bind: bind.clone(),
+        host: wanted.host.clone(),
+        source,
+    };
+    let mut addresses: Vec<SocketAddr> = (wanted.host.as_str(), wanted.port)
+        .to_socket_addrs()
+        .map_err(unresolved)?
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(unresolved(io::ErrorKind::NotFound.into()));
+    }
+    Ok(addresses)
+}
+
+/// An IPv6 wildcard takes IPv4 connections too, unless the configuration binds IPv4 on the same port by itself.
+pub(super) fn leaves_v4_to_another(config: &Config, address: SocketAddr) -> bool {
+    address.is_ipv6()
+        && config.bind.iter().any(|bind| match bind {
+            Bind::Tcp(other) => other.port == address.port() && !other.host.contains(':'),
+            Bind::Unix(_) | Bind::Fd(_) => false,
+        })
+}
+
+pub(super) fn is_unavailable(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// A new socket that listens. `ours` are the server's own sockets on that port: an address that overlaps with one of
+/// them (`0.0.0.0` and `127.0.0.1`) is free for us, though for nobody else.
+pub(super) fn open(
+    address: SocketAddr,
+    v6_only: bool,
+    backlog: u32,
+    ours: &[BorrowedFd<'_>],
+) -> io::Result<OwnedFd> {
+    match open_with(address, v6_only, backlog, &[]) {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && !ours.is_empty()
+                && address.port() != 0 =>
+        {
+            open_with(address, v6_only, backlog, ours)
+        }
+        other => other,
+    }
+}
+
+fn open_with(
+    address: SocketAddr,
+    v6_only: bool,
+    backlog: u32,
+    sharing: &[BorrowedFd<'_>],
+) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let opened = socket(family, SockType::Stream, flags, None)?;
+    setsockopt(&opened, sockopt::ReuseAddr, &true)?;
+    // Inherited by every accepted connection.
+    setsockopt(&opened, sockopt::TcpNoDelay, &true)?;
+    if address.is_ipv6() {
+        setsockopt(&opened, sockopt::Ipv6V6Only, &v6_only)?;
+    }
+    if sharing.is_empty() {
+        bind_to(&opened, address)?;
+        listen(&opened, super::backlog(backlog))?;
+        return Ok(opened);
+    }
+    // Both sides have to agree while the new one is bound; afterwards nobody may join them.
+    let share = |on: bool| -> io::Result<()> {
+        for own in sharing {
+            setsockopt(own, sockopt::ReusePort, &on)?;
+        }
+        setsockopt(&opened, sockopt::ReusePort, &on)?;
+        Ok(())
+    };
+    share(true)?;
+    let bound =
+        bind_to(&opened, address).and_then(|()| Ok(listen(&opened, super::backlog(backlog))?));
+    share(false)?;
+    bound.map(|()| opened)
+}
+
+fn bind_to(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(v4) => bind(socket.as_raw_fd(), &SockaddrIn::from(v4))?,
+        SocketAddr::V6(v6) => bind(socket.as_raw_fd(), &SockaddrIn6::from(v6))?,
+    }
+    Ok(())
+}
+
+pub(super) fn set_nonblocking(socket: &OwnedFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}

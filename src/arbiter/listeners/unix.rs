@@ -1,0 +1,161 @@
+//! UNIX sockets that listen.
+//!
+//! A socket with a name in the file system is bound beside its place, given its mode and owner, and then renamed into
+//! place: clients never meet one that refuses them, and a stale one is replaced without a gap.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixStream,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, bind as bind_to, getsockname, listen, socket,
+};
+
+use super::{Asked, ListenError, Listener};
+use crate::{
+    config::{Bind, Config},
+    sys::Identity,
+    wire::ListenerAddress,
+};
+
+/// The name of an open socket. Dropping it removes the name, if it is still the socket's.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    fn is_ours(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+    }
+
+    pub(super) fn set_mode(&self, mode: u32) {
+        if self.is_ours() {
+            let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            let _gone_already = fs::remove_file(&self.path);
+        }
+    }
+}
+
+pub(super) fn open(
+    bind: &Bind,
+    path: &Path,
+    config: &Config,
+    identity: Option<&Identity>,
+) -> Result<Listener, ListenError> {
+    let failed = |source: io::Error| ListenError::of(bind, source);
+    let text = path.to_string_lossy().into_owned();
+    let (socket, file) = match text.strip_prefix('@') {
+        Some(name) => (open_abstract(name, config).map_err(failed)?, None),
+        None => {
+            refuse_what_is_used(bind, path)?;
+            let (socket, file) = open_named(path, config, identity).map_err(failed)?;
+            (socket, Some(file))
+        }
+    };
+    Ok(Listener {
+        asked: Asked::Unix(path.to_owned()),
+        address: ListenerAddress::Unix(text),
+        socket,
+        file,
+    })
+}
+
+/// Only a socket that nobody listens on may be replaced.
+fn refuse_what_is_used(bind: &Bind, path: &Path) -> Result<(), ListenError> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err(ListenError::NotASocket { bind: bind.clone() });
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        // It listens; or (no permission, another type) we cannot tell, and so leave it alone.
+        Ok(_) | Err(_) => Err(ListenError::InUse { bind: bind.clone() }),
+    }
+}
+
+fn open_abstract(name: &str, config: &Config) -> io::Result<OwnedFd> {
+    let socket = new_socket()?;
+    bind_to(
+        socket.as_raw_fd(),
+        &UnixAddr::new_abstract(name.as_bytes())?,
+    )?;
+    listen(&socket, super::backlog(config.backlog))?;
+    Ok(socket)
+}
+
+fn open_named(
+    path: &Path,
+    config: &Config,
+    identity: Option<&Identity>,
+) -> io::Result<(OwnedFd, SocketFile)> {
+    // A short name: together with the folder it has to fit into 107 bytes (unix(7)).
+    let beside = path.with_file_name(format!(".rg{}", std::process::id()));
+    let _left_by_a_crash = fs::remove_file(&beside);
+    let socket = new_socket()?;
+    bind_to(socket.as_raw_fd(), &UnixAddr::new(&beside)?)?;
+    let placed = place(&socket, &beside, path, config, identity);
+    if placed.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    placed.map(|file| (socket, file))
+}
+
+fn place(
+    socket: &OwnedFd,
+    beside: &Path,
+    path: &Path,
+    config: &Config,
+    identity: Option<&Identity>,
+) -> io::Result<SocketFile> {
+    fs::set_permissions(beside, fs::Permissions::from_mode(config.socket_mode))?;
+    if let Some(identity) = identity {
+        std::os::unix::fs::chown(beside, identity.user_id(), Some(identity.group_id()))?;
+    }
+    listen(socket, super::backlog(config.backlog))?;
+    fs::rename(beside, path)?;
+    SocketFile::of(path)
+}
+
+fn new_socket() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)
+}
+
+/// The name that an inherited socket was bound to.
+pub(super) fn name_of(socket: &OwnedFd) -> Option<String> {
+    let address: UnixAddr = getsockname(socket.as_raw_fd()).ok()?;
+    if let Some(name) = address.as_abstract() {
+        return Some(format!("@{}", String::from_utf8_lossy(name)));
+    }
+    address.path().map(|path| path.display().to_string())
+}

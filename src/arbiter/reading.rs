@@ -1,0 +1,174 @@
+//! One reading of the configuration with all that it needs, checked and opened before anything that runs is touched.
+
+use std::{error::Error, fmt::Write, io, path::PathBuf, rc::Rc};
+
+use super::{
+    core::{Moment, Rules},
+    engine::{self, EngineError},
+    interpreter::{self, Interpreter, InterpreterError},
+    listeners::{ListenError, ListenerId, Listeners},
+};
+use crate::{
+    config::{Config, LogTarget},
+    sys::{Identity, IdentityError},
+    telemetry::Sink,
+    wire::SLOTS_MAX,
+};
+
+/// Half of the scoreboard, so that a roll always has room.
+const WORKERS_MAX: u16 = (SLOTS_MAX / 2) as u16;
+
+/// Why a configuration that is right in itself cannot be had on this machine.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("cannot listen: {0}")]
+    Listen(#[from] ListenError),
+    #[error("no interpreter: {0}")]
+    Interpreter(#[from] InterpreterError),
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+    #[error("`chdir`: there is no directory `{}`", path.display())]
+    Directory { path: PathBuf },
+    #[error("`{key}`: `{}` cannot be opened: {source}", path.display())]
+    Log {
+        key: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("`workers` is {workers}; this build serves with {WORKERS_MAX} at most")]
+    TooManyWorkers { workers: u16 },
+}
+
+/// What a generation is started with. Live changes give another reading with the same resources.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) config: Rc<Config>,
+    pub(super) resources: Rc<Resources>,
+    /// What was read differently, or why all is the same: for the log.
+    pub(super) told: String,
+    pub(super) began: Moment,
+}
+
+#[derive(Debug)]
+pub(super) struct Resources {
+    pub(super) interpreter: Interpreter,
+    pub(super) engine: PathBuf,
+    pub(super) identity: Option<Identity>,
+    pub(super) listeners: Vec<ListenerId>,
+}
+
+impl Resources {
+    /// Opens and checks all of it. After an error the listeners are as they were.
+    pub(super) fn open(config: &Config, listeners: &mut Listeners) -> Result<Self, Unfit> {
+        if config.workers > WORKERS_MAX {
+            let workers = config.workers;
+            return Err(Unfit::TooManyWorkers { workers });
+        }
+        if !config.chdir.is_dir() {
+            let path = config.chdir.clone();
+            return Err(Unfit::Directory { path });
+        }
+        let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref())?;
+        let engine = engine::find()?;
+        let interpreter = interpreter::find(config)?;
+        for (key, target) in [
+            ("log.access", &config.log.access),
+            ("log.error", &config.log.error),
+        ] {
+            open_log(key, target, identity.as_ref())?;
+        }
+        let listeners = listeners.open(config, identity.as_ref())?.ids;
+        Ok(Self {
+            interpreter,
+            engine,
+            identity,
+            listeners,
+        })
+    }
+}
+
+/// Opens a log for generations to inherit; a file belongs to the workers' user, so that they can open it again.
+pub(super) fn open_log(
+    key: &'static str,
+    target: &LogTarget,
+    identity: Option<&Identity>,
+) -> Result<Option<Sink>, Unfit> {
+    Sink::open(target, owner(identity)).map_err(|source| Unfit::Log {
+        key,
+        path: match target {
+            LogTarget::File(path) => path.clone(),
+            LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => PathBuf::new(),
+        },
+        source,
+    })
+}
+
+/// User and group of files that workers use; `None`: the arbiter's own.
+pub(super) fn owner(identity: Option<&Identity>) -> Option<(u32, u32)> {
+    let identity = identity?;
+    let user = identity
+        .user_id()
+        .unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+    Some((user, identity.group_id()))
+}
+
+/// What the core has to know of a configuration.
+pub(super) fn rules(config: &Config) -> Rules {
+    Rules {
+        workers: config.workers,
+        surge: config.reload.surge.max(1),
+        boot: config.timeouts.boot,
+        graceful: config.timeouts.graceful,
+        stall: config.timeouts.worker,
+    }
+}
+
+/// An error with its causes, unless it tells them itself.
+pub(super) fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            let _ = write!(text, ": {told}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = crate::arbiter::tests::config();
+        change(&mut config);
+        told(&Resources::open(&config, &mut Listeners::default()).unwrap_err())
+    }
+
+    #[test]
+    fn what_this_machine_does_not_have_is_told_by_its_key() {
+        assert_eq!(
+            refused(|config| config.chdir = "/no/such/place".into()),
+            "`chdir`: there is no directory `/no/such/place`"
+        );
+        assert_eq!(
+            refused(|config| config.user = Some("no-such-user-here".to_owned())),
+            "there is no user `no-such-user-here` on this system"
+        );
+        assert!(refused(|config| config.workers = 5000).contains("512 at most"));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_told_by_its_key() {
+        let target = LogTarget::File("/no/such/place/access.log".into());
+        let problem = open_log("log.access", &target, None).unwrap_err();
+        assert_eq!(
+            told(&problem),
+            "`log.access`: `/no/such/place/access.log` cannot be opened: No such file or directory (os error 2)"
+        );
+    }
+}

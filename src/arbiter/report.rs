@@ -1,0 +1,378 @@
+//! The arbiter's lines in the error log. Their keys (`generation=3 worker=2 pid=812`) and verbs are an interface: people
+//! grep for them, and tests wait for them.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use super::{
+    core::{
+        Change, Exit, Failure, GenerationId, Moment, Order, ReloadId, Report, Retirement, Stop,
+        Why, WorkerId,
+    },
+    processes::Processes,
+    reading::Reading,
+};
+use crate::{error, info, warning, wire::Scoreboard};
+
+/// What reports are about, by number.
+pub(super) struct Scene<'a> {
+    pub(super) now: Moment,
+    pub(super) processes: &'a Processes,
+    pub(super) board: &'a Scoreboard,
+    pub(super) readings: &'a BTreeMap<ReloadId, Reading>,
+    pub(super) serving: Option<ReloadId>,
+}
+
+impl Scene<'_> {
+    pub(super) fn tell(&self, report: &Report) {
+        match report {
+            Report::Unchanged(reload) => info!("{}", self.reload(*reload)),
+            Report::Adopted { reload, change } => self.tell_adopted(*reload, *change),
+            Report::Rolling {
+                reload,
+                generation,
+                superseded,
+            } => {
+                let instead = superseded
+                    .map(|old| format!(" instead of generation={}", old.0))
+                    .unwrap_or_default();
+                info!(
+                    "{}; rolling generation={}{instead}",
+                    self.reload(*reload),
+                    generation.0
+                );
+            }
+            Report::TakenBack { reload, superseded } => info!(
+                "{}; back to what serves, generation={} cancelled",
+                self.reload(*reload),
+                superseded.0
+            ),
+            Report::Serving {
+                reload,
+                generation,
+                replaced,
+                workers,
+                took,
+            } => self.tell_serving(*reload, *generation, *replaced, *workers, *took),
+            Report::Undone {
+                reload,
+                generation,
+                failure,
+                serving,
+            } => self.tell_undone(*reload, *generation, failure, *serving),
+            Report::WorkerReady {
+                generation, worker, ..
+            } => info!("{} ready", self.worker(*generation, *worker)),
+            Report::WorkerRetires {
+                generation,
+                worker,
+                why,
+            } => info!(
+                "{} reached {}: a successor is started",
+                self.worker(*generation, *worker),
+                limit(*why)
+            ),
+            Report::WorkerStuck {
+                generation,
+                worker,
+                stalled,
+            } => warning!(
+                "{} made no progress for {} (timeouts.worker): a successor is started{}",
+                self.worker(*generation, *worker),
+                seconds(*stalled),
+                self.in_flight(*worker)
+            ),
+            Report::WorkerOverdue {
+                generation,
+                worker,
+                order,
+                why,
+                after,
+            } => self.tell_overdue(*generation, *worker, *order, *why, *after),
+            Report::WorkerDied {
+                generation,
+                worker,
+                exit,
+                why,
+                uptime,
+            } => self.tell_died(*generation, *worker, *exit, *why, *uptime),
+            Report::NotForked {
+                generation,
+                worker,
+                reason,
+            } => error!(
+                "generation={} worker={} not forked: {reason}",
+                generation.0, worker.0
+            ),
+            Report::BackingOff { failures, delay } => warning!(
+                "{failures} in a row did not live long: the next start in {}",
+                seconds(*delay)
+            ),
+            Report::ServingGenerationDied { generation, exit } => error!(
+                "generation={} died of {}: its workers go on, a new generation follows",
+                generation.0,
+                exit_words(*exit)
+            ),
+            Report::Reviving { generation } => {
+                info!("generation={} started in its place", generation.0);
+            }
+            Report::Scaled { workers } => info!("workers={workers} wanted"),
+            Report::Stopping { stop } => info!(
+                "{}",
+                match stop {
+                    Stop::Graceful => "stopping: requests in flight are finished",
+                    Stop::Quick => "stopping now",
+                }
+            ),
+            Report::GenerationOverdue(generation) => {
+                warning!("generation={} did not leave: killed", generation.0);
+            }
+        }
+    }
+
+    fn tell_adopted(&self, reload: ReloadId, change: Change) {
+        let doing = match change {
+            Change::Scale => self
+                .readings
+                .get(&reload)
+                .map(|reading| format!("scaling to {} workers", reading.config.workers))
+                .unwrap_or_default(),
+            Change::Live | Change::Nothing | Change::Roll => {
+                "no worker has to be replaced".to_owned()
+            }
+        };
+        info!("{}; {doing}", self.reload(reload));
+    }
+
+    fn tell_serving(
+        &self,
+        reload: ReloadId,
+        generation: GenerationId,
+        replaced: Option<GenerationId>,
+        workers: u16,
+        took: Duration,
+    ) {
+        let generation = generation.0;
+        match replaced {
+            None => info!("generation={generation} workers={workers} serving"),
+            Some(old) if self.serving == Some(reload) => info!(
+                "generation={generation} workers={workers} serving in place of generation={}",
+                old.0
+            ),
+            Some(old) => info!(
+                "reload={} done in {}: generation={generation} workers={workers} serving, generation={} drains",
+                reload.0,
+                seconds(self.since_began(reload).unwrap_or(took)),
+                old.0
+            ),
+        }
+    }
+
+    /// A scaled or live change is in force.
+    pub(super) fn tell_done(&self, reload: ReloadId) {
+        let took = self.since_began(reload).unwrap_or_default();
+        info!("reload={} done in {}", reload.0, seconds(took));
+    }
+
+    fn tell_undone(
+        &self,
+        reload: ReloadId,
+        generation: GenerationId,
+        failure: &Failure,
+        serving: Option<GenerationId>,
+    ) {
+        let (id, reason) = (generation.0, failure_words(failure));
+        match serving {
+            None => error!(
+                "generation={id} could not boot: {reason}; nothing serves yet, so the server ends"
+            ),
+            Some(serving) if self.serving == Some(reload) => error!(
+                "generation={id} could not boot: {reason}; the workers of generation={} go on",
+                serving.0
+            ),
+            Some(serving) => error!(
+                "reload={} rejected: generation={id} could not boot: {reason}; generation={} goes on",
+                reload.0, serving.0
+            ),
+        }
+    }
+
+    fn tell_overdue(
+        &self,
+        generation: GenerationId,
+        worker: WorkerId,
+        order: Order,
+        why: Why,
+        after: Duration,
+    ) {
+        let (who, after) = (self.worker(generation, worker), seconds(after));
+        match (order, why) {
+            (_, Why::NotReady) => {
+                error!("{who} not ready after {after} (timeouts.boot): killed");
+            }
+            (Order::Quit, _) => warning!(
+                "{who} not drained after {after} (timeouts.graceful): told to quit{}",
+                self.in_flight(worker)
+            ),
+            (Order::Abort, _) => warning!(
+                "{who} still makes no progress: its Python stacks follow{}",
+                self.in_flight(worker)
+            ),
+            (Order::Kill | Order::Drain, _) => {
+                warning!("{who} did not obey within {after}: killed");
+            }
+        }
+    }
+
+    fn tell_died(
+        &self,
+        generation: GenerationId,
+        worker: WorkerId,
+        exit: Exit,
+        why: Option<Why>,
+        uptime: Duration,
+    ) {
+        let mut text = format!(
+            "{} {} after {}",
+            self.worker(generation, worker),
+            match (exit, why) {
+                (Exit::Code(0), Some(_)) => "left".to_owned(),
+                _ => format!("died of {}", exit_words(exit)),
+            },
+            seconds(uptime)
+        );
+        if let Some(slot) = self.slot(worker) {
+            let requests = slot.requests.load(std::sync::atomic::Ordering::Relaxed);
+            let _ = write!(text, " and {requests} requests");
+        }
+        if let Some(why) = why {
+            let _ = write!(text, " ({})", reason(why));
+        }
+        text.push_str(&self.in_flight(worker));
+        match (exit, why) {
+            (Exit::Code(0), Some(_)) => info!("{text}"),
+            (_, Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)) => info!("{text}"),
+            _ => warning!("{text}"),
+        }
+    }
+
+    fn reload(&self, reload: ReloadId) -> String {
+        let told = self.readings.get(&reload).map_or("", |r| r.told.as_str());
+        format!("reload={} {told}", reload.0)
+    }
+
+    fn since_began(&self, reload: ReloadId) -> Option<Duration> {
+        let reading = self.readings.get(&reload)?;
+        Some(self.now.since(reading.began))
+    }
+
+    fn worker(&self, generation: GenerationId, worker: WorkerId) -> String {
+        let pid = self.processes.pid_of(worker);
+        format!("generation={} worker={} pid={pid}", generation.0, worker.0)
+    }
+
+    fn slot(&self, worker: WorkerId) -> Option<&crate::wire::Slot> {
+        let handle = self.processes.workers.get(&worker)?;
+        self.board.slots().get(handle.slot as usize)
+    }
+
+    /// `; in flight: GET /report for 31.2s, …`
+    fn in_flight(&self, worker: WorkerId) -> String {
+        let requests = self
+            .slot(worker)
+            .map(crate::wire::Slot::requests_in_flight)
+            .unwrap_or_default();
+        if requests.is_empty() {
+            return String::new();
+        }
+        let told: Vec<String> = requests
+            .iter()
+            .map(|(started_ns, what)| {
+                let started = Moment::from_origin(Duration::from_nanos(*started_ns));
+                format!("{what} for {}", seconds(self.now.since(started)))
+            })
+            .collect();
+        format!("; in flight: {}", told.join(", "))
+    }
+}
+
+/// `0.41s`, `12.3s`, `300s`
+pub(super) fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 10.0 {
+        format!("{seconds:.2}s")
+    } else if seconds < 100.0 {
+        format!("{seconds:.1}s")
+    } else {
+        format!("{seconds:.0}s")
+    }
+}
+
+fn exit_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
+            Ok(signal) => format!("signal {signal}"),
+            Err(_) => format!("signal {number}"),
+        },
+        Exit::Unknown => "a cause that its generation took along".to_owned(),
+    }
+}
+
+fn limit(why: Retirement) -> &'static str {
+    match why {
+        Retirement::Requests => "limits.max_requests",
+        Retirement::Memory => "limits.worker_memory",
+    }
+}
+
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::Replaced => "replaced by a newer generation",
+        Why::Retired(why) => limit(why),
+        Why::Scaled => "fewer workers are wanted",
+        Why::Undone => "its generation was undone",
+        Why::NotReady => "timeouts.boot",
+        Why::Stuck => "timeouts.worker",
+        Why::Stopping => "the server stops",
+        Why::Outside => "told to by somebody else than the arbiter",
+    }
+}
+
+fn failure_words(failure: &Failure) -> String {
+    match failure {
+        Failure::Said { reason, .. } => reason.clone(),
+        Failure::Died { exit } => format!("its process died of {}", exit_words(*exit)),
+        Failure::NotPrepared { after } => {
+            format!("not prepared after {} (timeouts.boot)", seconds(*after))
+        }
+        Failure::NotForked { reason } => format!("no worker could be forked: {reason}"),
+        Failure::WorkerDied { worker, exit } => {
+            format!("worker={} died of {}", worker.0, exit_words(*exit))
+        }
+        Failure::WorkerNotReady { worker, after } => format!(
+            "worker={} not ready after {} (timeouts.boot)",
+            worker.0,
+            seconds(*after)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_with_three_digits_that_matter() {
+        let told = |ms| seconds(Duration::from_millis(ms));
+        assert_eq!(
+            [told(412), told(31_240), told(300_000)],
+            ["0.41s", "31.2s", "300s"]
+        );
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_signal_or_code() {
+        assert_eq!(exit_words(Exit::Signal(11)), "signal SIGSEGV");
+        assert_eq!(exit_words(Exit::Code(3)), "exit code 3");
+    }
+}

@@ -1,0 +1,281 @@
+//! The shell around the core: one poll loop that turns what happens into events, and orders into system calls.
+//!
+//! It decides nothing. The descriptors it polls are hints: after each wake-up it looks at everything, so no event can be
+//! lost by looking at the wrong moment.
+
+mod obey;
+mod perceive;
+mod reload;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+    time::Duration,
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
+};
+
+use super::{
+    clock,
+    core::{Core, Event, Moment, ReloadId},
+    listeners::Listeners,
+    pidfile::Pidfile,
+    processes::Processes,
+    reading::{self, Reading, Resources},
+    report::Scene,
+    watcher::Watcher,
+};
+use crate::{
+    config::{Config, ConfigLoader},
+    critical, info,
+    sys::{Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
+    wire::{SLOTS_MAX, Scoreboard},
+};
+
+/// Signals that mean something to the arbiter.
+const SIGNALS: [Signal; 9] = [
+    Signal::SIGCHLD,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+pub(super) struct Shell {
+    loader: Box<dyn ConfigLoader>,
+    core: Core,
+    /// Facts that the core has not taken in yet.
+    events: VecDeque<Event>,
+    processes: Processes,
+    /// Of every generation that runs, and what was read last.
+    readings: BTreeMap<ReloadId, Reading>,
+    reloads: u64,
+    /// Whose configuration is in force.
+    serving: Option<ReloadId>,
+    /// A change within the generation that is not carried out yet.
+    settling: Option<ReloadId>,
+    listeners: Listeners,
+    shared: Shared,
+    signals: SignalBell,
+    watcher: Watcher,
+    pidfile: Option<Pidfile>,
+    next_sample: Option<Moment>,
+    /// When log files were opened again last.
+    reopened: Option<Moment>,
+    exit: Option<u8>,
+}
+
+/// What all generations and workers are given, and the arbiter keeps.
+struct Shared {
+    board: Scoreboard,
+    bell: Bell,
+    /// Closes with the arbiter.
+    _lifeline: Lifeline,
+    lifeline_end: OwnedFd,
+    /// One end to send, one to receive.
+    lobby: (OwnedFd, OwnedFd),
+}
+
+impl Shared {
+    fn create() -> io::Result<Self> {
+        let (lifeline, lifeline_end) = Lifeline::create()?;
+        Ok(Self {
+            board: Scoreboard::create()?,
+            bell: Bell::create()?,
+            _lifeline: lifeline,
+            lifeline_end,
+            lobby: seqpacket_pair()?,
+        })
+    }
+}
+
+/// Why the server cannot even begin.
+#[derive(Debug)]
+pub(super) enum StartError {
+    /// Ready to print.
+    Config(String),
+    Other(String),
+}
+
+impl Shell {
+    /// Everything up to the first order: after this the server can be stopped as any other.
+    pub(super) fn start(loader: Box<dyn ConfigLoader>) -> Result<Self, StartError> {
+        let failed = |error: &dyn std::error::Error| StartError::Other(reading::told(error));
+        let now = clock::now();
+        let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
+        let config = loader.load().map_err(StartError::Config)?.config;
+        crate::telemetry::init(&config.log.error, config.log.level).map_err(|error| {
+            StartError::Other(format!("the error log cannot be opened: {error}"))
+        })?;
+        let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
+        become_subreaper().map_err(|error| failed(&error))?;
+        let shared = Shared::create().map_err(|error| failed(&error))?;
+        let mut listeners = Listeners::default();
+        let resources = Resources::open(&config, &mut listeners).map_err(|error| failed(&error))?;
+        let pidfile = config
+            .pidfile
+            .as_deref()
+            .map(Pidfile::create)
+            .transpose()
+            .map_err(|error| failed(&error))?;
+        watcher.apply(&config.chdir, &config.reload);
+        let reading = Reading {
+            config: Rc::new(config),
+            resources: Rc::new(resources),
+            told: String::new(),
+            began: now,
+        };
+        let mut shell = Self {
+            loader,
+            core: Core::new(SLOTS_MAX),
+            events: VecDeque::new(),
+            processes: Processes::default(),
+            readings: BTreeMap::from([(ReloadId(0), reading.clone())]),
+            reloads: 0,
+            serving: None,
+            settling: None,
+            listeners,
+            shared,
+            signals,
+            watcher,
+            pidfile,
+            next_sample: None,
+            reopened: None,
+            exit: None,
+        };
+        shell.begin(&reading);
+        Ok(shell)
+    }
+
+    fn begin(&mut self, reading: &Reading) {
+        let config = &reading.config;
+        set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
+        self.own_error_log(reading);
+        let python = &reading.resources.interpreter;
+        info!(
+            "rgunicorn {} starting with Python {} ({}, from {})",
+            env!("CARGO_PKG_VERSION"),
+            python.version,
+            python.path.display(),
+            python.origin
+        );
+        for address in self.listeners.addresses(&reading.resources.listeners) {
+            info!("listening at {address}");
+        }
+        let mut actions = Vec::new();
+        self.core
+            .boot(clock::now(), reading::rules(config), &mut actions);
+        self.obey(actions);
+    }
+
+    /// Serves until the end; the exit code.
+    pub(super) fn run(mut self) -> u8 {
+        loop {
+            self.events.push_back(Event::Tick);
+            self.take_events();
+            self.tell_settled();
+            if let Some(code) = self.exit {
+                info!("stopped");
+                return code;
+            }
+            self.wait();
+            self.perceive();
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let mut actions = Vec::new();
+            self.core.step(clock::now(), event, &mut actions);
+            self.obey(actions);
+        }
+    }
+
+    /// A change within the generation is done when as many workers serve as are wanted.
+    fn tell_settled(&mut self) {
+        if let Some(reload) = self.settling
+            && self.core.is_settled()
+        {
+            self.settling = None;
+            self.scene().tell_done(reload);
+        }
+    }
+
+    /// Sleeps until something happens or is due.
+    fn wait(&mut self) {
+        let now = clock::now();
+        let due = self
+            .core
+            .deadline(now)
+            .into_iter()
+            .chain(self.next_sample)
+            .fold(self.watcher.deadline(), Moment::min);
+        // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
+        let timeout = due.since(now) + Duration::from_micros(999);
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let mut entries = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.shared.bell.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.watcher.as_fd(), PollFlags::POLLIN),
+        ];
+        for generation in self.processes.generations.values() {
+            if let Some(process) = generation.process.as_ref().filter(|_| !generation.is_deaf) {
+                let mut wanted = PollFlags::POLLIN;
+                wanted.set(PollFlags::POLLOUT, process.channel.wants_to_write());
+                entries.push(PollFd::new(process.channel.as_fd(), wanted));
+            }
+        }
+        // Interrupted or not: what happened is looked for, not told.
+        let _ = poll(&mut entries, timeout);
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            now: clock::now(),
+            processes: &self.processes,
+            board: &self.shared.board,
+            readings: &self.readings,
+            serving: self.serving,
+        }
+    }
+
+    fn serving_config(&self) -> Option<&Rc<Config>> {
+        let reading = self.readings.get(&self.serving?)?;
+        Some(&reading.config)
+    }
+
+    /// A log file that the arbiter opened as root has to be opened again by workers that are not.
+    fn own_error_log(&self, reading: &Reading) {
+        if let Some((user, group)) = reading::owner(reading.resources.identity.as_ref()) {
+            crate::telemetry::set_owner(user, group);
+        }
+    }
+
+    /// The candidate's reading, when there is one.
+    fn candidate_reload(&self) -> Option<ReloadId> {
+        let handle = self.processes.generations.get(&self.core.candidate()?)?;
+        Some(handle.reload)
+    }
+}
+
+/// Tells why the server cannot begin; the exit code.
+pub(super) fn tell_start_error(error: &StartError) -> u8 {
+    match error {
+        StartError::Config(problems) => crate::telemetry::block(
+            crate::config::LogLevel::Critical,
+            format_args!("cannot start: the configuration has problems"),
+            problems,
+        ),
+        StartError::Other(reason) => critical!("cannot start: {reason}"),
+    }
+    1
+}

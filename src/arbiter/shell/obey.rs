@@ -1,0 +1,303 @@
+//! Orders of the core into system calls.
+
+use std::{
+    collections::BTreeSet,
+    fs::OpenOptions,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use super::Shell;
+use crate::{
+    arbiter::{
+        GenerationProcess,
+        core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
+        pidfile::Pidfile,
+        processes::{GenerationHandle, WorkerHandle},
+        reading::{self, Reading},
+    },
+    config::Config,
+    error, info,
+    sys::PidFd,
+    warning,
+    wire::{ChannelError, ToGeneration, WorkerSettings},
+};
+
+impl Shell {
+    pub(super) fn obey(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            self.obey_one(action);
+        }
+    }
+
+    fn obey_one(&mut self, action: Action) {
+        match action {
+            Action::Spawn { generation, reload } => self.spawn(generation, reload),
+            Action::Fork {
+                generation,
+                worker,
+                slot,
+            } => self.fork(generation, worker, slot),
+            Action::Retire(generation) => self.send(generation, ToGeneration::Retire, &[]),
+            Action::KillGeneration(generation) => self.processes.kill_generation(generation),
+            Action::Signal { worker, order } => self.processes.signal(worker, order),
+            Action::Release { worker, slot } => self.release(worker, slot),
+            Action::Abandon { slot, .. } => self.kill_in_slot(slot),
+            Action::Commit { reload, .. } => self.commit(reload),
+            Action::Adopt(reload) => {
+                self.go_by(self.core.serving(), reload);
+                self.put_in_force(reload);
+                self.serving = Some(reload);
+            }
+            Action::AdoptForCandidate(reload) => self.go_by(self.core.candidate(), reload),
+            Action::Forget(generation) => {
+                self.processes.generations.remove(&generation);
+                self.forget_readings();
+            }
+            Action::AnnounceStop => self.shared.board.set_closing(),
+            Action::Finish(code) => self.exit = Some(code),
+            Action::Report(report) => self.report(&report),
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.scene().tell(report);
+        match report {
+            Report::Adopted { reload, .. } => self.settling = Some(*reload),
+            // Until now the line could still say what was in force before.
+            Report::Serving { reload, .. } => {
+                self.serving = Some(*reload);
+                self.forget_readings();
+            }
+            Report::Undone { .. } | Report::TakenBack { .. } | Report::Rolling { .. } => {
+                self.close_unused_listeners(self.serving);
+            }
+            Report::WorkerReady { worker, .. } => self.reopen_logs_since_fork(*worker),
+            _ => {}
+        }
+    }
+
+    fn spawn(&mut self, generation: GenerationId, reload: ReloadId) {
+        let process = match self.readings.get(&reload) {
+            Some(reading) => {
+                let resources = &reading.resources;
+                GenerationProcess::spawn(&resources.interpreter, &resources.engine, &reading.config)
+                    .map_err(|error| reading::told(&error))
+            }
+            None => Err("its configuration is not known".to_owned()),
+        };
+        let process = match process {
+            Ok(process) => Some(process),
+            Err(reason) => {
+                let exit = Exit::Code(1);
+                self.events.push_back(Event::Failed { generation, reason });
+                self.events
+                    .push_back(Event::GenerationExited { generation, exit });
+                None
+            }
+        };
+        let handle = GenerationHandle {
+            reload,
+            process,
+            is_deaf: false,
+        };
+        self.processes.generations.insert(generation, handle);
+    }
+
+    /// Answers `Hello`.
+    pub(super) fn send_start(&mut self, generation: GenerationId) {
+        let handle = self.processes.generations.get_mut(&generation);
+        let Some((process, reading)) = handle.and_then(|handle| {
+            let reading = self.readings.get(&handle.reload)?;
+            handle.process.as_mut().map(|process| (process, reading))
+        }) else {
+            return;
+        };
+        let (access_log, error_log) = match open_logs(reading) {
+            Ok(logs) => logs,
+            Err(reason) => {
+                error!("generation={} cannot be started: {reason}", generation.0);
+                return self.processes.kill_generation(generation);
+            }
+        };
+        let (listeners, sockets) = self.listeners.passed(&reading.resources.listeners);
+        let shared = &self.shared;
+        let mut descriptors = vec![
+            shared.board.descriptor(),
+            shared.bell.as_fd(),
+            shared.lifeline_end.as_fd(),
+            shared.lobby.0.as_fd(),
+            shared.lobby.1.as_fd(),
+            access_log.as_fd(),
+            error_log.as_fd(),
+        ];
+        descriptors.extend(sockets);
+        let settings = Box::new(WorkerSettings {
+            generation: generation.0,
+            config: Config::clone(&reading.config),
+            listeners,
+        });
+        let sent = process
+            .channel
+            .send(ToGeneration::Start(settings), &descriptors);
+        self.on_sent(generation, sent);
+    }
+
+    fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
+        self.shared.board.assign(slot, worker.0, generation.0);
+        let handle = WorkerHandle {
+            generation,
+            slot,
+            process: None,
+        };
+        self.processes.workers.insert(worker, handle);
+        let worker = worker.0;
+        self.send(generation, ToGeneration::Fork { worker, slot }, &[]);
+    }
+
+    fn send(
+        &mut self,
+        generation: GenerationId,
+        message: ToGeneration,
+        descriptors: &[BorrowedFd<'_>],
+    ) {
+        if let Some(process) = self.processes.process(generation) {
+            let sent = process.channel.send(message, descriptors);
+            self.on_sent(generation, sent);
+        }
+    }
+
+    /// A generation that cannot be told anything is of no use; its end is what the core hears of.
+    pub(super) fn on_sent(&mut self, generation: GenerationId, sent: Result<(), ChannelError>) {
+        match sent {
+            Ok(()) | Err(ChannelError::Closed) => {}
+            Err(problem) => {
+                let (id, reason) = (generation.0, reading::told(&problem));
+                error!("generation={id} cannot be talked to: {reason}; it is killed");
+                self.processes.kill_generation(generation);
+            }
+        }
+    }
+
+    fn release(&mut self, worker: WorkerId, slot: u32) {
+        self.processes.workers.remove(&worker);
+        if let Some(place) = self.shared.board.slots().get(slot as usize) {
+            place.clear();
+        }
+    }
+
+    /// Whoever boots in the slot is a child of the arbiter by now, and has told its pid if it came that far.
+    fn kill_in_slot(&self, slot: u32) {
+        let place = self.shared.board.slots().get(slot as usize);
+        if let Some(pid) = place.map(|place| place.pid()).filter(|pid| *pid != 0)
+            && let Ok(pidfd) = PidFd::open(pid)
+        {
+            let _gone_already = pidfd.signal(nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+
+    /// The generation goes on under another reading.
+    fn go_by(&mut self, generation: Option<GenerationId>, reload: ReloadId) {
+        if let Some(handle) = generation.and_then(|id| self.processes.generations.get_mut(&id)) {
+            handle.reload = reload;
+        }
+    }
+
+    fn commit(&mut self, reload: ReloadId) {
+        let addresses = |shell: &Self, id: Option<ReloadId>| {
+            let reading = id.and_then(|id| shell.readings.get(&id));
+            reading.map(|r| shell.listeners.addresses(&r.resources.listeners))
+        };
+        let before = addresses(self, self.serving);
+        self.put_in_force(reload);
+        self.close_unused_listeners(Some(reload));
+        let (Some(before), Some(now)) = (before, addresses(self, Some(reload))) else {
+            return;
+        };
+        for address in now.iter().filter(|address| !before.contains(address)) {
+            info!("listening at {address}");
+        }
+        for address in before.iter().filter(|address| !now.contains(address)) {
+            info!("no longer listening at {address}");
+        }
+    }
+
+    /// What the arbiter itself does by the configuration.
+    fn put_in_force(&mut self, reload: ReloadId) {
+        let Some(reading) = self.readings.get(&reload).cloned() else {
+            return;
+        };
+        let config = &reading.config;
+        self.watcher.apply(&config.chdir, &config.reload);
+        self.listeners.settle(config, &reading.resources.listeners);
+        self.change_pidfile(config);
+        self.change_error_log(config);
+        self.own_error_log(&reading);
+        self.next_sample = None;
+    }
+
+    fn change_pidfile(&mut self, config: &Config) {
+        if self.pidfile.as_ref().map(Pidfile::path) == config.pidfile.as_deref() {
+            return;
+        }
+        match config.pidfile.as_deref().map(Pidfile::create).transpose() {
+            Ok(pidfile) => self.pidfile = pidfile,
+            Err(problem) => warning!("{problem}; the old one stays in use"),
+        }
+    }
+
+    fn change_error_log(&self, config: &Config) {
+        let (target, level) = (&config.log.error, config.log.level);
+        let is_new = self
+            .serving_config()
+            .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
+        if is_new && let Err(problem) = crate::telemetry::init(target, level) {
+            warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
+        }
+    }
+
+    /// Closes what neither that reading nor a candidate's needs.
+    fn close_unused_listeners(&mut self, serving: Option<ReloadId>) {
+        let used: BTreeSet<u32> = [serving, self.candidate_reload()]
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.readings.get(&id))
+            .flat_map(|reading| reading.resources.listeners.iter().copied())
+            .collect();
+        self.listeners.retain(&used);
+    }
+
+    /// Drops readings that no generation goes by any more.
+    fn forget_readings(&mut self) {
+        let handles = self.processes.generations.values();
+        let used: BTreeSet<ReloadId> = handles
+            .map(|handle| handle.reload)
+            .chain(self.serving)
+            .chain(self.settling)
+            .collect();
+        // The last one may be on its way to the core.
+        let last = ReloadId(self.reloads);
+        self.readings
+            .retain(|id, _| used.contains(id) || *id == last);
+    }
+}
+
+/// Access log and error log, or `/dev/null` for one that is off.
+fn open_logs(reading: &Reading) -> Result<(OwnedFd, OwnedFd), String> {
+    let open = |key, target| -> Result<OwnedFd, String> {
+        let identity = reading.resources.identity.as_ref();
+        let sink = reading::open_log(key, target, identity).map_err(|e| reading::told(&e))?;
+        let descriptor = match sink {
+            Some(sink) => sink.descriptor().try_clone_to_owned(),
+            None => OpenOptions::new()
+                .write(true)
+                .open("/dev/null")
+                .map(OwnedFd::from),
+        };
+        descriptor.map_err(|error| format!("`{key}`: {error}"))
+    };
+    let log = &reading.config.log;
+    Ok((
+        open("log.access", &log.access)?,
+        open("log.error", &log.error)?,
+    ))
+}

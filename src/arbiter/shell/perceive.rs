@@ -1,0 +1,257 @@
+//! What happens, as events: messages of generations, signals, ends of processes, the scoreboard, edits.
+
+use std::{os::fd::OwnedFd, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use nix::sys::signal::Signal;
+
+use super::{Shell, reload::Cause};
+use crate::{
+    arbiter::{
+        clock,
+        core::{Event, Exit, GenerationId, Moment, Retirement, State, Stop, WorkerId},
+        memory::resident_bytes,
+        processes::exit_of,
+        reading::{self, open_log},
+        watcher::Changed,
+    },
+    debug, info,
+    sys::{PidFd, reap_any},
+    warning,
+    wire::{FromGeneration, Received, WorkerState},
+};
+
+/// Between two samples of the workers, at least.
+const SAMPLE_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Between two samples of the workers, at most.
+const SAMPLE_EVERY_MAX: Duration = Duration::from_secs(1);
+
+impl Shell {
+    /// Looks at everything.
+    pub(super) fn perceive(&mut self) {
+        let generations: Vec<GenerationId> = self.processes.generations.keys().copied().collect();
+        for generation in generations {
+            self.take_messages(generation);
+        }
+        for signal in self.signals.take() {
+            self.on_signal(signal);
+        }
+        if self.shared.bell.drain() {
+            self.read_board();
+        }
+        self.sample();
+        self.watcher.on_rung(clock::now());
+        for changed in self.watcher.take_changed(clock::now()) {
+            match changed {
+                Changed::Config => self.reload(&Cause::Saved),
+                Changed::Code(path) => self.reload(&Cause::Code(path)),
+            }
+        }
+    }
+
+    fn take_messages(&mut self, generation: GenerationId) {
+        while let Some(process) = self.processes.process(generation) {
+            let received = process
+                .channel
+                .flush()
+                .and_then(|()| process.channel.receive());
+            match received {
+                Ok(Received::Message(message, descriptors)) => {
+                    self.on_message(generation, message, descriptors);
+                }
+                Ok(Received::Empty) => return,
+                Ok(Received::Closed) => return self.processes.make_deaf(generation),
+                Err(problem) => {
+                    self.on_sent(generation, Err(problem));
+                    return self.processes.make_deaf(generation);
+                }
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        generation: GenerationId,
+        message: FromGeneration,
+        descriptors: Vec<OwnedFd>,
+    ) {
+        match message {
+            FromGeneration::Hello { python, engine } => {
+                debug!(
+                    "generation={} runs Python {python} with engine {engine}",
+                    generation.0
+                );
+                self.send_start(generation);
+            }
+            FromGeneration::Prepared => self.events.push_back(Event::Prepared(generation)),
+            FromGeneration::Failed { reason } => {
+                self.events.push_back(Event::Failed { generation, reason });
+            }
+            FromGeneration::Forked { worker, pid } => {
+                self.on_forked(WorkerId(worker), pid, descriptors);
+            }
+            FromGeneration::NotForked { worker, reason } => {
+                let worker = WorkerId(worker);
+                self.events.push_back(Event::NotForked { worker, reason });
+            }
+            FromGeneration::Exited { worker, status, .. } => {
+                let (worker, exit) = (WorkerId(worker), exit_of(status));
+                self.events.push_back(Event::WorkerExited { worker, exit });
+            }
+        }
+    }
+
+    fn on_forked(&mut self, worker: WorkerId, pid: u32, descriptors: Vec<OwnedFd>) {
+        let pidfd = descriptors.into_iter().next().map(PidFd::received);
+        if let Some((handle, pidfd)) = self.processes.workers.get_mut(&worker).zip(pidfd) {
+            handle.process = Some((pid, pidfd));
+            self.events.push_back(Event::Forked(worker));
+            // It may have been ready before anybody knew that it exists.
+            self.shared.bell.ring();
+        }
+    }
+
+    fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::SIGCHLD => self.reap(),
+            Signal::SIGTERM => self.stop(signal, Stop::Graceful),
+            Signal::SIGINT | Signal::SIGQUIT => self.stop(signal, Stop::Quick),
+            Signal::SIGHUP => self.reload(&Cause::Hup),
+            Signal::SIGTTIN => self.events.push_back(Event::OneMore),
+            Signal::SIGTTOU => self.events.push_back(Event::OneFewer),
+            Signal::SIGUSR1 => self.reopen_logs(),
+            _ => warning!("signal {signal} has no meaning here"),
+        }
+    }
+
+    fn stop(&mut self, signal: Signal, stop: Stop) {
+        info!("signal {signal} received");
+        self.events.push_back(Event::Stop(stop));
+    }
+
+    /// The arbiter goes first: it may create files where workers may not. Workers that still boot would not understand the
+    /// signal; they get it when they are ready.
+    fn reopen_logs(&mut self) {
+        crate::telemetry::reopen();
+        if let Some(reading) = self.serving.and_then(|id| self.readings.get(&id)) {
+            self.own_error_log(reading);
+            let identity = reading.resources.identity.as_ref();
+            if let Err(problem) = open_log("log.access", &reading.config.log.access, identity) {
+                warning!("{}; the old file stays in use", reading::told(&problem));
+            }
+        }
+        self.reopened = Some(clock::now());
+        self.processes.tell_generations(Signal::SIGUSR1);
+        for (id, worker) in self.core.workers() {
+            if worker.is_forked() && !worker.is_booting() {
+                self.processes.tell_worker(id, Signal::SIGUSR1);
+            }
+        }
+        info!("logs reopened");
+    }
+
+    pub(super) fn reopen_logs_since_fork(&self, id: WorkerId) {
+        let started = self.core.worker(id).map(|worker| worker.started);
+        if started
+            .zip(self.reopened)
+            .is_some_and(|(started, at)| started <= at)
+        {
+            self.processes.tell_worker(id, Signal::SIGUSR1);
+        }
+    }
+
+    /// Generations, workers whose generation is gone, and strangers, which an arbiter that is PID 1 gets too.
+    fn reap(&mut self) {
+        let mut others = Vec::new();
+        while let Some((pid, status)) = reap_any() {
+            match self.processes.generation_of_pid(pid) {
+                Some(generation) => self.on_generation_exited(generation, status),
+                None => others.push((pid, status)),
+            }
+        }
+        // After the generations: a worker is the arbiter's only once its generation is known to be gone.
+        let mut told = Vec::new();
+        for (pid, status) in others {
+            if let Some(worker) = self.processes.orphan_of_pid(pid) {
+                told.push(worker);
+                let exit = exit_of(status);
+                self.events.push_back(Event::WorkerExited { worker, exit });
+            }
+        }
+        for worker in self.processes.lost_workers() {
+            if !told.contains(&worker) {
+                let exit = Exit::Unknown;
+                self.events.push_back(Event::WorkerExited { worker, exit });
+            }
+        }
+    }
+
+    fn on_generation_exited(&mut self, generation: GenerationId, status: i32) {
+        // What it said before it died comes first.
+        self.take_messages(generation);
+        if let Some(handle) = self.processes.generations.get_mut(&generation) {
+            handle.process = None;
+        }
+        let exit = exit_of(status);
+        self.events
+            .push_back(Event::GenerationExited { generation, exit });
+    }
+
+    /// Workers write their state into the scoreboard and ring; this compares it with what the core knows.
+    fn read_board(&mut self) {
+        for (id, worker) in self.core.workers() {
+            let Some(slot) = self.shared.board.slots().get(worker.slot as usize) else {
+                continue;
+            };
+            match (slot.state(), worker.state) {
+                // A worker that is `Forking` here was forked by an event that waits before this one.
+                (WorkerState::Ready, State::Booting { .. } | State::Forking { .. }) => {
+                    self.events.push_back(Event::Ready(id));
+                }
+                (WorkerState::Draining, State::Ready { .. } | State::Retiring { .. }) => {
+                    self.events.push_back(Event::Leaves(id));
+                }
+                _ => {}
+            }
+            if worker.is_ready() && slot.wants_retirement.load(Relaxed) == 1 {
+                let (worker, why) = (id, Retirement::Requests);
+                self.events
+                    .push_back(Event::WantsRetirement { worker, why });
+            }
+        }
+    }
+
+    /// What no bell tells: workers that make no progress, and their memory.
+    fn sample(&mut self) {
+        let now = clock::now();
+        let Some(config) = self.serving_config() else {
+            return;
+        };
+        let (memory_max, stall) = (config.limits.worker_memory, config.timeouts.worker);
+        if memory_max == 0 && stall.is_zero() {
+            self.next_sample = None;
+            return;
+        }
+        if self.next_sample.is_some_and(|at| now < at) {
+            return;
+        }
+        let every = match stall {
+            Duration::ZERO => SAMPLE_EVERY_MAX,
+            stall => (stall / 4).clamp(SAMPLE_EVERY_MIN, SAMPLE_EVERY_MAX),
+        };
+        self.next_sample = Some(now + every);
+        for (worker, state) in self.core.workers().filter(|(_, worker)| worker.serves()) {
+            let slot = self.shared.board.slots().get(state.slot as usize);
+            let stalled_ns = slot.map_or(0, |slot| slot.stalled_since.load(Relaxed));
+            if stalled_ns != 0 {
+                let since = Moment::from_origin(Duration::from_nanos(stalled_ns));
+                self.events.push_back(Event::Stalled { worker, since });
+            }
+            let pid = self.processes.pid_of(worker);
+            if memory_max != 0 && resident_bytes(pid).is_some_and(|bytes| bytes > memory_max) {
+                let why = Retirement::Memory;
+                self.events
+                    .push_back(Event::WantsRetirement { worker, why });
+            }
+        }
+    }
+}

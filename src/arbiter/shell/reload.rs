@@ -1,0 +1,143 @@
+//! From a save or a signal to one event for the core: read, compare, check and open. Whatever fails, nothing that runs
+//! was touched.
+
+use std::{path::PathBuf, rc::Rc};
+
+use super::Shell;
+use crate::{
+    arbiter::{
+        clock,
+        core::{Change, Event, ReloadId},
+        reading::{self, Reading, Resources},
+    },
+    config::{Config, LogLevel, Plan, changes, summary},
+    error,
+};
+
+/// Why the configuration is read again.
+pub(super) enum Cause {
+    Saved,
+    /// Rolls even where nothing changed: there may be new code.
+    Hup,
+    /// A file that `reload.code` names changed; rolls too.
+    Code(PathBuf),
+}
+
+impl Shell {
+    pub(super) fn reload(&mut self, cause: &Cause) {
+        // What waits is older than this edit, and may be what it is compared with.
+        self.take_events();
+        if self.core.is_stopping() {
+            return;
+        }
+        self.reloads += 1;
+        let reload = ReloadId(self.reloads);
+        self.watcher.config_is_read();
+        match self.loader.load() {
+            Ok(loaded) => self.compare(reload, cause, loaded.config),
+            Err(problems) => crate::telemetry::block(
+                LogLevel::Error,
+                format_args!(
+                    "reload={} rejected: the configuration has problems; {}",
+                    reload.0,
+                    self.goes_on()
+                ),
+                &problems,
+            ),
+        }
+    }
+
+    fn compare(&mut self, reload: ReloadId, cause: &Cause, config: Config) {
+        let candidate = self.candidate_reload();
+        let Some(target) = candidate.or(self.serving) else {
+            return;
+        };
+        let from = |id: Option<ReloadId>| id.and_then(|id| self.readings.get(&id));
+        let rolls_anyway = !matches!(cause, Cause::Saved);
+        let change_from = |id| match from(id) {
+            Some(before) if !rolls_anyway => strongest(&before.config, &config),
+            _ => Change::Roll,
+        };
+        let (from_serving, from_candidate) = (change_from(self.serving), change_from(candidate));
+        let told = from(Some(target))
+            .map(|before| told(cause, &summary(&changes(&before.config, &config))))
+            .unwrap_or_default();
+        match self.reading(config, told, candidate, from_serving, from_candidate) {
+            Ok(reading) => {
+                let rules = reading::rules(&reading.config);
+                self.readings.insert(reload, reading);
+                self.events.push_back(Event::Edited {
+                    reload,
+                    rules,
+                    from_serving,
+                    from_candidate,
+                });
+            }
+            Err(reason) => {
+                let goes_on = self.goes_on();
+                error!("reload={} rejected: {reason}; {goes_on}", reload.0);
+            }
+        }
+    }
+
+    /// With new resources where a generation is to be rolled in, else with those of the generation that goes on.
+    fn reading(
+        &mut self,
+        config: Config,
+        told: String,
+        candidate: Option<ReloadId>,
+        from_serving: Change,
+        from_candidate: Change,
+    ) -> Result<Reading, String> {
+        let began = clock::now();
+        let like = match candidate {
+            Some(candidate) if from_candidate != Change::Roll => Some(candidate),
+            Some(_) | None if from_serving != Change::Roll => self.serving,
+            Some(_) | None => None,
+        };
+        let resources = match like.and_then(|id| self.readings.get(&id)) {
+            Some(reading) => Rc::clone(&reading.resources),
+            None => Resources::open(&config, &mut self.listeners)
+                .map(Rc::new)
+                .map_err(|unfit| reading::told(&unfit))?,
+        };
+        Ok(Reading {
+            config: Rc::new(config),
+            resources,
+            told,
+            began,
+        })
+    }
+
+    fn goes_on(&self) -> String {
+        match (self.core.serving(), self.core.candidate()) {
+            (Some(serving), None) => format!("generation={} goes on", serving.0),
+            (Some(serving), Some(candidate)) => format!(
+                "generation={} goes on, and so does the roll to generation={}",
+                serving.0, candidate.0
+            ),
+            (None, _) => "the start goes on".to_owned(),
+        }
+    }
+}
+
+fn strongest(before: &Config, after: &Config) -> Change {
+    match Plan::of(&changes(before, after)) {
+        Plan::Nothing => Change::Nothing,
+        Plan::Live => Change::Live,
+        Plan::Scale => Change::Scale,
+        Plan::Roll | Plan::Rebind => Change::Roll,
+    }
+}
+
+fn told(cause: &Cause, summary: &str) -> String {
+    let changed = match summary {
+        "" => "nothing changed".to_owned(),
+        summary => format!("changed: {summary}"),
+    };
+    match cause {
+        Cause::Saved => changed,
+        Cause::Hup => format!("asked for by SIGHUP, {changed}"),
+        Cause::Code(path) => format!("code changed: {}", path.display()),
+    }
+}

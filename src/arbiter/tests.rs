@@ -1,0 +1,76 @@
+//! What the tests of the shell share.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::config::{
+    AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
+    TcpBind, Timeouts, Trusted, WorkerClass,
+};
+
+/// A configuration that a test changes to its needs.
+pub(super) fn config() -> Config {
+    Config {
+        app: AppRef {
+            text: "shop".to_owned(),
+            module: "shop".to_owned(),
+            attribute: "application".to_owned(),
+            factory_arguments: None,
+        },
+        bind: vec![Bind::Tcp(TcpBind {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+        })],
+        workers: 2,
+        threads: 1,
+        worker_class: WorkerClass::Sync,
+        preload: false,
+        python: None,
+        chdir: "/".into(),
+        python_path: Vec::new(),
+        user: None,
+        group: None,
+        umask: None,
+        pidfile: None,
+        proc_name: "shop".to_owned(),
+        backlog: 64,
+        socket_mode: 0o600,
+        env: BTreeMap::new(),
+        timeouts: Timeouts {
+            boot: Duration::from_secs(30),
+            worker: Duration::from_secs(60),
+            request: Duration::ZERO,
+            graceful: Duration::from_secs(30),
+            keepalive: Duration::from_secs(75),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+        },
+        limits: Limits {
+            request_line: 8190,
+            headers: 100,
+            header_size: 8190,
+            body: 1 << 20,
+            connections: 100,
+            max_requests: 0,
+            max_requests_jitter: 0,
+            worker_memory: 0,
+        },
+        log: Log {
+            access: LogTarget::Off,
+            error: LogTarget::Stderr,
+            level: LogLevel::Info,
+            format: LogFormat::Combined,
+        },
+        reload: Reload {
+            watch: true,
+            code: Vec::new(),
+            debounce: Duration::from_millis(50),
+            surge: 1,
+        },
+        proxy: Proxy {
+            forwarded_allow_ips: Trusted::Networks(Vec::new()),
+            scheme_headers: Vec::new(),
+            header_map: HeaderMap::Drop,
+        },
+    }
+}

@@ -1,0 +1,142 @@
+//! Tells when the config file, or code that `reload.code` names, changed.
+//!
+//! Nothing that the kernel reports is believed: it only says "look again". For the config file, what counts is that its
+//! content differs from the one that was read last, after it has been quiet for `reload.debounce`; for code, that a file
+//! is another one than before. So it does not matter how a change is made: by writing, by renaming over it (editors), by
+//! moving a link that is part of its path (Kubernetes swaps `..data`), by git. Should the kernel not tell at all
+//! (network file systems, too many watches), the config file is looked at every two seconds.
+
+mod code;
+mod config_file;
+mod directories;
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::core::Moment;
+use crate::config::Reload;
+use code::Code;
+use config_file::ConfigFile;
+use directories::Directories;
+
+/// How often the config file is looked at without being told to.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What changed since the last time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    Config,
+    /// One of the files.
+    Code(PathBuf),
+}
+
+#[derive(Debug)]
+pub struct Watcher {
+    directories: Directories,
+    config: Option<ConfigFile>,
+    code: Option<Code>,
+    debounce: Duration,
+    next_look: Moment,
+}
+
+impl Watcher {
+    /// Takes note of the file's present content, before it is read; watches once [`Watcher::apply`] says how.
+    pub fn new(path: Option<&Path>, now: Moment) -> io::Result<Self> {
+        Ok(Self {
+            directories: Directories::new()?,
+            config: path.map(ConfigFile::new),
+            code: None,
+            debounce: Duration::ZERO,
+            next_look: now + LOOK_EVERY,
+        })
+    }
+
+    /// Goes by a configuration; the globs are relative to `chdir`. What was seen of the config file is not forgotten: a save that is just settling
+    /// is not lost.
+    pub fn apply(&mut self, chdir: &Path, reload: &Reload) {
+        self.debounce = reload.debounce;
+        if let Some(config) = &mut self.config {
+            config.set_watched(reload.watch);
+        }
+        if self
+            .code
+            .as_ref()
+            .is_none_or(|code| !code.is_of(chdir, &reload.code))
+        {
+            self.code = (!reload.code.is_empty()).then(|| Code::new(chdir, &reload.code));
+        }
+        self.watch_directories();
+    }
+
+    /// To be called before the file is read for another reason: only what changes from now on is a change.
+    pub fn config_is_read(&mut self) {
+        if let Some(config) = &mut self.config {
+            config.is_read();
+        }
+    }
+
+    /// Takes in what the kernel told, after the descriptor was readable.
+    pub fn on_rung(&mut self, now: Moment) {
+        let quiet_at = now + self.debounce;
+        for path in self.directories.take() {
+            if let Some(config) = &mut self.config {
+                config.on_touched(&path, quiet_at);
+            }
+            if let Some(code) = &mut self.code {
+                code.on_touched(&path, quiet_at);
+            }
+        }
+    }
+
+    /// When to call [`Watcher::take_changed`] at the latest.
+    pub fn deadline(&self) -> Moment {
+        let config = self.config.as_ref().and_then(ConfigFile::quiet_at);
+        let code = self.code.as_ref().and_then(Code::quiet_at);
+        [config, code]
+            .into_iter()
+            .flatten()
+            .fold(self.next_look, Moment::min)
+    }
+
+    /// What changed and has been quiet for long enough.
+    pub fn take_changed(&mut self, now: Moment) -> Vec<Changed> {
+        if self.next_look <= now {
+            self.next_look = now + LOOK_EVERY;
+            if let Some(config) = &mut self.config {
+                config.look(now + self.debounce);
+            }
+            self.watch_directories();
+        }
+        let mut changed = Vec::new();
+        if let Some(config) = &mut self.config
+            && config.take_changed(now)
+        {
+            changed.push(Changed::Config);
+        }
+        let touched = self.code.as_mut().and_then(|code| code.take_changed(now));
+        changed.extend(touched.map(Changed::Code));
+        if !changed.is_empty() {
+            self.watch_directories();
+        }
+        changed
+    }
+
+    fn watch_directories(&mut self) {
+        let config = self.config.iter().flat_map(ConfigFile::directories);
+        let code = self.code.iter().flat_map(Code::directories);
+        self.directories.set(config.chain(code).collect());
+    }
+}
+
+impl AsFd for Watcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directories.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The config file: where its path leads, and whether its content is another one than was read.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+};
+
+use super::Moment;
+
+/// Links that a path may lead through, as in the kernel (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+#[derive(Debug)]
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    is_watched: bool,
+    /// Every link on the way and the file itself: a change of any of them may change the content.
+    hops: BTreeSet<PathBuf>,
+    /// Of the content that was read last; `None` when there was none.
+    hash: Option<u64>,
+    /// What a look without reading showed last.
+    seen: Option<Signature>,
+    quiet_at: Option<Moment>,
+}
+
+/// What tells one state of a file from another without reading it: device, inode, size, change time.
+pub(super) type Signature = (u64, u64, u64, i64, i64);
+
+impl ConfigFile {
+    pub(super) fn new(path: &Path) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self {
+            is_watched: true,
+            hops: hops(&path),
+            hash: hash_of(&path),
+            seen: signature(&path),
+            quiet_at: None,
+            path,
+        }
+    }
+
+    pub(super) fn set_watched(&mut self, watched: bool) {
+        self.is_watched = watched;
+    }
+
+    pub(super) fn is_read(&mut self) {
+        self.hash = hash_of(&self.path);
+        self.seen = signature(&self.path);
+        self.hops = hops(&self.path);
+    }
+
+    pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        self.hops
+            .iter()
+            .filter(|_| self.is_watched)
+            .filter_map(|hop| hop.parent().map(Path::to_owned))
+    }
+
+    pub(super) fn on_touched(&mut self, path: &Path, quiet_at: Moment) {
+        if self.is_watched && self.hops.contains(path) {
+            self.quiet_at = Some(quiet_at);
+        }
+    }
+
+    /// A look without having been told.
+    pub(super) fn look(&mut self, quiet_at: Moment) {
+        let now = signature(&self.path);
+        if self.is_watched && now != self.seen && self.quiet_at.is_none() {
+            self.quiet_at = Some(quiet_at);
+        }
+        self.seen = now;
+        self.hops = hops(&self.path);
+    }
+
+    pub(super) fn quiet_at(&self) -> Option<Moment> {
+        self.quiet_at
+    }
+
+    /// A file that is missing or cannot be read is no change: somebody is at work on it.
+    pub(super) fn take_changed(&mut self, now: Moment) -> bool {
+        if self.quiet_at.is_none_or(|quiet_at| now < quiet_at) {
+            return false;
+        }
+        self.quiet_at = None;
+        self.seen = signature(&self.path);
+        self.hops = hops(&self.path);
+        let hash = hash_of(&self.path);
+        if hash.is_none() || hash == self.hash {
+            return false;
+        }
+        self.hash = hash;
+        true
+    }
+}
+
+fn hash_of(path: &Path) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    fs::read(path).ok()?.hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+pub(super) fn signature(path: &Path) -> Option<Signature> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((
+        metadata.dev(),
+        metadata.ino(),
+        metadata.size(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ))
+}
+
+/// The path and every link that it leads through, each as the kernel names it: with the links before it resolved.
+fn hops(path: &Path) -> BTreeSet<PathBuf> {
+    let mut hops = BTreeSet::new();
+    let mut rest = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Some((link, target)) = first_link(&rest) else {
+            hops.insert(rest);
+            return hops;
+        };
+        let after = rest.strip_prefix(&link).unwrap_or(Path::new("")).to_owned();
+        let folder = link.parent().unwrap_or(Path::new("/"));
+        rest = normal(&folder.join(target).join(after));
+        hops.insert(link);
+    }
+    hops
+}
+
+/// The first component of a path that is a link, and what it says.
+fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut so_far = PathBuf::new();
+    for component in path.components() {
+        so_far.push(component);
+        if let Ok(target) = fs::read_link(&so_far) {
+            return Some((so_far, target));
+        }
+    }
+    None
+}
+
+/// Without `.` and `..`; right, because all links before them are resolved.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) | Component::Normal(_) => {
+                normal.push(component);
+            }
+        }
+    }
+    normal
+}

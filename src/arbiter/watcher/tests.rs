@@ -1,0 +1,171 @@
+use std::{fs, os::unix::fs::symlink};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tempfile::TempDir;
+
+use super::*;
+use crate::arbiter::clock;
+
+/// A folder with a config file and some code, and a watcher on both.
+struct Scene {
+    folder: TempDir,
+    watcher: Watcher,
+}
+
+fn scene_with(path: &str, prepare: impl Fn(&Path)) -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let mut reload = crate::arbiter::tests::config().reload;
+    reload.debounce = Duration::from_millis(30);
+    reload.code = vec!["**/*.py".to_owned()];
+    let file = folder.path().join(path);
+    let root = folder.path().join("code");
+    let mut watcher = Watcher::new(Some(&file), clock::now()).unwrap();
+    watcher.apply(&root, &reload);
+    Scene { folder, watcher }
+}
+
+fn scene() -> Scene {
+    scene_with("server.toml", |folder| {
+        fs::write(folder.join("server.toml"), "workers = 1").unwrap();
+        fs::create_dir_all(folder.join("code/shop")).unwrap();
+        fs::write(folder.join("code/shop/views.py"), "one").unwrap();
+    })
+}
+
+impl Scene {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What the watcher tells within the time; it is polled as the arbiter does.
+    fn changed_within(&mut self, time: Duration) -> Vec<Changed> {
+        let end = clock::now() + time;
+        loop {
+            let now = clock::now();
+            let changed = self.watcher.take_changed(now);
+            if !changed.is_empty() || now >= end {
+                return changed;
+            }
+            let wait = self.watcher.deadline().min(end).since(now) + Duration::from_millis(1);
+            let timeout = PollTimeout::try_from(wait).unwrap();
+            let mut entries = [PollFd::new(self.watcher.as_fd(), PollFlags::POLLIN)];
+            poll(&mut entries, timeout).unwrap();
+            self.watcher.on_rung(clock::now());
+        }
+    }
+
+    fn changed(&mut self) -> Vec<Changed> {
+        self.changed_within(Duration::from_secs(5))
+    }
+
+    fn assert_quiet(&mut self) {
+        assert_eq!(self.changed_within(Duration::from_millis(200)), []);
+    }
+}
+
+#[test]
+fn a_file_that_is_written_is_told_once() {
+    let mut scene = scene();
+    scene.assert_quiet();
+    fs::write(scene.path("server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+    scene.assert_quiet();
+}
+
+#[test]
+fn a_file_that_is_renamed_into_place_is_told() {
+    let mut scene = scene();
+    for text in ["workers = 2", "workers = 3"] {
+        fs::write(scene.path(".server.toml.swp"), text).unwrap();
+        fs::rename(scene.path(".server.toml.swp"), scene.path("server.toml")).unwrap();
+        assert_eq!(scene.changed(), [Changed::Config]);
+    }
+}
+
+#[test]
+fn a_save_without_a_change_is_not_told() {
+    let mut scene = scene();
+    fs::write(scene.path("server.toml"), "workers = 1").unwrap();
+    scene.assert_quiet();
+}
+
+#[test]
+fn a_file_that_is_removed_and_comes_back_is_told_when_it_is_back() {
+    let mut scene = scene();
+    fs::remove_file(scene.path("server.toml")).unwrap();
+    scene.assert_quiet();
+    fs::write(scene.path("server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+}
+
+#[test]
+fn a_swap_of_a_link_in_the_middle_of_the_path_is_told() {
+    // As Kubernetes mounts a ConfigMap.
+    let mut scene = scene_with("etc/server.toml", |folder| {
+        for (version, text) in [
+            ("..1", "workers = 1"),
+            ("..2", "workers = 2"),
+            ("..3", "workers = 3"),
+        ] {
+            fs::create_dir_all(folder.join("etc").join(version)).unwrap();
+            fs::write(folder.join("etc").join(version).join("server.toml"), text).unwrap();
+        }
+        symlink("..1", folder.join("etc/..data")).unwrap();
+        symlink("..data/server.toml", folder.join("etc/server.toml")).unwrap();
+    });
+    for version in ["..2", "..3"] {
+        symlink(version, scene.path("etc/..data_tmp")).unwrap();
+        fs::rename(scene.path("etc/..data_tmp"), scene.path("etc/..data")).unwrap();
+        assert_eq!(scene.changed(), [Changed::Config]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_made_anew_is_found_by_looking() {
+    let mut scene = scene_with("etc/server.toml", |folder| {
+        fs::create_dir_all(folder.join("etc")).unwrap();
+        fs::write(folder.join("etc/server.toml"), "workers = 1").unwrap();
+    });
+    fs::rename(scene.path("etc"), scene.path("old")).unwrap();
+    fs::create_dir_all(scene.path("etc")).unwrap();
+    fs::write(scene.path("etc/server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+}
+
+#[test]
+fn a_burst_of_saves_is_one_change() {
+    let mut scene = scene();
+    for count in 2..12 {
+        fs::write(scene.path("server.toml"), format!("workers = {count}")).unwrap();
+    }
+    assert_eq!(scene.changed(), [Changed::Config]);
+    scene.assert_quiet();
+}
+
+#[test]
+fn code_that_changes_appears_or_goes_is_told_and_code_that_is_read_is_not() {
+    let mut scene = scene();
+    let told = |name: &str| [Changed::Code(name.into())];
+    fs::read(scene.path("code/shop/views.py")).unwrap();
+    fs::write(scene.path("code/shop/notes.txt"), "x").unwrap();
+    scene.assert_quiet();
+    fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
+    assert_eq!(scene.changed(), told("shop/views.py"));
+    fs::create_dir_all(scene.path("code/shop/new")).unwrap();
+    fs::write(scene.path("code/shop/new/urls.py"), "x").unwrap();
+    assert_eq!(scene.changed(), told("shop/new/urls.py"));
+    fs::remove_file(scene.path("code/shop/views.py")).unwrap();
+    assert_eq!(scene.changed(), told("shop/views.py"));
+}
+
+#[test]
+fn a_watcher_that_is_switched_off_tells_nothing() {
+    let mut scene = scene();
+    let mut reload = crate::arbiter::tests::config().reload;
+    reload.watch = false;
+    scene.watcher.apply(Path::new("/"), &reload);
+    fs::write(scene.path("server.toml"), "workers = 2").unwrap();
+    fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
+    scene.assert_quiet();
+}
