@@ -932,7 +932,7 @@ impl Reactor {
         }
         let changed = if wanted {
             self.epoll
-                .add(self.lobby.exit(), LOBBY, Watch::LevelExclusive)
+                .add(self.lobby.exit(), LOBBY, Watch::Level)
         } else {
             self.epoll.remove(self.lobby.exit())
         };
