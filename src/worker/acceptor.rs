@@ -46,23 +46,27 @@ impl Acceptor {
     }
 
     /// How many connections this worker may take now beyond the `held` ones.
-    pub fn allowance(&self, held: usize) -> usize {
-        let (mut workers, mut total) = (0, 0);
+    pub(crate) fn allowance(&self, held: usize) -> usize {
+        self.share(held)
+            .map_or(usize::MAX, |share| share.saturating_sub(held))
+    }
+
+    /// How many of the `held` connections are more than this worker's share.
+    pub(crate) fn surplus(&self, held: usize) -> usize {
+        self.share(held)
+            .map_or(0, |share| held.saturating_sub(share))
+    }
+
+    /// What a worker may hold; `None` for one that is alone.
+    fn share(&self, held: usize) -> Option<usize> {
+        let (mut workers, mut total) = (1, held);
         for (index, slot) in self.board.slots_in_use().iter().enumerate() {
-            if index == self.slot || slot.state() == WorkerState::Ready {
+            if index != self.slot && slot.state() == WorkerState::Ready {
                 workers += 1;
-                total += if index == self.slot {
-                    held
-                } else {
-                    slot.connections.load(SeqCst) as usize
-                };
+                total += slot.connections.load(SeqCst) as usize;
             }
         }
-        if workers <= 1 {
-            usize::MAX
-        } else {
-            (total / workers + SLACK).saturating_sub(held)
-        }
+        (workers > 1).then_some(total / workers + SLACK)
     }
 
     /// Workers beside this one that would serve a connection at once.

@@ -285,9 +285,11 @@ impl Crew {
             if reactor.has_work() || self.leaving.load(SeqCst) {
                 return;
             }
-            reactor.prepare_wait(free)
+            let timeout_ms = reactor.prepare_wait(free);
+            let would_take = reactor.takes_from_lobby();
+            self.slot().idle.store(u32::from(would_take), SeqCst);
+            timeout_ms
         };
-        self.slot().idle.store(1, SeqCst);
         self.poll(self.with_logs(timeout_ms));
         self.slot().idle.store(0, SeqCst);
     }

@@ -99,6 +99,8 @@ pub struct Reactor {
     drain: Option<Drain>,
     /// Accepting failed for lack of descriptors; not before this moment again.
     accept_again_ms: u64,
+    /// Not to look again before this moment whether there are too many connections here.
+    rebalance_again_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -139,6 +141,7 @@ impl Reactor {
             now_ms: now_ns / 1_000_000,
             drain: None,
             accept_again_ms: 0,
+            rebalance_again_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -221,7 +224,7 @@ impl Reactor {
             if self.next_event < self.end_event {
                 let event = self.events[self.next_event];
                 self.next_event += 1;
-                if let Some(connection) = self.on_event(event, true) {
+                if let Some(connection) = self.on_event(event, None) {
                     return Some(connection);
                 }
             } else if let Some(token) = self.again.pop_front() {
@@ -237,14 +240,14 @@ impl Reactor {
     /// Handles what has come in while every thread is with the app: idle connections go to workers that are free, and the
     /// rest stays where it is.
     pub fn pump_while_busy(&mut self) {
-        let waiting = std::mem::take(&mut self.put_off);
-        for token in waiting {
-            self.offer(token);
+        let mut takers = self.acceptor.idle_others();
+        for token in std::mem::take(&mut self.put_off) {
+            self.offer(token, &mut takers);
         }
         while self.next_event < self.end_event {
             let event = self.events[self.next_event];
             self.next_event += 1;
-            if let Some(connection) = self.on_event(event, false) {
+            if let Some(connection) = self.on_event(event, Some(&mut takers)) {
                 self.ready.push_back(connection);
             }
         }
@@ -260,11 +263,16 @@ impl Reactor {
         self.next_event < self.end_event || !self.again.is_empty() || self.has_waiting_jobs()
     }
 
-    fn on_event(&mut self, event: Event, thread_is_free: bool) -> Option<Box<Connection>> {
+    /// `takers`: no thread is free here; so many other workers would take a connection at once.
+    fn on_event(&mut self, event: Event, takers: Option<&mut usize>) -> Option<Box<Connection>> {
+        let thread_is_free = takers.is_none();
         let token = event.token();
         if token & SPECIAL == 0 {
-            if !thread_is_free && !event.readiness().has_ended() && self.is_idle(token) {
-                self.offer(token);
+            if let Some(takers) = takers
+                && !event.readiness().has_ended()
+                && self.is_idle(token)
+            {
+                self.offer(token, takers);
                 return None;
             }
             return self.on_connection(token, event.readiness());
@@ -290,17 +298,19 @@ impl Reactor {
     }
 
     /// A request came in on an idle connection while no thread is free: another worker gets it, or it waits, unread.
-    fn offer(&mut self, token: u64) {
-        if self.acceptor.idle_others() > 0
+    fn offer(&mut self, token: u64, takers: &mut usize) {
+        if *takers > 0
             && let Some(connection) = self.table.take(token)
         {
-            if let Err(connection) = self.hand_over(connection) {
-                self.table.put(connection);
-                self.put_off.push_back(token);
+            match self.hand_over(connection) {
+                Ok(()) => {
+                    *takers -= 1;
+                    return;
+                }
+                Err(connection) => self.hold(connection),
             }
-        } else {
-            self.put_off.push_back(token);
         }
+        self.put_off.push_back(token);
     }
 
     fn on_connection(&mut self, token: u64, readiness: Readiness) -> Option<Box<Connection>> {
@@ -696,12 +706,20 @@ impl Reactor {
     }
 
     fn take_from_lobby(&mut self, thread_is_free: bool) {
-        if !thread_is_free || self.table.len() >= self.settings.connections_max {
+        let room = self
+            .settings
+            .connections_max
+            .saturating_sub(self.table.len());
+        let wanted = match (thread_is_free, self.app_is_slow) {
+            (false, _) => 0,
+            // One at a time where the app is slow: the others are for whoever is free.
+            (true, true) => 1,
+            (true, false) => self.acceptor.allowance(self.table.len()).max(1),
+        };
+        let count = wanted.min(room).min(ACCEPTS_MAX);
+        if count == 0 {
             self.watch_lobby(false);
-            return;
         }
-        // One at a time where the app is slow: the others are for whoever is free.
-        let count = if self.app_is_slow { 1 } else { ACCEPTS_MAX };
         for _ in 0..count {
             let Some((listener, socket)) = self.lobby.take() else {
                 return;
@@ -710,17 +728,37 @@ impl Reactor {
                 continue;
             };
             // A listener that this generation does not have: the first one stands in for its name.
-            let known = self
-                .acceptor
-                .listeners
+            let listeners = &self.acceptor.listeners;
+            let known = listeners
                 .iter()
                 .position(|known| known.passed.id == listener);
-            self.welcome(
-                socket,
-                address,
-                known.unwrap_or(0),
-                self.settings.keepalive_ms,
-            );
+            let patience_ms = self.settings.keepalive_ms.max(LINGER_MS);
+            self.welcome(socket, address, known.unwrap_or(0), patience_ms);
+        }
+    }
+
+    /// Leaves idle connections beyond this worker's share to the others. Connections pile up where workers were free
+    /// when they came; what keeps them alive would keep the imbalance.
+    fn rebalance(&mut self) {
+        if self.now_ms < self.rebalance_again_ms {
+            return;
+        }
+        self.rebalance_again_ms = self.now_ms + SHARE_RECHECK_MS;
+        let surplus = self.acceptor.surplus(self.table.len());
+        if surplus == 0 || self.acceptor.idle_others() == 0 {
+            return;
+        }
+        let mut left = surplus;
+        for token in self.table.tokens_here() {
+            if left == 0 {
+                return;
+            }
+            if let Some(connection) = self.table.take(token) {
+                match self.hand_over(connection) {
+                    Ok(()) => left -= 1,
+                    Err(connection) => self.hold(connection),
+                }
+            }
         }
     }
 
@@ -860,15 +898,19 @@ impl Reactor {
         if free_threads > 0 && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
             let may_try = self.now_ms >= self.accept_again_ms;
-            let has_share =
-                self.acceptor.allowance(self.table.len()) > 0 || self.acceptor.idle_others() == 0;
+            let has_share = self.acceptor.allowance(self.table.len()) > 0;
+            if !has_share {
+                self.rebalance();
+                timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
+            }
+            let is_needed = has_share || self.acceptor.idle_others() == 0;
             self.acceptor.watch(
-                has_room && may_try && has_share,
+                has_room && may_try && is_needed,
                 &self.epoll,
                 FIRST_LISTENER,
             );
-            self.watch_lobby(has_room);
-            if has_room && !self.acceptor.is_watching() {
+            self.watch_lobby(has_room && is_needed);
+            if !may_try {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }
         }
@@ -877,6 +919,11 @@ impl Reactor {
         } else {
             timeout_ms as i32
         }
+    }
+
+    /// Whether a connection that another worker leaves would be taken at once.
+    pub fn takes_from_lobby(&self) -> bool {
+        self.lobby_is_watched
     }
 
     fn watch_lobby(&mut self, wanted: bool) {
