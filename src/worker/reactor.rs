@@ -105,6 +105,8 @@ pub struct Reactor {
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
     pub app_is_slow: bool,
+    /// Where requests are streamed: what happened to connections that are with the app.
+    pub(super) reports: Vec<(u64, Readiness)>,
     wake: sys::Bell,
 }
 
@@ -145,6 +147,7 @@ impl Reactor {
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
+            reports: Vec::new(),
             wake,
         })
     }
@@ -263,6 +266,11 @@ impl Reactor {
         self.next_event < self.end_event || !self.again.is_empty() || self.has_waiting_jobs()
     }
 
+    /// Whether [`Reactor::do_cold_work`] would read or write files.
+    pub fn has_cold_work(&self) -> bool {
+        !self.cold.is_empty()
+    }
+
     /// `takers`: no thread is free here; so many other workers would take a connection at once.
     fn on_event(&mut self, event: Event, takers: Option<&mut usize>) -> Option<Box<Connection>> {
         let thread_is_free = takers.is_none();
@@ -368,6 +376,7 @@ impl Reactor {
     fn receive(&mut self, connection: &mut Connection, until_end: bool) -> Outcome {
         for _ in 0..RECEIVES_MAX {
             let was_idle = matches!(connection.stage, Stage::Idle);
+            connection.half_closed |= until_end;
             let more = match connection.receive() {
                 Ok(more) => more,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -602,7 +611,7 @@ impl Reactor {
     }
 
     /// Makes sure that the kernel reports events of a connection.
-    fn register(&mut self, connection: &Connection) {
+    pub fn register(&mut self, connection: &Connection) {
         if !connection.is_registered.get() {
             connection.is_registered.set(
                 self.epoll
@@ -615,6 +624,10 @@ impl Reactor {
     fn on_lent(&mut self, token: u64, readiness: Readiness) {
         let (now_ms, write_ms) = (self.now_ms, self.settings.write_ms);
         if let Some(lent) = self.table.lent(token) {
+            if self.settings.streams {
+                self.reports.push((token, readiness));
+                return;
+            }
             let before = lent.events.unwrap_or(Readiness::NONE);
             lent.events = Some(before.or(readiness));
             if readiness.can_write() && !lent.output.is_empty() {
@@ -838,6 +851,7 @@ impl Reactor {
         };
         let token = self.table.open();
         let mut connection = Box::new(Connection::new(socket, token, peer));
+        connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
         if let Some(job) = self
@@ -931,8 +945,7 @@ impl Reactor {
             return;
         }
         let changed = if wanted {
-            self.epoll
-                .add(self.lobby.exit(), LOBBY, Watch::Level)
+            self.epoll.add(self.lobby.exit(), LOBBY, Watch::Level)
         } else {
             self.epoll.remove(self.lobby.exit())
         };
