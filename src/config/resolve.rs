@@ -34,7 +34,7 @@ impl Resolver<'_> {
     pub(super) fn config(&mut self, file: File, path: Option<&Path>) -> Config {
         let chdir = self.chdir(file.chdir.as_deref(), path);
         let app = self.app(file.app.as_deref());
-        let workers = workers(&file.workers, file.threads, self.machine.processors());
+        let workers = workers(&file, self.machine.processors());
         Config {
             proc_name: file
                 .proc_name
@@ -43,6 +43,9 @@ impl Resolver<'_> {
             workers,
             threads: file.threads,
             worker_class: self.worker_class(file.worker_class, file.threads),
+            event_loop: file.event_loop,
+            lifespan: file.lifespan,
+            root_path: file.root_path,
             preload: file.preload,
             python: file.python.map(|text| self.python(&text, &chdir)),
             python_path: join_all(&chdir, &file.python_path.0),
@@ -97,22 +100,23 @@ impl Resolver<'_> {
 
     fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
         match written {
-            WorkerClass::Auto if threads > 1 => WorkerClass::Gthread,
-            WorkerClass::Auto => WorkerClass::Sync,
-            WorkerClass::Sync if threads > 1 => {
+            WorkerClass::Sync | WorkerClass::Asgi if threads > 1 => {
+                let name = match written {
+                    WorkerClass::Asgi => "an `asgi`",
+                    _ => "a `sync`",
+                };
                 self.problem(
                     "/worker_class",
-                    format!("a `sync` worker has one thread, but `threads` is {threads}"),
+                    format!("{name} worker calls the app in one thread, but `threads` is {threads}"),
                     "",
-                    Some(
-                        "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`"
-                            .to_owned(),
-                    ),
+                    Some(match written {
+                        WorkerClass::Asgi => "leave `threads` out: the event loop serves any number of requests at once",
+                        _ => "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
+                    }.to_owned()),
                 );
-                WorkerClass::Sync
+                written
             }
-            WorkerClass::Sync => WorkerClass::Sync,
-            WorkerClass::Gthread => WorkerClass::Gthread,
+            written => written,
         }
     }
 
@@ -256,11 +260,12 @@ fn join_all(directory: &Path, paths: &[String]) -> Vec<PathBuf> {
     paths.iter().map(|path| directory.join(path)).collect()
 }
 
-fn workers(written: &Amount, threads: u16, processors: u16) -> u16 {
+fn workers(file: &File, processors: u16) -> u16 {
     let processors = processors.max(1);
-    match written {
+    let fills_waits = file.threads > 1 || file.worker_class == WorkerClass::Asgi;
+    match &file.workers {
         Amount::Number(number) => *number,
-        Amount::Auto | Amount::PerCent(_) if threads > 1 => processors.min(AUTO_WORKERS_MAX),
+        Amount::Auto | Amount::PerCent(_) if fills_waits => processors.min(AUTO_WORKERS_MAX),
         Amount::Auto | Amount::PerCent(_) => processors
             .saturating_mul(2)
             .saturating_add(1)

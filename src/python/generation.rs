@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::{
     app::{self, AppError, EXIT_BOOT},
-    fault, worker,
+    fault, kind, worker,
 };
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
@@ -81,6 +81,11 @@ fn prepare(
     let config = &inherited.settings.config;
     fault::dump_stacks_on_abort(py).map_err(|error| fail(error.to_string()))?;
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
+    if let Some(reason) =
+        kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
+    {
+        return Err(fail(reason));
+    }
     let app = match config.preload {
         true => Some(preload(py, server, &inherited.settings).map_err(|error| {
             py.detach(|| error.log(&who, &config.app));
