@@ -177,7 +177,7 @@ fn address(text: &str) -> Option<String> {
 
 fn worker_class(text: &str) -> Option<String> {
     let last = text.rsplit('.').next().unwrap_or(text).to_ascii_lowercase();
-    ["gevent", "eventlet", "tornado", "asgi", "uvicorn"]
+    ["gevent", "eventlet", "tornado"]
         .iter()
         .find(|foreign| last.contains(**foreign))
         .map(|foreign| {

@@ -192,7 +192,7 @@ pub(super) fn is_shared(_py: Python<'_>, object: &Py<PyAny>) -> bool {
 /// What a coroutine did when it was resumed.
 pub(super) enum Sent<'py> {
     Yielded(Bound<'py, PyAny>),
-    Returned(Bound<'py, PyAny>),
+    Returned,
 }
 
 /// Resumes a coroutine, or any iterator, with a value.
@@ -208,7 +208,8 @@ pub(super) fn send_into<'py>(
         match ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
             ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Yielded(Bound::from_owned_ptr(py, result))),
             ffi::PySendResult::PYGEN_RETURN => {
-                Ok(Sent::Returned(Bound::from_owned_ptr(py, result)))
+                drop(Bound::from_owned_ptr(py, result));
+                Ok(Sent::Returned)
             }
             ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
         }

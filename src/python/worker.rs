@@ -147,10 +147,7 @@ impl Serving {
         };
         let gear = self.gear(
             start,
-            Settings {
-                streams: true,
-                ..Settings::of(&self.config)
-            },
+            Settings::of(&self.config).streaming(),
         )?;
         let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
         stage.run(py, hub, gear.addresses).map(|()| 0)

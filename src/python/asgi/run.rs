@@ -69,7 +69,7 @@ impl Run {
     fn after(&self, py: Python<'_>, result: PyResult<Sent<'_>>) -> PyResult<Option<Py<PyAny>>> {
         let ended = match result {
             Ok(Sent::Yielded(object)) => return Ok(Some(object.unbind())),
-            Ok(Sent::Returned(_)) => Ok(()),
+            Ok(Sent::Returned) => Ok(()),
             Err(error) => Err(error),
         };
         *self.stage.borrow(py) = Stage::Over;
@@ -101,7 +101,7 @@ fn throw_into<'py>(coroutine: &Bound<'py, PyAny>, error: &PyErr) -> PyResult<Sen
     match coroutine.call_method1(intern!(py, "throw"), (error.value(py),)) {
         Ok(yielded) => Ok(Sent::Yielded(yielded)),
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Returned(py.None().into_bound(py)))
+            Ok(Sent::Returned)
         }
         Err(error) => Err(error),
     }
@@ -158,6 +158,11 @@ impl Run {
             Stage::Running(coroutine) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
             Stage::Fresh { .. } | Stage::Over => Ok(()),
         }
+    }
+
+    #[getter]
+    fn __qualname__(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_coroutine(py, "__qualname__")
     }
 
     #[getter]
