@@ -145,10 +145,7 @@ impl Serving {
         let Some(stage) = stage else {
             return Ok(EXIT_BOOT);
         };
-        let gear = self.gear(
-            start,
-            Settings::of(&self.config).streaming(),
-        )?;
+        let gear = self.gear(start, Settings::of(&self.config).streaming())?;
         let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
         stage.run(py, hub, gear.addresses).map(|()| 0)
     }

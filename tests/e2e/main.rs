@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod asgi;
 mod death;
 mod examples;
 mod http_wire;

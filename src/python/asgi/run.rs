@@ -100,9 +100,7 @@ fn throw_into<'py>(coroutine: &Bound<'py, PyAny>, error: &PyErr) -> PyResult<Sen
     let py = coroutine.py();
     match coroutine.call_method1(intern!(py, "throw"), (error.value(py),)) {
         Ok(yielded) => Ok(Sent::Yielded(yielded)),
-        Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Returned)
-        }
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(Sent::Returned),
         Err(error) => Err(error),
     }
 }
