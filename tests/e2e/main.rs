@@ -9,6 +9,7 @@
 pub mod harness;
 
 mod asgi;
+mod asgi_frameworks;
 mod death;
 mod examples;
 mod http_wire;
