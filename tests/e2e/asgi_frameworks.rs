@@ -19,7 +19,6 @@ import asyncio, contextlib
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
@@ -61,11 +60,17 @@ async def file(request):
 async def what(request):
     return JSONResponse(ended)
 
-class Passing(BaseHTTPMiddleware):
-    async def dispatch(self, request, call_next):
-        response = await call_next(request)
-        response.headers["x-passed"] = "yes"
-        return response
+class Passing:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def passed(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-passed", b"yes")]
+            await send(message)
+
+        await self.app(scope, receive, passed)
 
 routes = [Route("/", home), Route("/upload", upload, methods=["POST"]), Route("/stream", stream), Route("/polled", polled),
           Route("/file", file), Route("/what", what)]

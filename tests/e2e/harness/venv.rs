@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::interpreters;
 
 /// The frameworks are served, on uvloop too; tombi and taplo check the examples.
-const REQUIREMENTS: &str = "flask>=3\ndjango>=5\nstarlette>=0.40\nfastapi\nquart\nlitestar\nuvloop\nwebsockets\ntombi>=1\ntaplo>=0.9.3\n";
+const REQUIREMENTS: &str = "flask>=3\ndjango>=5\nstarlette>=0.40\nfastapi\npython-multipart\nquart\nlitestar\nuvloop\nwebsockets\ntombi>=1\ntaplo>=0.9.3\n";
 
 /// The virtualenv's interpreter.
 pub fn venv_python() -> PathBuf {
