@@ -232,7 +232,9 @@ impl Crew {
             timeout_ms
         };
         let mut events = [Event::EMPTY; EVENTS_MAX];
-        let result = self.epoll.wait(&mut events, self.station.with_logs(timeout_ms));
+        let result = self
+            .epoll
+            .wait(&mut events, self.station.with_logs(timeout_ms));
         self.slot().idle.store(0, SeqCst);
         match result {
             Ok(count) => self.collect(&mut self.reactor(), &events[..count]),
