@@ -32,6 +32,7 @@ class Setup:
     threads: int = 1
     preload: bool = False
     access_log: bool = False
+    interface: str = "wsgi"
 
     @property
     def is_pinned(self):
@@ -45,7 +46,7 @@ app = "{setup.app}:app"
 bind = "127.0.0.1:{port}"
 workers = {setup.workers}
 threads = {setup.threads}
-worker_class = "{"sync" if setup.threads == 1 else "gthread"}"
+worker_class = "{worker_class(setup)}"
 preload = {str(setup.preload).lower()}
 python = "{environment.PYTHON}"
 chdir = "{environment.APPS}"
@@ -53,6 +54,12 @@ chdir = "{environment.APPS}"
 [log]
 access = "{directory / "access.log" if setup.access_log else "off"}"
 {extra}"""
+
+
+def worker_class(setup):
+    if setup.interface == "asgi":
+        return "asgi"
+    return "sync" if setup.threads == 1 else "gthread"
 
 
 def rgunicorn(setup, port, directory):
@@ -74,9 +81,15 @@ def gunicorn(worker_class):
 
 def granian(setup, port, directory):
     log = ["--access-log"] if setup.access_log else []
-    options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", port, "--workers", setup.workers]
-    threads = ["--blocking-threads", setup.threads]
+    options = ["--interface", setup.interface, "--host", "127.0.0.1", "--port", port, "--workers", setup.workers]
+    threads = ["--blocking-threads", setup.threads] if setup.interface == "wsgi" else ["--loop", "uvloop"]
     return [environment.VENV / "bin" / "granian", *options, *threads, *log, f"{setup.app}:app"]
+
+
+def uvicorn(setup, port, directory):
+    log = [] if setup.access_log else ["--no-access-log"]
+    options = ["--host", "127.0.0.1", "--port", port, "--workers", setup.workers, "--loop", "uvloop", "--http", "httptools"]
+    return [environment.VENV / "bin" / "uvicorn", *options, "--log-level", "warning", *log, f"{setup.app}:app"]
 
 
 def uwsgi(setup, port, directory):
@@ -109,6 +122,7 @@ COMMANDS = {
     "fastwsgi": from_python("import fastwsgi; fastwsgi.run(app, '127.0.0.1', port)"),
     "bjoern": from_python("import bjoern; bjoern.run(app, '127.0.0.1', port)"),
     "granian": granian,
+    "uvicorn": uvicorn,
     "uwsgi": uwsgi,
     "gunicorn sync": gunicorn("sync"),
     "gunicorn gthread": gunicorn("gthread"),
