@@ -5,10 +5,12 @@
 
 mod app;
 mod asgi;
+mod date;
 mod driver;
 mod fault;
 mod ffi;
 mod generation;
+mod header_hash;
 mod kind;
 mod worker;
 mod wsgi;
