@@ -11,7 +11,10 @@ use super::{
     processes::Processes,
     reading::Reading,
 };
-use crate::{error, info, warning, wire::Scoreboard};
+use crate::{
+    error, info, warning,
+    wire::{EXIT_SICK, Scoreboard},
+};
 
 /// What reports are about, by number.
 pub(super) struct Scene<'a> {
@@ -346,6 +349,10 @@ fn failure_words(failure: &Failure) -> String {
             format!("not prepared after {} (timeouts.boot)", seconds(*after))
         }
         Failure::NotForked { reason } => format!("no worker could be forked: {reason}"),
+        Failure::WorkerDied {
+            worker,
+            exit: Exit::Code(EXIT_SICK),
+        } => format!("worker={} failed its health check", worker.0),
         Failure::WorkerDied { worker, exit } => {
             format!("worker={} died of {}", worker.0, exit_words(*exit))
         }

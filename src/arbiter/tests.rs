@@ -66,6 +66,7 @@ pub(super) fn config() -> Config {
             code: Vec::new(),
             debounce: Duration::from_millis(50),
             surge: 1,
+            health_check: None,
         },
         proxy: Proxy {
             forwarded_allow_ips: Trusted::Networks(Vec::new()),

@@ -120,6 +120,12 @@ const KEYS: &[Key] = &[
     key!(Live, "reload.surge", reload.surge, u16::to_string),
     key!(
         Roll,
+        "reload.health_check",
+        reload.health_check,
+        health_check
+    ),
+    key!(
+        Roll,
         "proxy.forwarded_allow_ips",
         proxy.forwarded_allow_ips,
         trusted

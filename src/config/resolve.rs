@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    AppRef, Config, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WorkerClass,
+    AppRef, Config, HealthCheck, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WorkerClass,
     file::{self, Amount, File},
     layer::Places,
     log_format,
@@ -236,11 +236,30 @@ impl Resolver<'_> {
                 self.problem(&format!("/reload/code/{index}"), title, "", None);
             }
         }
+        if let Some(check) = &reload.health_check
+            && !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&check.timeout.0)
+        {
+            let title = "`timeout` of `reload.health_check` must be from 100ms to 1h";
+            self.problem("/reload/health_check/timeout", title.to_owned(), "", None);
+        }
         Reload {
             watch: reload.watch,
             code: reload.code.0.clone(),
             debounce: reload.debounce.0,
             surge: surge(&reload.surge, workers),
+            health_check: reload.health_check.clone().map(HealthCheck::from),
+        }
+    }
+}
+
+impl From<file::HealthCheck> for HealthCheck {
+    fn from(written: file::HealthCheck) -> Self {
+        Self {
+            path: written.path,
+            host: written.host,
+            status: written.status,
+            tries: written.tries,
+            timeout: written.timeout.0,
         }
     }
 }

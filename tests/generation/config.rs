@@ -59,6 +59,7 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             code: Vec::new(),
             debounce: second,
             surge: 1,
+            health_check: None,
         },
         proxy: Proxy {
             forwarded_allow_ips: Trusted::Everyone,

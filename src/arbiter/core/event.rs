@@ -317,7 +317,7 @@ impl Failure {
             } => APP_ATTRIBUTE_MISSING as u8,
             Self::Said { .. }
             | Self::WorkerDied {
-                exit: Exit::Code(APP_NOT_BOOTED),
+                exit: Exit::Code(APP_NOT_BOOTED | APP_SICK),
                 ..
             }
             | Self::Died {
@@ -334,5 +334,7 @@ impl Failure {
 
 /// Exit status of a process whose app could not boot, as in Gunicorn (`Arbiter.WORKER_BOOT_ERROR`).
 const APP_NOT_BOOTED: i32 = 3;
+/// Exit status of a worker that failed its health check (`wire::EXIT_SICK`): to the outside, its app did not boot.
+const APP_SICK: i32 = 5;
 /// Exit status of a process whose app attribute is missing or not callable (`Arbiter.APP_LOAD_ERROR`).
 const APP_ATTRIBUTE_MISSING: i32 = 4;

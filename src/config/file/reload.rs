@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::units::Time;
 
-use super::{Amount, Texts, schemas};
+use super::{Amount, HealthCheck, Texts, schemas};
 
 /// When the configuration and the code are taken up anew. A change that is wrong leaves everything as it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,19 @@ pub struct Reload {
     /// The default is Kubernetes': a quarter more memory and CPU while a roll lasts. `"100%"` is the fastest.
     #[schemars(schema_with = "schemas::surge", example = 1, example = &"50%")]
     pub surge: Amount,
+
+    /// What each new worker has to answer before it takes connections: a path, or a table with `path`, `host`, `status`, `tries` and `timeout`.
+    ///
+    /// Off by default. The request goes through the server and the app as a client's would, without a network. A status
+    /// of 2xx or 3xx counts, or the one `status` names. The worker is asked up to 3 times, for 5s each; one that fails is
+    /// not ready, so the reload is rejected and the old workers go on. `host` is the `Host` header, `localhost` unless
+    /// given: Django wants it in `ALLOWED_HOSTS`.
+    #[schemars(
+        schema_with = "HealthCheck::schema",
+        example = &"/healthz",
+        example = serde_json::json!({ "path": "/healthz", "host": "example.org", "status": 200, "tries": 5, "timeout": "2s" })
+    )]
+    pub health_check: Option<HealthCheck>,
 }
 
 impl Default for Reload {
@@ -45,6 +58,7 @@ impl Default for Reload {
             code: Texts(Vec::new()),
             debounce: Time(std::time::Duration::from_millis(200)),
             surge: Amount::PerCent(25),
+            health_check: None,
         }
     }
 }
