@@ -12,6 +12,7 @@ mod processes;
 mod reading;
 mod report;
 mod shell;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub mod trial;

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{
     core::{
-        Change, Exit, Failure, GenerationId, Moment, Order, ReloadId, Report, Retirement, Stop,
-        Why, WorkerId,
+        Change, Exit, Failure, GenerationId, Misconduct, Moment, Order, ReloadId, Report,
+        Retirement, Stop, Why, WorkerId,
     },
     processes::Processes,
     reading::Reading,
 };
 use crate::{
+    config::{changes, summary},
     error, info, warning,
     wire::{EXIT_SICK, Scoreboard},
 };
@@ -55,12 +56,59 @@ impl Scene<'_> {
                 replaced,
                 workers,
                 took,
-            } => self.tell_serving(*reload, *generation, *replaced, *workers, *took),
+                probation,
+            } => self.tell_serving(*reload, *generation, *replaced, *workers, *took, *probation),
+            Report::Proven {
+                generation,
+                dismissed,
+            } => info!(
+                "generation={} passed its probation, generation={} leaves",
+                generation.0, dismissed.0
+            ),
+            Report::RollingBack {
+                reload,
+                generation,
+                misconduct,
+                back_to,
+                back_to_reload,
+            } => {
+                self.tell_rolling_back(*reload, *generation, misconduct, *back_to, *back_to_reload)
+            }
+            Report::RolledBack {
+                generation,
+                replaced,
+                workers,
+                took,
+                ..
+            } => info!(
+                "rolled back in {}: generation={} workers={workers} serving again, generation={} drains",
+                seconds(*took),
+                generation.0,
+                replaced.0
+            ),
+            Report::ParkedDied { generation, exit } => warning!(
+                "generation={} died of {} while it was kept: there is nothing to roll back to",
+                generation.0,
+                exit_words(*exit)
+            ),
+            Report::Undone {
+                returned: true,
+                generation,
+                failure,
+                serving: Some(serving),
+                ..
+            } => error!(
+                "generation={} could not come back: {}; generation={} goes on",
+                generation.0,
+                failure_words(failure),
+                serving.0
+            ),
             Report::Undone {
                 reload,
                 generation,
                 failure,
                 serving,
+                ..
             } => self.tell_undone(*reload, *generation, failure, *serving),
             Report::WorkerReady {
                 generation, worker, ..
@@ -153,8 +201,12 @@ impl Scene<'_> {
         replaced: Option<GenerationId>,
         workers: u16,
         took: Duration,
+        probation: Option<Duration>,
     ) {
         let generation = generation.0;
+        let probation = probation
+            .map(|lasts| format!(", on probation for {}", seconds(lasts)))
+            .unwrap_or_default();
         match replaced {
             None => info!("generation={generation} workers={workers} serving"),
             Some(old) if self.serving == Some(reload) => info!(
@@ -162,12 +214,38 @@ impl Scene<'_> {
                 old.0
             ),
             Some(old) => info!(
-                "reload={} done in {}: generation={generation} workers={workers} serving, generation={} drains",
+                "reload={} done in {}: generation={generation} workers={workers} serving{probation}, generation={} drains",
                 reload.0,
                 seconds(self.since_began(reload).unwrap_or(took)),
                 old.0
             ),
         }
+    }
+
+    fn tell_rolling_back(
+        &self,
+        reload: ReloadId,
+        generation: GenerationId,
+        misconduct: &Misconduct,
+        back_to: GenerationId,
+        back_to_reload: ReloadId,
+    ) {
+        let config = |id| self.readings.get(&id).map(|reading| &reading.config);
+        let lost = match (config(back_to_reload), config(reload)) {
+            (Some(back), Some(bad)) => summary(&changes(back, bad)),
+            _ => String::new(),
+        };
+        let lost = match lost.as_str() {
+            "" => "the file is in force, with the code before".to_owned(),
+            lost => format!("not in force: {lost}"),
+        };
+        error!(
+            "reload={} rolled back: {}; generation={} comes back for generation={}; {lost}",
+            reload.0,
+            misconduct_words(misconduct),
+            back_to.0,
+            generation.0
+        );
     }
 
     /// A scaled or live change is in force.
@@ -338,6 +416,20 @@ fn reason(why: Why) -> &'static str {
         Why::Stuck => "timeouts.worker",
         Why::Stopping => "the server stops",
         Why::Outside => "told to by somebody else than the arbiter",
+    }
+}
+
+fn misconduct_words(misconduct: &Misconduct) -> String {
+    match misconduct {
+        Misconduct::WorkersDied(count) => format!("{count} workers died or got stuck"),
+        Misconduct::BootFailed(failure) => {
+            format!("a worker could not be replaced: {}", failure_words(failure))
+        }
+        Misconduct::ProcessDied(exit) => format!("its process died of {}", exit_words(*exit)),
+        Misconduct::Errors { counts, before } => format!(
+            "{} of {} answers were 5xx, and {} of {} before",
+            counts.errors, counts.requests, before.errors, before.requests
+        ),
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
     processes::Processes,
     reading::{self, Reading, Resources},
     report::Scene,
+    tally::Tally,
     watcher::Watcher,
 };
 use crate::{
@@ -69,6 +70,7 @@ pub(super) struct Shell {
     watcher: Watcher,
     pidfile: Option<Pidfile>,
     next_sample: Option<Moment>,
+    tally: Tally,
     /// When log files were opened again last.
     reopened: Option<Moment>,
     exit: Option<u8>,
@@ -149,6 +151,7 @@ impl Shell {
             watcher,
             pidfile,
             next_sample: None,
+            tally: Tally::default(),
             reopened: None,
             exit: None,
         };
@@ -218,6 +221,7 @@ impl Shell {
             .deadline(now)
             .into_iter()
             .chain(self.next_sample)
+            .chain(self.tally.next_look)
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);

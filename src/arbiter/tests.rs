@@ -67,6 +67,7 @@ pub(super) fn config() -> Config {
             debounce: Duration::from_millis(50),
             surge: 1,
             health_check: None,
+            probation: Duration::ZERO,
         },
         proxy: Proxy {
             forwarded_allow_ips: Trusted::Networks(Vec::new()),

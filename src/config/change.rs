@@ -124,6 +124,7 @@ const KEYS: &[Key] = &[
         reload.health_check,
         health_check
     ),
+    key!(Live, "reload.probation", reload.probation, time),
     key!(
         Roll,
         "proxy.forwarded_allow_ips",

@@ -248,6 +248,7 @@ impl Resolver<'_> {
             debounce: reload.debounce.0,
             surge: surge(&reload.surge, workers),
             health_check: reload.health_check.clone().map(HealthCheck::from),
+            probation: reload.probation.0,
         }
     }
 }

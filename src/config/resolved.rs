@@ -177,6 +177,8 @@ pub struct Reload {
     /// How many workers beyond `workers` a roll may start at once; at least 1. Resolved from a number or per cent.
     pub surge: u16,
     pub health_check: Option<HealthCheck>,
+    /// Zero: off.
+    pub probation: Duration,
 }
 
 /// What a new worker has to answer before it takes connections.

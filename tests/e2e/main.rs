@@ -13,6 +13,7 @@ mod examples;
 mod health_check;
 mod http_wire;
 mod logs;
+mod probation;
 mod reload;
 mod serving;
 mod signals;

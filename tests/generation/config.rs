@@ -60,6 +60,7 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             debounce: second,
             surge: 1,
             health_check: None,
+            probation: Duration::ZERO,
         },
         proxy: Proxy {
             forwarded_allow_ips: Trusted::Everyone,

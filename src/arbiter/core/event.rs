@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Moment, Order, Why};
+use super::{Counts, Misconduct, Moment, Order, Why};
 
 /// Numbered from 1 in the order of their start, failed ones included: a number is never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,8 @@ pub struct Rules {
     pub graceful: Duration,
     /// No progress for this long makes a worker stuck; zero: never.
     pub stall: Duration,
+    /// How long the generation is watched once it serves, and the one before kept; zero: not at all.
+    pub probation: Duration,
 }
 
 /// The least that makes a running configuration the wanted one.
@@ -101,6 +103,11 @@ pub enum Event {
     Stalled {
         worker: WorkerId,
         since: Moment,
+    },
+    /// What the workers of the generation answered so far.
+    Counted {
+        generation: GenerationId,
+        counts: Counts,
     },
     WorkerExited {
         worker: WorkerId,
@@ -200,9 +207,39 @@ pub enum Report {
         replaced: Option<GenerationId>,
         workers: u16,
         took: Duration,
+        /// For how long it is on probation.
+        probation: Option<Duration>,
+    },
+    /// The generation passed its probation; the one kept for a rollback goes.
+    Proven {
+        generation: GenerationId,
+        dismissed: GenerationId,
+    },
+    /// The generation did not pass its probation: the one before comes back.
+    RollingBack {
+        reload: ReloadId,
+        generation: GenerationId,
+        misconduct: Misconduct,
+        back_to: GenerationId,
+        back_to_reload: ReloadId,
+    },
+    /// It came back and serves.
+    RolledBack {
+        reload: ReloadId,
+        generation: GenerationId,
+        replaced: GenerationId,
+        workers: u16,
+        took: Duration,
+    },
+    /// The process kept for a rollback died.
+    ParkedDied {
+        generation: GenerationId,
+        exit: Exit,
     },
     /// The candidate was undone.
     Undone {
+        /// It was to come back.
+        returned: bool,
         reload: ReloadId,
         generation: GenerationId,
         failure: Failure,

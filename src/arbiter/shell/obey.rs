@@ -51,6 +51,7 @@ impl Shell {
             Action::AdoptForCandidate(reload) => self.go_by(self.core.candidate(), reload),
             Action::Forget(generation) => {
                 self.processes.generations.remove(&generation);
+                self.tally.forget(generation);
                 self.forget_readings();
             }
             Action::AnnounceStop => self.shared.board.set_closing(),
@@ -64,12 +65,15 @@ impl Shell {
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
-            Report::Serving { reload, .. } => {
+            Report::Serving { reload, .. } | Report::RolledBack { reload, .. } => {
                 self.serving = Some(*reload);
                 self.settling = None;
                 self.forget_readings();
             }
-            Report::Undone { .. } | Report::TakenBack { .. } | Report::Rolling { .. } => {
+            Report::Undone { .. }
+            | Report::TakenBack { .. }
+            | Report::Rolling { .. }
+            | Report::RollingBack { .. } => {
                 self.settling = None;
                 self.close_unused_listeners(self.serving);
             }
@@ -183,6 +187,7 @@ impl Shell {
     fn release(&mut self, worker: WorkerId, slot: u32) {
         self.processes.workers.remove(&worker);
         if let Some(place) = self.shared.board.slots().get(slot as usize) {
+            self.tally.keep(place);
             place.clear();
         }
     }
@@ -259,7 +264,9 @@ impl Shell {
 
     /// Closes what neither that reading nor a candidate's needs.
     fn close_unused_listeners(&mut self, serving: Option<ReloadId>) {
-        let used: BTreeSet<u32> = [serving, self.candidate_reload()]
+        let parked = self.core.parked();
+        let parked = parked.and_then(|id| self.processes.generations.get(&id));
+        let used: BTreeSet<u32> = [serving, self.candidate_reload(), parked.map(|p| p.reload)]
             .into_iter()
             .flatten()
             .filter_map(|id| self.readings.get(&id))

@@ -1,7 +1,7 @@
 //! From a save or a signal to one event for the core: read, compare, check and open. Whatever fails, nothing that runs
 //! was touched.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use super::Shell;
 use crate::{
@@ -64,7 +64,11 @@ impl Shell {
             .unwrap_or_default();
         match self.reading(config, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
-                let rules = reading::rules(&reading.config);
+                let mut rules = reading::rules(&reading.config);
+                if self.rebinds(&reading.config) {
+                    // What is parked would keep addresses open that nobody serves.
+                    rules.probation = Duration::ZERO;
+                }
                 self.readings.insert(reload, reading);
                 self.events.push_back(Event::Edited {
                     reload,
@@ -107,6 +111,11 @@ impl Shell {
             told,
             began,
         })
+    }
+
+    fn rebinds(&self, config: &Config) -> bool {
+        self.serving_config()
+            .is_some_and(|serving| Plan::of(&changes(serving, config)) == Plan::Rebind)
     }
 
     fn goes_on(&self) -> String {

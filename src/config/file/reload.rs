@@ -49,6 +49,17 @@ pub struct Reload {
         example = serde_json::json!({ "path": "/healthz", "host": "example.org", "status": 200, "tries": 5, "timeout": "2s" })
     )]
     pub health_check: Option<HealthCheck>,
+
+    /// How long a reload is watched once it is done, and taken back if it turns out bad: up to 1h, 0 for not at all.
+    ///
+    /// Bad is: two workers died or got stuck, one could not be replaced, or the share of 5xx answers more than doubled
+    /// (of at least 10 answers, 5 must be errors, and 5 per cent more than that). Then the generation before comes back
+    /// from its process, which is kept so long (the memory of one more process), and the log says which keys are not in
+    /// force. This file is not touched; the next save starts from what serves. With `preload` the old code comes back
+    /// too; without, workers import what is on disk. A change of addresses is not taken back. Off by default; `"30s"`
+    /// suits a site with steady traffic.
+    #[schemars(extend("maximum" = 3600), example = &"30s")]
+    pub probation: Time,
 }
 
 impl Default for Reload {
@@ -59,6 +70,7 @@ impl Default for Reload {
             debounce: Time(std::time::Duration::from_millis(200)),
             surge: Amount::PerCent(25),
             health_check: None,
+            probation: Time::seconds(0),
         }
     }
 }

@@ -32,6 +32,7 @@ fn trace(script: &str) -> String {
             boot: Duration::from_secs(30),
             graceful: Duration::from_secs(30),
             stall: Duration::from_secs(60),
+            probation: Duration::ZERO,
         },
         lines: Vec::new(),
     };
@@ -52,6 +53,9 @@ impl Stage {
                 let mut actions = Vec::new();
                 self.core.boot(self.now, self.rules, &mut actions);
                 self.note(command, &actions);
+            }
+            ["probation", seconds] => {
+                self.rules.probation = Duration::from_secs(seconds.parse().unwrap());
             }
             ["wait", seconds] => self.wait(seconds.parse().unwrap()),
             ["ready", workers @ ..] => {
@@ -108,6 +112,13 @@ impl Stage {
             ["outworn", id] => Event::WantsRetirement {
                 worker: WorkerId(number(id)),
                 why: Retirement::Requests,
+            },
+            ["counted", id, errors, "of", requests] => Event::Counted {
+                generation: GenerationId(number(&id[1..])),
+                counts: Counts {
+                    requests: number(requests),
+                    errors: number(errors),
+                },
             },
             ["leaves", id] => Event::Leaves(WorkerId(number(id))),
             ["stalled", id] => Event::Stalled {
@@ -207,6 +218,20 @@ fn tell_report(report: &Report) -> Option<String> {
             failure,
             ..
         } => format!("g{} undone: {}", generation.0, tell_failure(failure)),
+        Report::Proven { generation, .. } => format!("g{} proven", generation.0),
+        Report::RollingBack {
+            generation,
+            misconduct,
+            back_to,
+            ..
+        } => format!(
+            "g{} back for g{}: {}",
+            back_to.0,
+            generation.0,
+            tell_misconduct(misconduct)
+        ),
+        Report::RolledBack { generation, .. } => format!("g{} is back", generation.0),
+        Report::ParkedDied { generation, .. } => format!("g{} died parked", generation.0),
         Report::WorkerStuck { worker, .. } => format!("w{} is stuck", worker.0),
         Report::WorkerOverdue { worker, why, .. } => format!("w{} is overdue, {why:?}", worker.0),
         Report::WorkerDied {
@@ -226,6 +251,17 @@ fn tell_report(report: &Report) -> Option<String> {
         | Report::Stopping { .. }
         | Report::GenerationOverdue(_) => return None,
     })
+}
+
+fn tell_misconduct(misconduct: &Misconduct) -> String {
+    match misconduct {
+        Misconduct::WorkersDied(count) => format!("{count} died"),
+        Misconduct::BootFailed(failure) => tell_failure(failure),
+        Misconduct::ProcessDied(_) => "its process died".to_owned(),
+        Misconduct::Errors { counts, .. } => {
+            format!("{} errors in {}", counts.errors, counts.requests)
+        }
+    }
 }
 
 fn tell_failure(failure: &Failure) -> String {
