@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{changes, summary},
-    error, info, warning,
+    critical, error, info, warning,
     wire::{EXIT_SICK, Scoreboard},
 };
 
@@ -154,8 +154,15 @@ impl Scene<'_> {
                 "generation={} worker={} not forked: {reason}",
                 generation.0, worker.0
             ),
-            Report::BackingOff { failures, delay } => warning!(
-                "{failures} in a row did not live long: the next start in {}",
+            Report::BackingOff {
+                generation,
+                failures,
+                delay,
+                serving,
+                wanted,
+            } => tell_backing_off(*generation, *failures, *delay, *serving, *wanted),
+            Report::RevivalDelayed { failures, delay } => error!(
+                "{failures} generations in a row did not live long: the next start in {}",
                 seconds(*delay)
             ),
             Report::ServingGenerationDied { generation, exit } => error!(
@@ -373,6 +380,28 @@ impl Scene<'_> {
             })
             .collect();
         format!("; in flight: {}", told.join(", "))
+    }
+}
+
+/// The first time it may be chance; from then on somebody has to look.
+fn tell_backing_off(
+    generation: GenerationId,
+    failures: u32,
+    delay: Duration,
+    serving: usize,
+    wanted: u16,
+) {
+    let (id, delay) = (generation.0, seconds(delay));
+    match (failures, serving) {
+        (1, _) => warning!(
+            "generation={id} a worker did not live long: the next start in {delay}; {serving} of {wanted} workers serve"
+        ),
+        (_, 0) => critical!(
+            "generation={id} {failures} starts in a row failed: the next in {delay}; no worker serves, connections wait"
+        ),
+        (_, _) => error!(
+            "generation={id} {failures} starts in a row failed: the next in {delay}; {serving} of {wanted} workers serve on"
+        ),
     }
 }
 

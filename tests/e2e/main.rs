@@ -10,6 +10,7 @@ pub mod harness;
 
 mod death;
 mod examples;
+mod half_deployed;
 mod health_check;
 mod http_wire;
 mod logs;

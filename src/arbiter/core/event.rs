@@ -282,8 +282,17 @@ pub enum Report {
         worker: WorkerId,
         reason: String,
     },
-    /// Workers (or generations) die young: the next is started only after the delay.
+    /// Workers die young or cannot boot: the next is started only after the delay.
     BackingOff {
+        generation: GenerationId,
+        failures: u32,
+        delay: Duration,
+        /// How many serve on, all generations together.
+        serving: usize,
+        wanted: u16,
+    },
+    /// The generations that were to take the serving one's place failed: the next is started only after the delay.
+    RevivalDelayed {
         failures: u32,
         delay: Duration,
     },

@@ -152,7 +152,7 @@ impl Core {
         }
     }
 
-    fn delay_forks(
+    pub(super) fn delay_forks(
         &mut self,
         now: Moment,
         id: GenerationId,
@@ -162,8 +162,13 @@ impl Core {
         if let Some(generation) = self.generations.get_mut(&id)
             && let Some(delay) = generation.backoff.fail(now, started)
         {
-            let failures = generation.backoff.failures();
-            actions.push(Action::Report(Report::BackingOff { failures, delay }));
+            actions.push(Action::Report(Report::BackingOff {
+                generation: id,
+                failures: generation.backoff.failures(),
+                delay,
+                serving: self.workers.values().filter(|w| w.serves()).count(),
+                wanted: generation.workers,
+            }));
         }
     }
 

@@ -217,7 +217,7 @@ impl Core {
     fn delay_revival(&mut self, now: Moment, started: Moment, actions: &mut Vec<Action>) {
         if let Some(delay) = self.revival.fail(now, started) {
             let failures = self.revival.failures();
-            actions.push(Action::Report(Report::BackingOff { failures, delay }));
+            actions.push(Action::Report(Report::RevivalDelayed { failures, delay }));
         }
     }
 
@@ -355,17 +355,12 @@ impl Core {
         if self.phase != Phase::Running {
             return;
         }
-        let Some(generation) = self.generations.get_mut(&id) else {
+        let Some(generation) = self.generations.get(&id) else {
             return;
         };
         match generation.role {
             Role::Candidate => self.undo(now, id, failure, actions),
-            Role::Serving => {
-                if let Some(delay) = generation.backoff.fail(now, started) {
-                    let failures = generation.backoff.failures();
-                    actions.push(Action::Report(Report::BackingOff { failures, delay }));
-                }
-            }
+            Role::Serving => self.delay_forks(now, id, started, actions),
             Role::Parked | Role::Leaving => {}
         }
     }

@@ -237,7 +237,9 @@ fn tell_report(report: &Report) -> Option<String> {
         Report::WorkerDied {
             worker, why: None, ..
         } => format!("w{} died", worker.0),
-        Report::BackingOff { delay, .. } => format!("next try in {delay:?}"),
+        Report::BackingOff { delay, .. } | Report::RevivalDelayed { delay, .. } => {
+            format!("next try in {delay:?}")
+        }
         Report::ServingGenerationDied { generation, .. } => format!("g{} died", generation.0),
         Report::Adopted { .. }
         | Report::Rolling { .. }
