@@ -11,6 +11,7 @@ pub mod pidfile;
 mod processes;
 mod reading;
 mod report;
+pub mod running;
 mod shell;
 mod tally;
 #[cfg(test)]

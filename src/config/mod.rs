@@ -27,7 +27,7 @@ pub use change::{Apply, Change, Plan, changes, summary};
 pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use load::{Sources, load};
-pub use loader::ConfigLoader;
+pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};

@@ -14,6 +14,7 @@ mod half_deployed;
 mod health_check;
 mod http_wire;
 mod logs;
+mod plan;
 mod probation;
 mod reload;
 mod serving;

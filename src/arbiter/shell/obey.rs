@@ -77,7 +77,10 @@ impl Shell {
                 self.settling = None;
                 self.close_unused_listeners(self.serving);
             }
-            Report::WorkerReady { worker, .. } => self.reopen_logs_since_fork(*worker),
+            Report::WorkerReady { worker, took, .. } => {
+                self.last_boot = Some(*took);
+                self.reopen_logs_since_fork(*worker);
+            }
             _ => {}
         }
     }
