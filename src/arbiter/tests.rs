@@ -64,6 +64,8 @@ pub(super) fn config() -> Config {
         reload: Reload {
             watch: true,
             code: Vec::new(),
+            ignore: Vec::new(),
+            touch: None,
             debounce: Duration::from_millis(50),
             surge: 1,
             health_check: None,

@@ -173,6 +173,10 @@ pub struct Reload {
     pub watch: bool,
     /// Globs relative to `chdir`; empty means that code is not watched.
     pub code: Vec<String>,
+    /// Globs relative to `chdir` that are not code after all.
+    pub ignore: Vec<String>,
+    /// Absolute.
+    pub touch: Option<PathBuf>,
     pub debounce: Duration,
     /// How many workers beyond `workers` a roll may start at once; at least 1. Resolved from a number or per cent.
     pub surge: u16,

@@ -57,6 +57,8 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
         reload: Reload {
             watch: false,
             code: Vec::new(),
+            ignore: Vec::new(),
+            touch: None,
             debounce: second,
             surge: 1,
             health_check: None,

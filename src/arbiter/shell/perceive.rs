@@ -45,6 +45,7 @@ impl Shell {
             match changed {
                 Changed::Config => self.reload(&Cause::Saved),
                 Changed::Code(path) => self.reload(&Cause::Code(path)),
+                Changed::Touch => self.reload(&Cause::Touch),
             }
         }
     }

@@ -21,6 +21,8 @@ pub(super) enum Cause {
     Hup,
     /// A file that `reload.code` names changed; rolls too.
     Code(PathBuf),
+    /// The file that `reload.touch` names was; rolls too.
+    Touch,
 }
 
 impl Shell {
@@ -147,6 +149,7 @@ fn told(cause: &Cause, summary: &str) -> String {
     match cause {
         Cause::Saved => changed,
         Cause::Hup => format!("asked for by SIGHUP, {changed}"),
+        Cause::Touch => format!("asked for by reload.touch, {changed}"),
         Cause::Code(path) => format!("code changed: {}", path.display()),
     }
 }

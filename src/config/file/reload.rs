@@ -24,6 +24,19 @@ pub struct Reload {
     #[schemars(schema_with = "schemas::texts", example = &"**/*.py", example = ["src/**/*.py", "templates/**"])]
     pub code: Texts,
 
+    /// Files that `reload.code` matches and whose change means nothing all the same: patterns relative to `chdir`, one or a list.
+    ///
+    /// Directories that match are not watched at all. Hidden ones, `__pycache__`, `node_modules` and `site-packages`
+    /// never are.
+    #[schemars(schema_with = "schemas::texts", example = &"**/tests/**", example = ["var", "**/migrations/*.py"])]
+    pub ignore: Texts,
+
+    /// A file, relative to `chdir`: when it is made or touched, new code is rolled in, as HUP does.
+    ///
+    /// For deployments that may write files but send no signals: `touch tmp/restart.txt`. There is none by default.
+    #[schemars(extend("minLength" = 1), example = &"tmp/restart.txt")]
+    pub touch: Option<String>,
+
     /// How long files must be quiet before a change counts: 10ms to 1m.
     ///
     /// Editors write in several steps and `git checkout` many files; the default waits that out and still feels
@@ -67,6 +80,8 @@ impl Default for Reload {
         Self {
             watch: true,
             code: Texts(Vec::new()),
+            ignore: Texts(Vec::new()),
+            touch: None,
             debounce: Time(std::time::Duration::from_millis(200)),
             surge: Amount::PerCent(25),
             health_check: None,
