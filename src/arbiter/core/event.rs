@@ -167,9 +167,15 @@ pub enum Action {
         reload: ReloadId,
     },
     /// The serving generation goes on under the configuration of that reload.
-    Adopt(ReloadId),
+    Adopt {
+        generation: GenerationId,
+        reload: ReloadId,
+    },
     /// The candidate's booting goes on under the configuration of that reload.
-    AdoptForCandidate(ReloadId),
+    AdoptForCandidate {
+        generation: GenerationId,
+        reload: ReloadId,
+    },
     /// Nothing of this generation runs any more, and it is not coming back.
     Forget(GenerationId),
     /// Tell the workers that nobody is left to hand a connection to.

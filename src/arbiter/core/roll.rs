@@ -28,7 +28,10 @@ impl Core {
             Change::Nothing => actions.push(Action::Report(Report::Unchanged(reload))),
             Change::Live | Change::Scale => {
                 self.adopt(candidate, reload, rules);
-                actions.push(Action::AdoptForCandidate(reload));
+                actions.push(Action::AdoptForCandidate {
+                    generation: candidate,
+                    reload,
+                });
                 actions.push(Action::Report(Report::Adopted {
                     reload,
                     change: from_candidate,
@@ -53,7 +56,10 @@ impl Core {
             Change::Nothing => actions.push(Action::Report(Report::Unchanged(reload))),
             Change::Live | Change::Scale => {
                 self.adopt(serving, reload, rules);
-                actions.push(Action::Adopt(reload));
+                actions.push(Action::Adopt {
+                    generation: serving,
+                    reload,
+                });
                 actions.push(Action::Report(Report::Adopted { reload, change }));
             }
             Change::Roll => {

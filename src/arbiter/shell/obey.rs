@@ -43,12 +43,13 @@ impl Shell {
             Action::Release { worker, slot } => self.release(worker, slot),
             Action::Abandon { slot, .. } => self.kill_in_slot(slot),
             Action::Commit { reload, .. } => self.commit(reload),
-            Action::Adopt(reload) => {
-                self.go_by(self.core.serving(), reload);
+            Action::Adopt { generation, reload } => {
+                self.go_by(generation, reload);
                 self.put_in_force(reload);
                 self.serving = Some(reload);
             }
-            Action::AdoptForCandidate(reload) => self.go_by(self.core.candidate(), reload),
+            // It may have been committed meanwhile: it is known by its number.
+            Action::AdoptForCandidate { generation, reload } => self.go_by(generation, reload),
             Action::Forget(generation) => {
                 self.processes.generations.remove(&generation);
                 self.tally.forget(generation);
@@ -206,8 +207,8 @@ impl Shell {
     }
 
     /// The generation goes on under another reading.
-    fn go_by(&mut self, generation: Option<GenerationId>, reload: ReloadId) {
-        if let Some(handle) = generation.and_then(|id| self.processes.generations.get_mut(&id)) {
+    fn go_by(&mut self, generation: GenerationId, reload: ReloadId) {
+        if let Some(handle) = self.processes.generations.get_mut(&generation) {
             handle.reload = reload;
         }
     }

@@ -1,6 +1,7 @@
 //! Scripts of events in, traces of orders out. `stories` are told by hand, `random` ones by proptest.
 
 mod random;
+mod simulation;
 mod stories;
 
 use std::time::Duration;
@@ -200,8 +201,10 @@ fn tell(action: &Action) -> Option<String> {
         Action::Release { .. } => return None,
         Action::Abandon { worker, .. } => format!("abandon w{}", worker.0),
         Action::Commit { generation, .. } => format!("commit g{}", generation.0),
-        Action::Adopt(reload) => format!("adopt r{}", reload.0),
-        Action::AdoptForCandidate(reload) => format!("adopt r{} for the candidate", reload.0),
+        Action::Adopt { reload, .. } => format!("adopt r{}", reload.0),
+        Action::AdoptForCandidate { reload, .. } => {
+            format!("adopt r{} for the candidate", reload.0)
+        }
         Action::Forget(generation) => format!("forget g{}", generation.0),
         Action::AnnounceStop => "announce the stop".to_owned(),
         Action::Finish(code) => format!("leave with {code}"),

@@ -150,8 +150,8 @@ impl Play {
                 Action::Finish(_) => self.world.finished = true,
                 Action::Abandon { .. }
                 | Action::Commit { .. }
-                | Action::Adopt(_)
-                | Action::AdoptForCandidate(_)
+                | Action::Adopt { .. }
+                | Action::AdoptForCandidate { .. }
                 | Action::Forget(_)
                 | Action::AnnounceStop
                 | Action::Report(_) => {}
