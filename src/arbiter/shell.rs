@@ -23,10 +23,10 @@ use nix::{
 use super::{
     clock,
     core::{Core, Event, Moment, ReloadId},
-    listeners::Listeners,
+    listeners::{ListenError, Listeners},
     pidfile::Pidfile,
     processes::Processes,
-    reading::{self, Reading, Resources},
+    reading::{self, Reading, Resources, Unfit},
     report::Scene,
     watcher::Watcher,
 };
@@ -120,7 +120,7 @@ impl Shell {
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
         let mut listeners = Listeners::default();
-        let resources = Resources::open(&config, &mut listeners).map_err(|error| failed(&error))?;
+        let resources = open_patiently(&config, &mut listeners).map_err(|error| failed(&error))?;
         let pidfile = config
             .pidfile
             .as_deref()
@@ -264,6 +264,25 @@ impl Shell {
     fn candidate_reload(&self) -> Option<ReloadId> {
         let handle = self.processes.generations.get(&self.core.candidate()?)?;
         Some(handle.reload)
+    }
+}
+
+/// How long an address may be in use at the start: the workers of a server that died give it up when they notice that.
+const ADDRESS_TIME_MAX: Duration = Duration::from_secs(2);
+const ADDRESS_PAUSE: Duration = Duration::from_millis(20);
+
+/// The resources of the first reading.
+fn open_patiently(config: &Config, listeners: &mut Listeners) -> Result<Resources, Unfit> {
+    let since = clock::now();
+    loop {
+        match Resources::open(config, listeners) {
+            Err(Unfit::Listen(ListenError::InUse { .. }))
+                if clock::now().since(since) < ADDRESS_TIME_MAX =>
+            {
+                std::thread::sleep(ADDRESS_PAUSE);
+            }
+            other => return other,
+        }
     }
 }
 

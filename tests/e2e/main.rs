@@ -16,6 +16,7 @@ mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod systemd;
 mod threads;
 mod wsgi;
 mod wsgi_requests;

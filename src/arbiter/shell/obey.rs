@@ -53,7 +53,11 @@ impl Shell {
                 self.processes.generations.remove(&generation);
                 self.forget_readings();
             }
-            Action::AnnounceStop => self.shared.board.set_closing(),
+            Action::AnnounceStop => {
+                self.shared.board.set_closing();
+                // Workers take what waits; who comes later is refused at once, and may ask elsewhere.
+                self.listeners.retain(&BTreeSet::new());
+            }
             Action::Finish(code) => self.exit = Some(code),
             Action::Report(report) => self.report(&report),
         }
