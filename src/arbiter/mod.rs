@@ -1,5 +1,6 @@
 //! The arbiter: policy in `core`, a shell around it that obeys.
 
+pub mod activation;
 pub mod clock;
 pub mod core;
 pub mod engine;
@@ -11,6 +12,7 @@ pub mod pidfile;
 mod processes;
 mod reading;
 mod report;
+pub mod service_manager;
 mod shell;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 mod obey;
 mod perceive;
 mod reload;
+mod service;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,17 +22,18 @@ use nix::{
 };
 
 use super::{
-    clock,
+    activation, clock,
     core::{Core, Event, Moment, ReloadId},
     listeners::{ListenError, Listeners},
     pidfile::Pidfile,
     processes::Processes,
     reading::{self, Reading, Resources, Unfit},
     report::Scene,
+    service_manager::ServiceManager,
     watcher::Watcher,
 };
 use crate::{
-    config::{Config, ConfigLoader},
+    config::{Config, ConfigLoader, Loaded},
     critical, info,
     sys::{Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     wire::{SLOTS_MAX, Scoreboard},
@@ -68,6 +70,9 @@ pub(super) struct Shell {
     signals: SignalBell,
     watcher: Watcher,
     pidfile: Option<Pidfile>,
+    manager: ServiceManager,
+    /// Of the last reload, for the status.
+    outcome: Option<String>,
     next_sample: Option<Moment>,
     /// When log files were opened again last.
     reopened: Option<Moment>,
@@ -112,7 +117,8 @@ impl Shell {
         let failed = |error: &dyn std::error::Error| StartError::Other(reading::told(error));
         let now = clock::now();
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
-        let config = loader.load().map_err(StartError::Config)?.config;
+        let loaded = loader.load().map_err(StartError::Config)?;
+        let config = &loaded.config;
         crate::telemetry::init(&config.log.error, config.log.level).map_err(|error| {
             StartError::Other(format!("the error log cannot be opened: {error}"))
         })?;
@@ -120,7 +126,10 @@ impl Shell {
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
         let mut listeners = Listeners::default();
-        let resources = open_patiently(&config, &mut listeners).map_err(|error| failed(&error))?;
+        listeners.adopt_passed(activation::passed());
+        let manager = ServiceManager::find(now, listeners.kept());
+        let resources = open_patiently(&loaded, &mut listeners).map_err(|error| failed(&error))?;
+        listeners.forget_kept();
         let pidfile = config
             .pidfile
             .as_deref()
@@ -129,7 +138,7 @@ impl Shell {
             .map_err(|error| failed(&error))?;
         watcher.apply(&config.chdir, &config.reload);
         let reading = Reading {
-            config: Rc::new(config),
+            config: Rc::new(loaded.config),
             resources: Rc::new(resources),
             told: String::new(),
             began: now,
@@ -148,6 +157,8 @@ impl Shell {
             signals,
             watcher,
             pidfile,
+            manager,
+            outcome: None,
             next_sample: None,
             reopened: None,
             exit: None,
@@ -183,6 +194,7 @@ impl Shell {
             self.events.push_back(Event::Tick);
             self.take_events();
             self.tell_settled();
+            self.tell_manager();
             if let Some(code) = self.exit {
                 info!("stopped");
                 return code;
@@ -207,6 +219,7 @@ impl Shell {
         {
             self.settling = None;
             self.scene().tell_done(reload);
+            self.set_outcome(reload, "done");
         }
     }
 
@@ -218,6 +231,7 @@ impl Shell {
             .deadline(now)
             .into_iter()
             .chain(self.next_sample)
+            .chain(self.manager.deadline())
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);
@@ -272,10 +286,10 @@ const ADDRESS_TIME_MAX: Duration = Duration::from_secs(2);
 const ADDRESS_PAUSE: Duration = Duration::from_millis(20);
 
 /// The resources of the first reading.
-fn open_patiently(config: &Config, listeners: &mut Listeners) -> Result<Resources, Unfit> {
+fn open_patiently(loaded: &Loaded, listeners: &mut Listeners) -> Result<Resources, Unfit> {
     let since = clock::now();
     loop {
-        match Resources::open(config, listeners) {
+        match Resources::open(loaded, listeners) {
             Err(Unfit::Listen(ListenError::InUse { .. }))
                 if clock::now().since(since) < ADDRESS_TIME_MAX =>
             {

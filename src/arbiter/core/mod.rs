@@ -298,6 +298,11 @@ impl Core {
             && self.count(serving, Worker::is_booting) == 0
     }
 
+    /// How many workers the serving generation is to have.
+    pub fn workers_wanted(&self) -> Option<u16> {
+        Some(self.generations[&self.serving()?].workers)
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.phase != Phase::Running
     }

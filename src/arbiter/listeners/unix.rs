@@ -54,6 +54,23 @@ impl SocketFile {
             let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
         }
     }
+
+    /// Lets the name be.
+    pub(super) fn leave(self) {
+        std::mem::forget(self);
+    }
+
+    /// Device and inode of the name.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// The name, if it is still this one.
+    pub(super) fn found(path: &Path, identity: (u64, u64)) -> Option<Self> {
+        Self::of(path)
+            .ok()
+            .filter(|file| file.identity() == identity)
+    }
 }
 
 impl Drop for SocketFile {
