@@ -16,6 +16,7 @@ pub mod service_manager;
 mod shell;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
