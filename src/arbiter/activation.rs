@@ -2,9 +2,10 @@
 
 use std::env;
 
-/// What the service manager tells this process by the environment. Not for the app: a child that believed it would speak
+/// What the service manager, or this process before it executed itself anew, tells it by the environment. Not for the app: a child that believed it would speak
 /// in our name, or take descriptors for sockets.
-pub const VARIABLES: [&str; 8] = [
+pub const VARIABLES: [&str; 9] = [
+    super::upgrade::STATE_VARIABLE,
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",

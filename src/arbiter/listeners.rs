@@ -3,6 +3,7 @@
 //! A reload opens what is new before it touches anything that is open; what it does not want any more is closed only
 //! once the new generation serves. A socket that both want is the very same one, so its backlog survives.
 
+mod handed;
 mod kept;
 mod tcp;
 mod unix;
@@ -15,6 +16,8 @@ use std::{
     path::PathBuf,
 };
 
+use serde::{Deserialize, Serialize};
+
 use nix::sys::socket::{Backlog, SockaddrStorage, getsockname, getsockopt, sockopt};
 
 use super::activation::Passed;
@@ -23,6 +26,7 @@ use crate::{
     sys::{Identity, adopt_descriptor, duplicate},
     wire::{ListenerAddress, PassedListener},
 };
+pub use handed::HandedListeners;
 use kept::Kept;
 use unix::SocketFile;
 
@@ -80,7 +84,7 @@ struct Listener {
 }
 
 /// What tells whether an open socket is the one that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Asked {
     Tcp { address: SocketAddr, v6_only: bool },
     Unix(PathBuf),

@@ -7,6 +7,7 @@ mod obey;
 mod perceive;
 mod reload;
 mod service;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,6 +31,7 @@ use super::{
     reading::{self, Reading, Resources, Unfit},
     report::Scene,
     service_manager::ServiceManager,
+    upgrade::Invocation,
     watcher::Watcher,
 };
 use crate::{
@@ -54,6 +56,9 @@ const SIGNALS: [Signal; 9] = [
 
 pub(super) struct Shell {
     loader: Box<dyn ConfigLoader>,
+    invocation: Invocation,
+    /// USR2 arrived and waits for its moment.
+    wants_upgrade: bool,
     core: Core,
     /// Facts that the core has not taken in yet.
     events: VecDeque<Event>,
@@ -84,7 +89,7 @@ struct Shared {
     board: Scoreboard,
     bell: Bell,
     /// Closes with the arbiter.
-    _lifeline: Lifeline,
+    lifeline: Lifeline,
     lifeline_end: OwnedFd,
     /// One end to send, one to receive.
     lobby: (OwnedFd, OwnedFd),
@@ -96,7 +101,7 @@ impl Shared {
         Ok(Self {
             board: Scoreboard::create()?,
             bell: Bell::create()?,
-            _lifeline: lifeline,
+            lifeline,
             lifeline_end,
             lobby: seqpacket_pair()?,
         })
@@ -116,6 +121,7 @@ impl Shell {
     pub(super) fn start(loader: Box<dyn ConfigLoader>) -> Result<Self, StartError> {
         let failed = |error: &dyn std::error::Error| StartError::Other(reading::told(error));
         let now = clock::now();
+        let invocation = Invocation::find().map_err(|error| failed(&error))?;
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
         let loaded = loader.load().map_err(StartError::Config)?;
         let config = &loaded.config;
@@ -145,6 +151,8 @@ impl Shell {
         };
         let mut shell = Self {
             loader,
+            invocation,
+            wants_upgrade: false,
             core: Core::new(SLOTS_MAX),
             events: VecDeque::new(),
             processes: Processes::default(),
@@ -195,6 +203,7 @@ impl Shell {
             self.take_events();
             self.tell_settled();
             self.tell_manager();
+            self.upgrade_when_possible();
             if let Some(code) = self.exit {
                 info!("stopped");
                 return code;

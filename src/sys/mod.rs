@@ -10,6 +10,7 @@ mod bell;
 mod clock;
 mod descriptor;
 mod epoll;
+mod execute;
 mod identity;
 mod inherit;
 mod lifeline;
@@ -27,13 +28,16 @@ pub use descriptor::{
     DESCRIPTORS_MAX, receive_with_descriptors, send_with_descriptors, seqpacket_pair,
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
+pub use execute::{Handed, execute, memory_file};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory};
 pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
-pub use signal::{SignalBell, fork_blocked, restore_defaults};
+pub use signal::{
+    SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
+};
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;
 

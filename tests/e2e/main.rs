@@ -18,5 +18,6 @@ mod signals;
 mod slow_clients;
 mod systemd;
 mod threads;
+mod upgrade;
 mod wsgi;
 mod wsgi_requests;

@@ -60,6 +60,19 @@ impl SocketFile {
         std::mem::forget(self);
     }
 
+    /// Path, device and inode, to go on with after an exec.
+    pub(super) fn parts(&self) -> (PathBuf, u64, u64) {
+        (self.path.clone(), self.device, self.inode)
+    }
+
+    pub(super) fn resume((path, device, inode): (PathBuf, u64, u64)) -> Self {
+        Self {
+            path,
+            device,
+            inode,
+        }
+    }
+
     /// Device and inode of the name.
     pub(super) fn identity(&self) -> (u64, u64) {
         (self.device, self.inode)
