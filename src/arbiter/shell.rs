@@ -37,7 +37,7 @@ use super::{
 use crate::{
     config::{Config, ConfigLoader, Loaded},
     critical, info,
-    sys::{Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
+    sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     wire::{SLOTS_MAX, Scoreboard},
 };
 
@@ -70,6 +70,8 @@ pub(super) struct Shell {
     serving: Option<ReloadId>,
     /// A change within the generation that is not carried out yet.
     settling: Option<ReloadId>,
+    /// All was as it should be when last looked at, and the memory of getting there was given back.
+    is_resting: bool,
     listeners: Listeners,
     shared: Shared,
     signals: SignalBell,
@@ -160,6 +162,7 @@ impl Shell {
             reloads: 0,
             serving: None,
             settling: None,
+            is_resting: false,
             listeners,
             shared,
             signals,
@@ -204,6 +207,7 @@ impl Shell {
             self.tell_settled();
             self.tell_manager();
             self.upgrade_when_possible();
+            self.rest();
             if let Some(code) = self.exit {
                 info!("stopped");
                 return code;
@@ -230,6 +234,18 @@ impl Shell {
             self.scene().tell_done(reload);
             self.set_outcome(reload, "done");
         }
+    }
+
+    /// Once all is as it should be, an arbiter has little to do, and gives back the memory that getting there took.
+    fn rest(&mut self) {
+        let is_settled = self.core.is_settled();
+        if is_settled && !self.is_resting {
+            sys::trim_heap();
+            if let Err(error) = sys::release_program_files() {
+                crate::debug!("the program files stay in memory: {error}");
+            }
+        }
+        self.is_resting = is_settled;
     }
 
     /// Sleeps until something happens or is due.

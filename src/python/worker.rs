@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
 use pyo3::prelude::*;
 
@@ -14,7 +13,7 @@ use crate::{
     config::Config,
     generation::WorkerStart,
     sys::{self, SignalBell},
-    telemetry::{AccessFormat, AccessLog, Origin},
+    telemetry::{self, AccessFormat, AccessLog, Origin},
     worker::{Acceptor, Crew, Equipment, Listener, Lobby, Reactor, Settings},
 };
 
@@ -93,7 +92,7 @@ fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> 
         lifeline: start.lifeline,
         access_log: AccessLog::new(
             start.access_log,
-            format.for_worker(origin, TimeZone::system()),
+            format.for_worker(origin, telemetry::zone().clone()),
         ),
         interpreter: Box::new(Interrupter(Arc::clone(&threads))),
         request_timeout: config.timeouts.request,

@@ -239,6 +239,7 @@ impl Shell {
             outcome: state.outcome,
             next_sample: None,
             reopened: state.reopened,
+            is_resting: false,
             exit: None,
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
