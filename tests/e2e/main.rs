@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod containers;
 mod death;
 mod examples;
 mod http_wire;
