@@ -153,10 +153,8 @@ impl Scene<'_> {
     ) {
         let generation = generation.0;
         match replaced {
-            None if reload == ReloadId(0) => {
-                info!("generation={generation} workers={workers} serving");
-            }
-            // Asked for while the server was still starting.
+            None if reload.0 == 0 => info!("generation={generation} workers={workers} serving"),
+            // The generation before had not begun to serve.
             None => info!(
                 "reload={} done in {}: generation={generation} workers={workers} serving",
                 reload.0,
