@@ -52,6 +52,8 @@ fn ten_upgrades_in_a_row_with_reloads_between_fail_no_request() {
     idle.get("/");
     let hammer = Hammer::start(server.address(), "/pid", 3, 3);
     for round in 0..10 {
+        // What was replaced has left.
+        eventually("a generation and two workers", || server.below().len() == 3);
         let workers = server.below();
         upgrade(&server);
         assert_eq!(server.below(), workers, "the processes are the same");
