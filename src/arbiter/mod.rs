@@ -12,8 +12,10 @@ pub mod pidfile;
 mod processes;
 mod reading;
 mod report;
+pub mod running;
 pub mod service_manager;
 mod shell;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub mod trial;

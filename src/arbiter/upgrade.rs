@@ -14,6 +14,7 @@ use std::{
     io::{self, Read, Seek},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use super::{
     engine,
     interpreter::Interpreter,
     listeners::{HandedListeners, ListenerId},
+    tally::Tally,
 };
 use crate::{
     config::Config,
@@ -56,6 +58,8 @@ pub(super) struct State {
     pub(super) reloads: u64,
     pub(super) serving: Option<ReloadId>,
     pub(super) outcome: Option<String>,
+    pub(super) tally: Tally,
+    pub(super) last_boot: Option<Duration>,
     pub(super) reopened: Option<Moment>,
     /// Of the content of the config file.
     pub(super) seen: Option<u64>,
@@ -211,8 +215,6 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::arbiter::core::{Event, Rules};
 
@@ -235,6 +237,7 @@ mod tests {
             boot: Duration::from_secs(30),
             graceful: Duration::from_secs(30),
             stall: Duration::from_secs(60),
+            probation: Duration::ZERO,
         };
         let mut core = Core::new(4);
         let mut actions = Vec::new();

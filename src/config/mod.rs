@@ -27,12 +27,12 @@ pub use change::{Apply, Change, Plan, changes, summary};
 pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use load::{Sources, load};
-pub use loader::ConfigLoader;
+pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
-    SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,
+    AppRef, Bind, Config, HeaderMap, HealthCheck, Limits, Log, LogFormat, LogLevel, LogTarget,
+    Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

@@ -97,6 +97,7 @@ fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> 
         interpreter: Box::new(Interrupter(Arc::clone(&threads))),
         request_timeout: config.timeouts.request,
         requests_max: requests_max(&config),
+        health_check: config.reload.health_check.clone(),
     };
     let crew = Arc::new(Crew::new(reactor, seats, equipment)?);
     driver::run(

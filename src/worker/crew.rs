@@ -28,13 +28,15 @@ use nix::sys::signal::Signal;
 use super::{
     access,
     connection::Connection,
+    health::Verdict,
     reactor::{Calls, EVENTS_MAX, Reactor},
     seat::Seat,
 };
 use crate::{
+    config::HealthCheck,
     sys::{self, Bell, Epoll, Event, SignalBell},
     telemetry::{self, AccessLog},
-    wire::{Scoreboard, Slot, WorkerState},
+    wire::{EXIT_SICK, Scoreboard, Slot, WorkerState},
 };
 
 /// The leader is in the app. The other bits of the leadership word are the seat.
@@ -85,6 +87,8 @@ pub struct Equipment {
     pub request_timeout: Duration,
     /// Requests after which the worker asks to be replaced; zero: never.
     pub requests_max: u64,
+    /// `reload.health_check`
+    pub health_check: Option<HealthCheck>,
 }
 
 pub struct Crew {
@@ -118,6 +122,7 @@ struct Tools {
     request_timeout_ns: u64,
     requests_max: u64,
     graceful_ns: u64,
+    health_check: Option<HealthCheck>,
 }
 
 impl Crew {
@@ -146,6 +151,7 @@ impl Crew {
                 interpreter: equipment.interpreter,
                 request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
                 requests_max: equipment.requests_max,
+                health_check: equipment.health_check,
                 graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
             },
             reactor: Mutex::new(reactor),
@@ -161,10 +167,42 @@ impl Crew {
         self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the arbiter that this worker serves.
+    /// The app is there: this worker serves, once it has answered its health check.
     pub fn announce(&self) {
+        let mut reactor = self.reactor();
+        match &self.equipment.health_check {
+            Some(check) => reactor.check_health(check.clone()),
+            None => self.open(&mut reactor),
+        }
+    }
+
+    /// Takes connections, and tells the arbiter so.
+    fn open(&self, reactor: &mut Reactor) {
+        reactor.open();
         self.slot().set_state(WorkerState::Ready);
         self.equipment.bell.ring();
+    }
+
+    /// A worker that is not well never takes a connection.
+    fn on_health(&self, verdict: Verdict, reactor: &mut Reactor) {
+        let slot = self.slot();
+        match verdict {
+            Verdict::Healthy => {
+                // What was served so far was for ourselves.
+                slot.requests.store(0, Relaxed);
+                slot.errors.store(0, Relaxed);
+                self.open(reactor);
+            }
+            Verdict::Sick(reason) => {
+                crate::error!(
+                    "generation={} worker={} health check failed: {reason}",
+                    slot.generation(),
+                    slot.worker()
+                );
+                self.finish_logs();
+                sys::exit_now(EXIT_SICK);
+            }
+        }
     }
 
     /// Whether a response may say that the connection goes on.
@@ -308,6 +346,7 @@ impl Crew {
         let Calls {
             signals,
             arbiter_is_gone,
+            health,
         } = std::mem::take(&mut reactor.calls);
         if signals {
             for signal in self.equipment.signals.take() {
@@ -322,6 +361,9 @@ impl Crew {
             );
             self.leave_within(self.equipment.graceful_ns);
             self.drain(reactor, true);
+        }
+        if let Some(verdict) = health {
+            self.on_health(verdict, reactor);
         }
         for refused in reactor.refused.drain(..) {
             access::log_refused(&self.access_log, &refused);
@@ -350,6 +392,11 @@ impl Crew {
     }
 
     fn drain(&self, reactor: &mut Reactor, closing: bool) {
+        if !reactor.is_open() {
+            self.leave_within(QUIT_GRACE_NS);
+            self.leave();
+            return;
+        }
         reactor.start_draining(closing);
         self.closing.store(!reactor.may_persist(), SeqCst);
         self.slot().set_state(WorkerState::Draining);

@@ -168,6 +168,19 @@ fn an_upgrade_waits_for_a_roll_and_an_edit_saved_meanwhile_is_not_lost() {
 }
 
 #[test]
+fn an_upgrade_waits_for_the_end_of_a_probation() {
+    let config = "[reload]\nprobation = '2s'";
+    let server = Server::start(config);
+    server.says("serving");
+    server.signal(Signal::SIGHUP);
+    server.says("reload=1 done");
+    server.signal(Signal::SIGUSR2);
+    server.says("upgrade: waits");
+    server.says("upgrade done");
+    assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
 fn the_service_manager_hears_of_no_new_start_and_of_the_next_reload() {
     let manager = Manager::default();
     let server = manager

@@ -67,6 +67,16 @@ impl Shell {
                 let reason = format!("rejected: generation {} could not boot", generation.0);
                 (reload, reason)
             }
+            Report::RollingBack {
+                reload,
+                generation,
+                back_to,
+                ..
+            } => {
+                let (bad, good) = (generation.0, back_to.0);
+                let reason = format!("rolled back: generation {bad} misbehaved, {good} is back");
+                (reload, reason)
+            }
             Report::TakenBack { reload, .. } => (reload, "done: back to what served".to_owned()),
             _ => return,
         };
