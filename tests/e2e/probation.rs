@@ -60,6 +60,7 @@ fn code_that_answers_with_errors_is_taken_back_with_its_configuration() {
         ));
         server.says(APPLIED);
         server.says("on probation for 30.0s");
+        server.says_times(2, "generation=1 … left");
         assert_eq!(server.get("/").status, 500);
         let failed = failures_until_good(&server);
         assert!((5..200).contains(&failed), "{failed} failed");
