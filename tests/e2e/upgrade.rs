@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Hammer, Manager, Process, Server, Setup, eventually};
+use crate::harness::{Address, Client, Hammer, Manager, Process, Server, Setup, eventually};
 
 const BUILT: &str = env!("CARGO_BIN_EXE_rgunicorn");
 
@@ -178,6 +179,25 @@ fn an_upgrade_waits_for_the_end_of_a_probation() {
     server.says("upgrade: waits");
     server.says("upgrade done");
     assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
+fn passed_sockets_are_known_by_name_and_number_after_an_upgrade() {
+    let manager = Manager::default();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = Address::Tcp(socket.local_addr().unwrap());
+    let sockets = vec![("web".to_owned(), socket.into())];
+    let server = manager.activated(Setup::plain(), sockets).start();
+    server.says("serving");
+    upgrade(&server);
+    for bind in ["systemd:web", "fd://3"] {
+        server.edit(&format!(
+            "bind = ['127.0.0.1:0', '{bind}']\n[env]\nBIND = '{bind}'"
+        ));
+        server.applied();
+        assert_eq!(Client::to(&place).get("/").text(), "hello from /");
+        upgrade(&server);
+    }
 }
 
 #[test]
