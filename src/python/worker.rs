@@ -62,7 +62,10 @@ fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> 
     let listeners = start
         .listeners
         .into_iter()
-        .map(|(passed, socket)| Listener { passed, socket });
+        .map(|(passed, socket)| Listener {
+            passed,
+            socket: Some(socket),
+        });
     let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
     let lobby = Lobby::new(start.lobby.sender, start.lobby.receiver);
     let reactor = Reactor::new(

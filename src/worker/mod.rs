@@ -13,6 +13,7 @@ mod output;
 mod reactor;
 mod seat;
 mod settings;
+mod spool;
 mod table;
 mod timers;
 

@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod containers;
 mod death;
 mod examples;
 mod half_deployed;
@@ -20,6 +21,8 @@ mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod systemd;
 mod threads;
+mod upgrade;
 mod wsgi;
 mod wsgi_requests;

@@ -129,6 +129,12 @@ impl Setup {
         self.arguments(&["-c", "mounted/rgunicorn.toml"])
     }
 
+    /// Another binary than the one that was built.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
