@@ -246,6 +246,7 @@ impl Core {
             Process::Starting { .. } | Process::Prepared | Process::Retired { .. } => {
                 generation.process = Process::Killed;
                 actions.push(Action::KillGeneration(id));
+                self.forsake_parked(id);
             }
             Process::Killed | Process::Gone => {}
         }

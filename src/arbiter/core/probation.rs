@@ -148,16 +148,24 @@ impl Core {
 
     /// The process of the parked generation ended: there is nothing to go back to.
     pub(super) fn lose_parked(&mut self, id: GenerationId, exit: Exit, actions: &mut Vec<Action>) {
+        self.forsake_parked(id);
+        actions.push(Action::Report(Report::ParkedDied {
+            generation: id,
+            exit,
+        }));
+    }
+
+    /// The process of this generation ends or will: were it parked, there is nothing to go back to any more.
+    pub(super) fn forsake_parked(&mut self, id: GenerationId) {
+        if self.parked() != Some(id) {
+            return;
+        }
         if let Some(generation) = self.generations.get_mut(&id) {
             generation.role = Role::Leaving;
         }
         if let Some(serving) = self.serving() {
             self.end_probation(serving);
         }
-        actions.push(Action::Report(Report::ParkedDied {
-            generation: id,
-            exit,
-        }));
     }
 
     fn end_probation(&mut self, id: GenerationId) {
