@@ -8,7 +8,7 @@ use std::{
 use clap::ArgMatches;
 
 use super::{ConfigSource, FAILED, OK};
-use crate::config::Loaded;
+use crate::{arbiter::interpreter, config::Loaded};
 
 pub(super) fn check(typed: &[&ArgMatches]) -> u8 {
     match checked(typed) {
@@ -35,8 +35,11 @@ fn checked(typed: &[&ArgMatches]) -> Result<String, String> {
     })
 }
 
-/// What only a run of Python can tell.
-fn beyond_the_text(_loaded: &Loaded) -> Result<(), String> {
+/// What only a run of Python can tell: whether the interpreter has the package that the worker class needs.
+fn beyond_the_text(loaded: &Loaded) -> Result<(), String> {
+    if loaded.config.worker_class.package().is_some() {
+        interpreter::find(&loaded.config).map_err(|error| format!("error: {error}"))?;
+    }
     Ok(())
 }
 

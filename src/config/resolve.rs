@@ -100,20 +100,36 @@ impl Resolver<'_> {
             WorkerClass::Auto if threads > 1 => WorkerClass::Gthread,
             WorkerClass::Auto => WorkerClass::Sync,
             WorkerClass::Sync if threads > 1 => {
-                self.problem(
-                    "/worker_class",
-                    format!("a `sync` worker has one thread, but `threads` is {threads}"),
-                    "",
-                    Some(
-                        "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`"
-                            .to_owned(),
-                    ),
+                self.one_thread(
+                    threads,
+                    "sync",
+                    "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
                 );
-                WorkerClass::Sync
+                written
             }
-            WorkerClass::Sync => WorkerClass::Sync,
-            WorkerClass::Gthread => WorkerClass::Gthread,
+            WorkerClass::Gevent | WorkerClass::Eventlet if threads > 1 => {
+                let word = if written == WorkerClass::Gevent {
+                    "gevent"
+                } else {
+                    "eventlet"
+                };
+                self.one_thread(
+                    threads,
+                    word,
+                    "remove `threads`: `limits.connections` says how many requests run at once",
+                );
+                written
+            }
+            WorkerClass::Sync
+            | WorkerClass::Gthread
+            | WorkerClass::Gevent
+            | WorkerClass::Eventlet => written,
         }
+    }
+
+    fn one_thread(&mut self, threads: u16, class: &str, help: &str) {
+        let message = format!("a `{class}` worker has one thread, but `threads` is {threads}");
+        self.problem("/worker_class", message, "", Some(help.to_owned()));
     }
 
     fn permissions(&mut self, pointer: &str, bits: u32) -> u32 {

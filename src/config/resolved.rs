@@ -80,6 +80,22 @@ pub enum WorkerClass {
     Sync,
     /// `threads` requests at a time in each worker.
     Gthread,
+    /// A greenlet per request, as many at a time as `limits.connections`, on gevent's hub. The standard library is
+    /// patched before the app is imported: what waits lets others run. Needs the package gevent.
+    Gevent,
+    /// The same on eventlet's hub. Needs the package eventlet.
+    Eventlet,
+}
+
+impl WorkerClass {
+    /// The Python package without which it cannot work.
+    pub fn package(self) -> Option<&'static str> {
+        match self {
+            Self::Gevent => Some("gevent"),
+            Self::Eventlet => Some("eventlet"),
+            Self::Auto | Self::Sync | Self::Gthread => None,
+        }
+    }
 }
 
 /// Zero means "no limit" where the key's documentation allows it.

@@ -285,7 +285,10 @@ mod tests {
     fn what_a_key_takes_is_said_in_words() {
         let words = |key: &str| expected(node(key.split('.')).unwrap());
         assert_eq!(words("threads"), "a whole number from 1 to 1024");
-        assert_eq!(words("worker_class"), r#""auto", "sync" or "gthread""#);
+        assert_eq!(
+            words("worker_class"),
+            r#""auto", "sync", "gthread", "gevent" or "eventlet""#
+        );
         assert_eq!(words("preload"), "true or false");
         assert_eq!(words("chdir"), "a string in quotes");
         assert!(words("timeouts.boot").starts_with("a duration from 1s to 1d"));
