@@ -51,8 +51,6 @@ impl Readiness {
 pub enum Watch {
     /// Readable, reported for as long as it is.
     Level,
-    /// As `Level`, but one of several pollers is woken.
-    LevelExclusive,
     /// Readable, writable and half-closed, each change reported once.
     Edge,
 }
@@ -61,7 +59,6 @@ impl Watch {
     fn bits(self) -> u32 {
         let bits = match self {
             Self::Level => libc::EPOLLIN,
-            Self::LevelExclusive => libc::EPOLLIN | libc::EPOLLEXCLUSIVE,
             Self::Edge => libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET,
         };
         bits as u32

@@ -443,11 +443,12 @@ impl Crew {
                 self.lead_while_busy();
                 continue;
             }
+            let is_quiet = self.busy.load(SeqCst) == 0;
             let must_leave = self.leave_by_ns.load(SeqCst) != 0;
-            if self.leaving.load(SeqCst) && !must_leave {
+            if self.leaving.load(SeqCst) && (is_quiet || !must_leave) {
                 return;
             }
-            quiet = if self.busy.load(SeqCst) == 0 && !must_leave {
+            quiet = if is_quiet && !must_leave {
                 quiet + 1
             } else {
                 0

@@ -4,6 +4,9 @@
 //! (`SCM_RIGHTS`) whose whole state is in its socket. A draining worker leaves its idle connections here, a busy one
 //! those that another could serve at once. What nobody takes waits, as in the backlog of a listener; the arbiter holds
 //! both ends too, so nothing is lost when workers go.
+//!
+//! All free workers are woken for a message, not one of them: an exclusive wake-up would be lost on a worker that gets a
+//! request of its own in the same moment, with the others asleep.
 
 use std::{
     io,

@@ -84,9 +84,9 @@ mod tests {
     fn a_token_comes_up_after_its_deadline_and_once() {
         let mut timers = Timers::new(10_000);
         timers.insert(7, 11_000);
-        assert_eq!(expired(&mut timers, 10_999), []);
+        assert!(expired(&mut timers, 10_999).is_empty());
         assert_eq!(expired(&mut timers, 11_000 + 2 * BUCKET_MS), [7]);
-        assert_eq!(expired(&mut timers, 60_000), []);
+        assert!(expired(&mut timers, 60_000).is_empty());
     }
 
     #[test]

@@ -117,9 +117,11 @@ fn ttin_and_ttou_survive_a_reload_unless_it_changes_the_workers() {
 fn the_last_worker_cannot_be_taken_away() {
     let server = Server::start("");
     server.signal(Signal::SIGTTOU);
+    assert_eq!(server.text("/"), "hello from /");
     server.signal(Signal::SIGTTIN);
-    server.says(" ready");
+    server.says("worker=2 … ready");
     server.signal(Signal::SIGTTOU);
+    server.says("worker … left");
     server.signal(Signal::SIGTTOU);
     assert_eq!(server.text("/"), "hello from /");
 }

@@ -240,7 +240,7 @@ fn an_app_that_breaks_the_rules_is_a_500() {
         let response = server.get("/");
         assert_eq!(response.status, 500, "{broken}");
         assert!(!response.head.contains("Injected"), "{broken}");
-        server.says("Traceback");
+        server.says("the app failed on GET /");
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! Invariants, checked after each step, are in `invariants.rs`.
 
+#![forbid(unsafe_code)]
+
 mod backoff;
 mod event;
 mod fleet;

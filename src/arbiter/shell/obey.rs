@@ -66,9 +66,11 @@ impl Shell {
             // Until now the line could still say what was in force before.
             Report::Serving { reload, .. } => {
                 self.serving = Some(*reload);
+                self.settling = None;
                 self.forget_readings();
             }
             Report::Undone { .. } | Report::TakenBack { .. } | Report::Rolling { .. } => {
+                self.settling = None;
                 self.close_unused_listeners(self.serving);
             }
             Report::WorkerReady { worker, .. } => self.reopen_logs_since_fork(*worker),

@@ -128,9 +128,10 @@ impl Play {
                 }
                 Action::Signal { worker, order } => {
                     let why = self.core.worker(worker).and_then(Worker::why);
-                    replaced |= order == Order::Drain && why == Some(Why::Replaced);
                     let (_, fate) = self.world.workers.get_mut(&worker).expect("not reaped");
                     assert_ne!(*fate, Fate::Ordered, "a signal needs a process");
+                    replaced |=
+                        order == Order::Drain && why == Some(Why::Replaced) && *fate == Fate::Ready;
                     *fate = Fate::Ending;
                 }
                 Action::Release { worker, .. } => {

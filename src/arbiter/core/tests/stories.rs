@@ -27,7 +27,7 @@ fn an_app_that_cannot_boot_ends_the_first_start_with_its_code() {
     prepared 1 -> fork w1 of g1 in slot 0, fork w2 of g1 in slot 1
     forked 1 -> -
     forked 2 -> -
-    exit 1 3 -> ‘w1 died’, ‘g1 undone: w1 died’, kill w2, announce the stop, retire g1
+    exit 1 3 -> ‘w1 died’, ‘g1 undone: w1 died’, drain w2, announce the stop, quit w2, retire g1
     exit 2 sig9 -> -
     exit g1 0 -> forget g1, leave with 3
     "#);
@@ -162,7 +162,7 @@ fn the_last_of_three_edits_wins() {
     prepared 2 -> -
     prepared 3 -> fork w3 of g3 in slot 2
     forked 3 -> -
-    edit roll -> kill w3, spawn g4 for r3, retire g3
+    edit roll -> drain w3, spawn g4 for r3, retire g3
     exit g2 sig9 -> forget g2
     exit 3 sig9 -> -
     exit g3 0 -> forget g3
@@ -178,7 +178,7 @@ fn an_edit_that_is_taken_back_cancels_the_roll() {
     edit roll -> spawn g2 for r1
     prepared 2 -> fork w3 of g2 in slot 2
     forked 3 -> -
-    edit back -> kill w3, ‘g2 taken back’, retire g2
+    edit back -> drain w3, ‘g2 taken back’, retire g2
     exit 3 sig9 -> -
     exit g2 0 -> forget g2
     "#);
@@ -330,7 +330,7 @@ fn a_stop_during_a_roll_ends_both_generations() {
     edit roll -> spawn g2 for r1
     prepared 2 -> fork w3 of g2 in slot 2
     forked 3 -> -
-    term -> announce the stop, drain w1, drain w2, kill w3, retire g1, retire g2
+    term -> announce the stop, drain w1, drain w2, drain w3, retire g1, retire g2
     exit 3 sig9 -> -
     exit g2 0 -> forget g2
     exit 1 0 -> -

@@ -1,0 +1,295 @@
+//! Which connections come to this worker and which go to others: accepting, the lobby, balance and draining.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use super::{Drain, FIRST_LISTENER, LINGER_MS, LOBBY, Reactor, WAIT_MS_MAX};
+use crate::{
+    sys::{
+        Watch,
+        net::{self, PeerAddress},
+    },
+    worker::connection::{Connection, Peer, Stage},
+};
+
+/// Connections accepted for one event.
+const ACCEPTS_MAX: usize = 64;
+/// While this worker is above its share it looks again after this long.
+const SHARE_RECHECK_MS: u64 = 50;
+
+impl Reactor {
+    pub(super) fn accept(&mut self, listener: usize, thread_is_free: bool) {
+        let room = self
+            .settings
+            .connections_max
+            .saturating_sub(self.table.len());
+        let others = if thread_is_free {
+            0
+        } else {
+            self.acceptor.idle_others()
+        };
+        let allowed = match (thread_is_free, self.app_is_slow) {
+            (false, _) => others,
+            (true, true) => usize::from(self.ready.is_empty()),
+            (true, false) => self.acceptor.allowance(self.table.len()),
+        };
+        let allowed = if self.is_closing() {
+            room
+        } else {
+            allowed.min(room)
+        };
+        if allowed == 0 {
+            self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+            return;
+        }
+        for _ in 0..allowed.min(ACCEPTS_MAX) {
+            match net::accept(self.acceptor.listeners[listener].socket.as_fd()) {
+                Ok((socket, address)) if thread_is_free => {
+                    self.welcome(socket, address, listener, self.settings.header_ms);
+                }
+                Ok((socket, address)) => self.pass_on(socket, address, listener),
+                Err(error) => {
+                    self.on_accept_error(&error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A connection was accepted for a worker that is free while this one is not.
+    pub(super) fn pass_on(&mut self, socket: OwnedFd, address: PeerAddress, listener: usize) {
+        let id = self.acceptor.listeners[listener].passed.id;
+        if self.lobby.leave(id, socket.as_fd()).is_err() {
+            self.welcome(socket, address, listener, self.settings.header_ms);
+        }
+    }
+
+    pub(super) fn on_accept_error(&mut self, error: &io::Error) {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
+            _ => {
+                // Out of descriptors or memory: what waits stays in the backlog for a while.
+                crate::warning!(
+                    "slot={} cannot accept: {error}; trying again in a second",
+                    self.slot
+                );
+                self.accept_again_ms = self.now_ms + 1_000;
+                self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+            }
+        }
+    }
+
+    /// A new connection; its first request is often there already.
+    pub(super) fn welcome(
+        &mut self,
+        socket: OwnedFd,
+        address: PeerAddress,
+        listener: usize,
+        patience_ms: u64,
+    ) {
+        let peer = Peer {
+            listener,
+            address,
+            trusted: self.settings.trusts(address),
+        };
+        let token = self.table.open();
+        let mut connection = Box::new(Connection::new(socket, token, peer));
+        connection.deadline_ms = self.now_ms + patience_ms;
+        self.count_connections();
+        if let Some(job) = self
+            .receive(&mut connection, false)
+            .settle(self, connection)
+        {
+            self.ready.push_back(job);
+        }
+    }
+
+    pub(super) fn take_from_lobby(&mut self, thread_is_free: bool) {
+        let room = self
+            .settings
+            .connections_max
+            .saturating_sub(self.table.len());
+        let wanted = match (thread_is_free, self.app_is_slow) {
+            (false, _) => 0,
+            // One at a time where the app is slow: the others are for whoever is free.
+            (true, true) => 1,
+            (true, false) => self.acceptor.allowance(self.table.len()).max(1),
+        };
+        let count = wanted.min(room).min(ACCEPTS_MAX);
+        if count == 0 {
+            self.watch_lobby(false);
+        }
+        for _ in 0..count {
+            let Some((listener, socket)) = self.lobby.take() else {
+                return;
+            };
+            let Ok(address) = net::peer_address(socket.as_fd()) else {
+                continue;
+            };
+            // A listener that this generation does not have: the first one stands in for its name.
+            let listeners = &self.acceptor.listeners;
+            let known = listeners
+                .iter()
+                .position(|known| known.passed.id == listener);
+            let patience_ms = self.settings.keepalive_ms.max(LINGER_MS);
+            self.welcome(socket, address, known.unwrap_or(0), patience_ms);
+        }
+    }
+
+    /// Leaves idle connections beyond this worker's share to the others. Connections pile up where workers were free
+    /// when they came; what keeps them alive would keep the imbalance.
+    pub(super) fn rebalance(&mut self) {
+        if self.now_ms < self.rebalance_again_ms {
+            return;
+        }
+        self.rebalance_again_ms = self.now_ms + SHARE_RECHECK_MS;
+        let surplus = self.acceptor.surplus(self.table.len());
+        if surplus == 0 || self.acceptor.idle_others() == 0 {
+            return;
+        }
+        let mut left = surplus;
+        for token in self.table.tokens_here() {
+            if left == 0 {
+                return;
+            }
+            if let Some(connection) = self.table.take(token) {
+                match self.hand_over(connection) {
+                    Ok(()) => left -= 1,
+                    Err(connection) => self.hold(connection),
+                }
+            }
+        }
+    }
+
+    /// A request came in on an idle connection while no thread is free: another worker gets it, or it waits, unread.
+    pub(super) fn offer(&mut self, token: u64, takers: &mut usize) {
+        if *takers > 0
+            && let Some(connection) = self.table.take(token)
+        {
+            match self.hand_over(connection) {
+                Ok(()) => {
+                    *takers -= 1;
+                    return;
+                }
+                Err(connection) => self.hold(connection),
+            }
+        }
+        self.put_off.push_back(token);
+    }
+
+    /// Leaves an idle connection to another worker.
+    pub(super) fn hand_over(&mut self, connection: Box<Connection>) -> Result<(), Box<Connection>> {
+        if !connection.is_movable() {
+            return Err(connection);
+        }
+        // The kernel reports events for as long as the socket is open anywhere, so it has to be told.
+        if connection.is_registered.get() && self.epoll.remove(connection.socket()).is_ok() {
+            connection.is_registered.set(false);
+        }
+        let listener = self.acceptor.listeners[connection.peer.listener].passed.id;
+        if self.lobby.leave(listener, connection.socket()).is_err() {
+            return Err(connection);
+        }
+        self.close(connection);
+        Ok(())
+    }
+
+    /// Takes no new connections from now on. What is idle goes to other workers; when the whole server stops, what waits
+    /// in the backlog is still taken, and every answer closes its connection.
+    pub fn start_draining(&mut self, closing: bool) {
+        if self.is_closing() {
+            return;
+        }
+        self.drain = Some(Drain { closing });
+        if closing {
+            for listener in 0..self.acceptor.listeners.len() {
+                self.accept(listener, true);
+            }
+            self.take_from_lobby(true);
+        }
+        self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+        self.watch_lobby(false);
+        for token in self.table.tokens_here() {
+            let Some(mut connection) = self.table.take(token) else {
+                continue;
+            };
+            if closing && matches!(connection.stage, Stage::Idle) {
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
+                self.hold(connection);
+            } else if let Err(connection) = self.hand_over_unless(closing, connection) {
+                self.table.put(connection);
+            }
+        }
+    }
+
+    pub(super) fn hand_over_unless(
+        &mut self,
+        closing: bool,
+        connection: Box<Connection>,
+    ) -> Result<(), Box<Connection>> {
+        if closing {
+            Err(connection)
+        } else {
+            self.hand_over(connection)
+        }
+    }
+
+    /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
+    /// (-1: until something happens). `free_threads` could run the app now.
+    pub fn prepare_wait(&mut self, free_threads: usize) -> i32 {
+        let mut timeout_ms = self.timers.next_in_ms(self.now_ms).unwrap_or(u64::MAX);
+        if !self.table.is_empty() {
+            timeout_ms = timeout_ms.min(WAIT_MS_MAX);
+        }
+        if free_threads > 0 && self.drain.is_none() {
+            let has_room = self.table.len() < self.settings.connections_max;
+            let may_try = self.now_ms >= self.accept_again_ms;
+            let has_share = self.acceptor.allowance(self.table.len()) > 0;
+            if !has_share {
+                self.rebalance();
+                timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
+            }
+            let is_needed = has_share || self.acceptor.idle_others() == 0;
+            self.acceptor.watch(
+                has_room && may_try && is_needed,
+                &self.epoll,
+                FIRST_LISTENER,
+            );
+            self.watch_lobby(has_room && is_needed);
+            if !may_try {
+                timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
+            }
+        }
+        if !self.again.is_empty() {
+            return 0;
+        }
+        if timeout_ms == u64::MAX {
+            -1
+        } else {
+            timeout_ms as i32
+        }
+    }
+
+    /// Whether a connection that another worker leaves would be taken at once.
+    pub fn takes_from_lobby(&self) -> bool {
+        self.lobby_is_watched
+    }
+
+    pub(super) fn watch_lobby(&mut self, wanted: bool) {
+        if wanted == self.lobby_is_watched {
+            return;
+        }
+        let changed = if wanted {
+            self.epoll.add(self.lobby.exit(), LOBBY, Watch::Level)
+        } else {
+            self.epoll.remove(self.lobby.exit())
+        };
+        self.lobby_is_watched = if changed.is_ok() {
+            wanted
+        } else {
+            self.lobby_is_watched
+        };
+    }
+}

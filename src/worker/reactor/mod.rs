@@ -1,0 +1,454 @@
+//! The reactor: every connection of a worker, behind one pollable descriptor. Events go in, complete requests come out.
+//!
+//! It reads, parses and buffers; it never calls the app and never waits. Which thread polls it, and which one calls the
+//! app, is the crew's business. The code here may run with or without the interpreter held; what touches a file is put
+//! off until [`Reactor::do_cold_work`], which is called without.
+//!
+//! Invariants: a connection is in the table as `Here` or lent to one thread, never both. Only an idle connection is
+//! handed over. Every connection that is here has a deadline and stands in the timers.
+
+mod intake;
+mod progress;
+mod streaming;
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
+
+use super::{
+    acceptor::Acceptor,
+    connection::{Connection, Peer, Stage},
+    lobby::Lobby,
+    settings::Settings,
+    table::{NO_BUCKET, Place, Table},
+    timers::Timers,
+};
+use crate::{
+    http::Refusal,
+    sys::{self, Epoll, Event, Readiness, Watch},
+    wire::Scoreboard,
+};
+
+/// Tokens with this bit are not connections.
+const SPECIAL: u64 = 1 << 63;
+const LOBBY: u64 = SPECIAL;
+const SIGNALS: u64 = SPECIAL + 1;
+const LIFELINE: u64 = SPECIAL + 2;
+const WAKE: u64 = SPECIAL + 3;
+const FIRST_LISTENER: u64 = SPECIAL + 16;
+
+/// Events fetched at once.
+pub(super) const EVENTS_MAX: usize = 64;
+/// How long an idle connection may still send a request to a server that stops, and how long a closed one lingers.
+const LINGER_MS: u64 = 1_000;
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// The longest wait while there are connections: deadlines may have been set by another thread meanwhile.
+const WAIT_MS_MAX: u64 = 1_000;
+
+/// What woke the reactor beside connections; the crew acts on it.
+#[derive(Default)]
+pub struct Calls {
+    pub signals: bool,
+    pub arbiter_is_gone: bool,
+}
+
+/// A request that was refused before there was a job, for the access log.
+pub struct Refused {
+    pub peer: Peer,
+    pub refusal: Refusal,
+    /// The request line as far as it was received.
+    pub line: Vec<u8>,
+}
+
+struct Drain {
+    /// The whole server stops: there is nobody to hand a connection to.
+    closing: bool,
+}
+
+pub struct Reactor {
+    epoll: Arc<Epoll>,
+    table: Table,
+    timers: Timers,
+    events: [Event; EVENTS_MAX],
+    next_event: usize,
+    end_event: usize,
+    /// Complete requests without a thread.
+    ready: VecDeque<Box<Connection>>,
+    /// Connections that had more to receive than their turn allowed; they go on after the next look for events.
+    again: Vec<u64>,
+    /// Those whose next turn has come.
+    turns: VecDeque<u64>,
+    /// Events that would touch a file.
+    cold: Vec<(u64, Readiness)>,
+    /// Events of idle connections that came while no thread was free: left unread, so that another worker may have them.
+    put_off: VecDeque<u64>,
+    pub acceptor: Acceptor,
+    lobby: Lobby,
+    lobby_is_watched: bool,
+    pub settings: Settings,
+    board: Arc<Scoreboard>,
+    slot: usize,
+    pub now_ns: u64,
+    now_ms: u64,
+    drain: Option<Drain>,
+    /// Accepting failed for lack of descriptors; not before this moment again.
+    accept_again_ms: u64,
+    /// Not to look again before this moment whether there are too many connections here.
+    rebalance_again_ms: u64,
+    pub calls: Calls,
+    pub refused: Vec<Refused>,
+    /// Eager mode of the crew: take no more connections than can be served at once.
+    pub app_is_slow: bool,
+    wake: sys::Bell,
+}
+
+impl Reactor {
+    pub fn new(
+        settings: Settings,
+        acceptor: Acceptor,
+        lobby: Lobby,
+        board: Arc<Scoreboard>,
+        slot: usize,
+    ) -> io::Result<Self> {
+        let now_ns = sys::monotonic_ns();
+        let epoll = Epoll::create()?;
+        let wake = sys::Bell::create()?;
+        epoll.add(wake.as_fd(), WAKE, Watch::Level)?;
+        Ok(Self {
+            epoll: Arc::new(epoll),
+            table: Table::default(),
+            timers: Timers::new(now_ns / 1_000_000),
+            events: [Event::EMPTY; EVENTS_MAX],
+            next_event: 0,
+            end_event: 0,
+            ready: VecDeque::new(),
+            again: Vec::new(),
+            turns: VecDeque::new(),
+            cold: Vec::new(),
+            put_off: VecDeque::new(),
+            acceptor,
+            lobby,
+            lobby_is_watched: false,
+            settings,
+            board,
+            slot,
+            now_ns,
+            now_ms: now_ns / 1_000_000,
+            drain: None,
+            accept_again_ms: 0,
+            rebalance_again_ms: 0,
+            calls: Calls::default(),
+            refused: Vec::new(),
+            app_is_slow: false,
+            wake,
+        })
+    }
+
+    /// What the leading thread waits on, without holding the reactor.
+    pub fn epoll(&self) -> Arc<Epoll> {
+        Arc::clone(&self.epoll)
+    }
+
+    /// Wakes whoever waits on the epoll instance.
+    pub fn wake(&self) {
+        self.wake.ring();
+    }
+
+    pub fn watch_signals(&self, signals: BorrowedFd<'_>) -> io::Result<()> {
+        self.epoll.add(signals, SIGNALS, Watch::Level)
+    }
+
+    pub fn watch_lifeline(&self, lifeline: BorrowedFd<'_>) -> io::Result<()> {
+        self.epoll.add(lifeline, LIFELINE, Watch::Level)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// Whether a response may say that the connection goes on. A server that stops says `Connection: close`.
+    pub fn may_persist(&self) -> bool {
+        self.settings.keepalive_ms > 0 && !self.is_closing()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.closing)
+    }
+
+    /// Draining, and nothing is held any more.
+    pub fn is_drained(&self) -> bool {
+        self.drain.is_some() && self.table.is_empty()
+    }
+
+    /// Takes what epoll reported.
+    pub fn collect(&mut self, events: &[Event], now_ns: u64) {
+        debug_assert!(
+            self.next_event == self.end_event,
+            "the batch before is done"
+        );
+        self.set_now(now_ns);
+        self.events[..events.len()].copy_from_slice(events);
+        self.next_event = 0;
+        self.end_event = events.len();
+        self.turns.extend(self.again.drain(..));
+    }
+
+    fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        self.now_ms = now_ns / 1_000_000;
+    }
+
+    /// A request that waits for a thread, without looking at new events.
+    pub fn next_waiting_job(&mut self) -> Option<Box<Connection>> {
+        loop {
+            if let Some(connection) = self.ready.pop_front() {
+                return Some(connection);
+            }
+            let token = self.put_off.pop_front()?;
+            if let Some(connection) = self.on_connection(token, Readiness::READABLE) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// The next complete request, for the leading thread to run it.
+    pub fn next_job(&mut self) -> Option<Box<Connection>> {
+        loop {
+            if let Some(connection) = self.next_waiting_job() {
+                return Some(connection);
+            }
+            if self.next_event < self.end_event {
+                let event = self.events[self.next_event];
+                self.next_event += 1;
+                if let Some(connection) = self.on_event(event, None) {
+                    return Some(connection);
+                }
+            } else if let Some(token) = self.turns.pop_front() {
+                if let Some(connection) = self.on_connection(token, Readiness::READABLE) {
+                    return Some(connection);
+                }
+            } else {
+                return None;
+            }
+        }
+    }
+
+    /// Handles what has come in while every thread is with the app: idle connections go to workers that are free, and the
+    /// rest stays where it is.
+    pub fn pump_while_busy(&mut self) {
+        let mut takers = self.acceptor.idle_others();
+        for token in std::mem::take(&mut self.put_off) {
+            self.offer(token, &mut takers);
+        }
+        while self.next_event < self.end_event {
+            let event = self.events[self.next_event];
+            self.next_event += 1;
+            if let Some(connection) = self.on_event(event, Some(&mut takers)) {
+                self.ready.push_back(connection);
+            }
+        }
+    }
+
+    /// Requests wait for a thread.
+    pub fn has_waiting_jobs(&self) -> bool {
+        !self.ready.is_empty() || !self.put_off.is_empty()
+    }
+
+    /// Anything that a free thread could go on with without looking for events.
+    pub fn has_work(&self) -> bool {
+        self.next_event < self.end_event || !self.turns.is_empty() || self.has_waiting_jobs()
+    }
+
+    /// `takers`: no thread is free here; so many other workers would take a connection at once.
+    fn on_event(&mut self, event: Event, takers: Option<&mut usize>) -> Option<Box<Connection>> {
+        let thread_is_free = takers.is_none();
+        let token = event.token();
+        if token & SPECIAL == 0 {
+            if let Some(takers) = takers
+                && !event.readiness().has_ended()
+                && self.is_idle(token)
+            {
+                self.offer(token, takers);
+                return None;
+            }
+            return self.on_connection(token, event.readiness());
+        }
+        match token {
+            LOBBY => self.take_from_lobby(thread_is_free),
+            SIGNALS => self.calls.signals = true,
+            LIFELINE => {
+                // Level-triggered and closed for ever: once is enough.
+                self.calls.arbiter_is_gone = true;
+            }
+            WAKE => drop(self.wake.drain()),
+            listener => self.accept((listener - FIRST_LISTENER) as usize, thread_is_free),
+        }
+        None
+    }
+
+    fn is_idle(&mut self, token: u64) -> bool {
+        match self.table.entry(token).map(|entry| &entry.place) {
+            Some(Place::Here(connection)) => matches!(connection.stage, Stage::Idle),
+            _ => false,
+        }
+    }
+
+    fn on_connection(&mut self, token: u64, readiness: Readiness) -> Option<Box<Connection>> {
+        let Some(mut connection) = self.table.take(token) else {
+            self.on_lent(token, readiness);
+            return None;
+        };
+        if connection.touches_files() {
+            self.table.put(connection);
+            self.cold.push((token, readiness));
+            return None;
+        }
+        self.progress(&mut connection, readiness)
+            .settle(self, connection)
+    }
+
+    /// Goes on with everything that may read or write a file, and with the deadlines. Without the interpreter.
+    pub fn do_cold_work(&mut self, now_ns: u64) {
+        self.set_now(now_ns);
+        for (token, readiness) in std::mem::take(&mut self.cold) {
+            let Some(mut connection) = self.table.take(token) else {
+                self.on_lent(token, readiness);
+                continue;
+            };
+            if let Some(job) = self
+                .progress(&mut connection, readiness)
+                .settle(self, connection)
+            {
+                self.ready.push_back(job);
+            }
+        }
+        while let Some((bucket, tokens)) = self.timers.expire(self.now_ms) {
+            for token in tokens {
+                self.on_timer(token, bucket);
+            }
+        }
+    }
+
+    /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
+    pub fn give_back(&mut self, mut connection: Box<Connection>, then_close: bool) {
+        let lent = self.table.take_lent(connection.token);
+        let events = lent.events.unwrap_or(Readiness::NONE);
+        connection.unread |= events.can_read();
+        connection.output.append(lent.output);
+        drop(lent.socket);
+        connection.stage = Stage::Replying { then_close };
+        connection.deadline_ms = u64::MAX;
+        let outcome = if lent.broken || events.is_broken() {
+            Outcome::Close
+        } else if connection.output.is_empty() {
+            self.after_reply(&mut connection, then_close)
+        } else if connection.touches_files() {
+            connection.deadline_ms = self.now_ms + self.settings.write_ms;
+            self.cold.push((connection.token, Readiness::NONE));
+            Outcome::Wait
+        } else {
+            self.flush(&mut connection, Readiness::NONE)
+        };
+        if let Some(job) = outcome.settle(self, connection) {
+            self.ready.push_back(job);
+        }
+    }
+
+    /// Makes sure that the kernel reports events of a connection.
+    fn register(&mut self, connection: &Connection) {
+        if !connection.is_registered.get() {
+            connection.is_registered.set(
+                self.epoll
+                    .add(connection.socket(), connection.token, Watch::Edge)
+                    .is_ok(),
+            );
+        }
+    }
+
+    fn on_timer(&mut self, token: u64, bucket: u64) {
+        let now_ms = self.now_ms;
+        let Some(entry) = self.table.entry(token) else {
+            return;
+        };
+        if entry.bucket != bucket {
+            return;
+        }
+        entry.bucket = NO_BUCKET;
+        let deadline_ms = match &mut entry.place {
+            Place::Nobody => return,
+            Place::Here(connection) => connection.deadline_ms,
+            Place::Lent(lent) => {
+                lent.broken |= !lent.output.is_empty() && lent.deadline_ms <= now_ms;
+                now_ms + WAIT_MS_MAX
+            }
+        };
+        if deadline_ms > now_ms {
+            self.arm(token, deadline_ms);
+        } else if let Some(mut connection) = self.table.take(token)
+            && let Some(job) = self.expire(&mut connection).settle(self, connection)
+        {
+            self.ready.push_back(job);
+        }
+    }
+
+    fn arm(&mut self, token: u64, deadline_ms: u64) {
+        if let Some(entry) = self.table.entry(token)
+            && Timers::bucket_of(deadline_ms) < entry.bucket
+        {
+            entry.bucket = self.timers.insert(token, deadline_ms);
+        }
+    }
+
+    fn hold(&mut self, connection: Box<Connection>) {
+        self.register(&connection);
+        self.arm(connection.token, connection.deadline_ms);
+        self.table.put(connection);
+    }
+
+    fn close(&mut self, connection: Box<Connection>) {
+        self.table.close(connection.token);
+        drop(connection);
+        self.count_connections();
+    }
+
+    fn count_connections(&self) {
+        self.board.slots()[self.slot]
+            .connections
+            .store(self.table.len() as u32, SeqCst);
+    }
+
+    /// A closed lifeline would report so for ever.
+    pub fn forget_lifeline(&self, lifeline: BorrowedFd<'_>) {
+        let _ = self.epoll.remove(lifeline);
+    }
+}
+
+/// What becomes of a connection that the reactor just looked at.
+enum Outcome {
+    /// It waits for its peer.
+    Wait,
+    /// Its request is complete.
+    Job,
+    HandOver,
+    Close,
+}
+
+impl Outcome {
+    /// Puts the connection where it belongs; a job is returned.
+    fn settle(self, reactor: &mut Reactor, connection: Box<Connection>) -> Option<Box<Connection>> {
+        match self {
+            Self::Wait => reactor.hold(connection),
+            Self::Job => return Some(connection),
+            Self::Close => reactor.close(connection),
+            Self::HandOver => {
+                if let Err(connection) = reactor.hand_over(connection) {
+                    reactor.hold(connection);
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,224 @@
+//! What happens to one connection: its request is received, a refusal or a response is sent, and it goes on or ends.
+
+use std::io;
+
+use super::{LINGER_BYTES_MAX, LINGER_MS, Outcome, Reactor, Refused};
+use crate::{
+    http::{Refusal, RequestHead, date, response},
+    sys::{self, Readiness, net},
+    worker::connection::{Connection, Stage, Step},
+};
+
+/// Receives on one connection before the others get their turn.
+const RECEIVES_MAX: usize = 4;
+
+impl Reactor {
+    pub(super) fn progress(
+        &mut self,
+        connection: &mut Connection,
+        readiness: Readiness,
+    ) -> Outcome {
+        if !connection.output.is_empty() {
+            return self.flush(connection, readiness);
+        }
+        match connection.stage {
+            Stage::Idle | Stage::Head | Stage::InlineBody { .. } | Stage::Body(_)
+                if readiness.can_read() =>
+            {
+                self.receive(connection, readiness.has_ended())
+            }
+            Stage::Lingering { .. } if readiness.can_read() => self.linger(connection),
+            _ => Outcome::Wait,
+        }
+    }
+
+    /// Reads a request as far as it has come.
+    pub(super) fn receive(&mut self, connection: &mut Connection, until_end: bool) -> Outcome {
+        for _ in 0..RECEIVES_MAX {
+            let was_idle = matches!(connection.stage, Stage::Idle);
+            let more = match connection.receive() {
+                Ok(more) => more,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    connection.unread = false;
+                    return Outcome::Wait;
+                }
+                Err(_) => return Outcome::Close,
+            };
+            connection.unread = more || until_end;
+            match self.advance(connection, was_idle) {
+                Outcome::Wait if connection.ended => return self.end_of_input(connection),
+                Outcome::Wait if connection.unread => {}
+                outcome => return outcome,
+            }
+        }
+        self.again.push(connection.token);
+        Outcome::Wait
+    }
+
+    /// Parses what was received, and sets the deadline for what is to come.
+    pub(super) fn advance(&mut self, connection: &mut Connection, was_idle: bool) -> Outcome {
+        match connection.advance(&self.settings.limits) {
+            Step::Request => {
+                connection.request_began_ns = self.now_ns;
+                return Outcome::Job;
+            }
+            Step::Refuse(refusal) => return self.refuse(connection, refusal),
+            Step::Fail(error) => {
+                crate::error!("slot={} cannot buffer a request body: {error}", self.slot);
+                return self.refuse(
+                    connection,
+                    Refusal::new(500, "the request body could not be buffered"),
+                );
+            }
+            Step::Input => {}
+        }
+        match connection.stage {
+            Stage::Head if was_idle => {
+                connection.deadline_ms = self.now_ms + self.settings.header_ms
+            }
+            Stage::InlineBody { .. } | Stage::Body(_) => {
+                connection.deadline_ms = self.now_ms + self.settings.body_ms
+            }
+            _ => {}
+        }
+        if connection.take_continue() {
+            connection.output.push_bytes(response::CONTINUE);
+            return self.flush(connection, Readiness::NONE);
+        }
+        Outcome::Wait
+    }
+
+    /// The peer sends no more and its request is not complete.
+    pub(super) fn end_of_input(&mut self, connection: &mut Connection) -> Outcome {
+        match connection.stage {
+            Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) => {
+                self.refuse(connection, Refusal::new(400, "the request was cut short"))
+            }
+            _ => Outcome::Close,
+        }
+    }
+
+    pub(super) fn refuse(&mut self, connection: &mut Connection, refusal: Refusal) -> Outcome {
+        let line = connection
+            .request_bytes()
+            .split(|byte| *byte == b'\r' || *byte == b'\n')
+            .next();
+        self.refused.push(Refused {
+            peer: connection.peer,
+            refusal,
+            line: line
+                .unwrap_or_default()
+                .iter()
+                .take(1024)
+                .copied()
+                .collect(),
+        });
+        let mut answer = Vec::new();
+        refusal.write_response(&mut answer, &date::format(sys::unix_seconds()));
+        connection.output.push_bytes(&answer);
+        connection.stage = Stage::Replying { then_close: true };
+        connection.unread = true;
+        self.flush(connection, Readiness::NONE)
+    }
+
+    /// Sends what is pending; then the connection goes on as its stage says.
+    pub(super) fn flush(&mut self, connection: &mut Connection, readiness: Readiness) -> Outcome {
+        if readiness.is_broken() {
+            return Outcome::Close;
+        }
+        let mut output = std::mem::take(&mut connection.output);
+        let mut progress = false;
+        let sent = output.send(connection.socket(), &mut progress);
+        connection.output = output;
+        connection.unread |= readiness.can_read();
+        match (sent, &connection.stage) {
+            (Err(_), _) => Outcome::Close,
+            (Ok(false), _) => {
+                if progress || connection.deadline_ms == u64::MAX {
+                    connection.deadline_ms = self.now_ms + self.settings.write_ms;
+                }
+                Outcome::Wait
+            }
+            (Ok(true), Stage::Replying { then_close }) => {
+                let then_close = *then_close;
+                self.after_reply(connection, then_close)
+            }
+            // An interim response is out; the request goes on.
+            (Ok(true), _) if connection.unread => self.receive(connection, false),
+            (Ok(true), _) => Outcome::Wait,
+        }
+    }
+
+    /// The response is out.
+    pub(super) fn after_reply(&mut self, connection: &mut Connection, then_close: bool) -> Outcome {
+        if then_close || (connection.ended && !connection.has_pipelined()) {
+            let may_have_more = connection.unread || connection.has_pipelined();
+            return if may_have_more && !connection.ended {
+                self.start_lingering(connection)
+            } else {
+                Outcome::Close
+            };
+        }
+        connection.finish_request();
+        connection.deadline_ms = self.now_ms + self.settings.keepalive_ms;
+        match self.advance(connection, true) {
+            Outcome::Wait if connection.ended => return self.end_of_input(connection),
+            Outcome::Wait => {}
+            outcome => return outcome,
+        }
+        if connection.unread {
+            return self.receive(connection, false);
+        }
+        if self.drain.is_some() && connection.is_movable() {
+            if self.is_closing() {
+                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
+            } else {
+                return Outcome::HandOver;
+            }
+        }
+        Outcome::Wait
+    }
+
+    pub(super) fn start_lingering(&mut self, connection: &mut Connection) -> Outcome {
+        net::shut_down_writing(connection.socket());
+        connection.stage = Stage::Lingering {
+            bytes_left: LINGER_BYTES_MAX,
+        };
+        connection.deadline_ms = self.now_ms + LINGER_MS;
+        connection.discard_input();
+        self.linger(connection)
+    }
+
+    pub(super) fn linger(&mut self, connection: &mut Connection) -> Outcome {
+        loop {
+            let received = connection.receive();
+            let discarded = connection.discard_input();
+            let Stage::Lingering { bytes_left } = &mut connection.stage else {
+                return Outcome::Close;
+            };
+            *bytes_left = bytes_left.saturating_sub(discarded);
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Wait,
+                Ok(_) if !connection.ended && *bytes_left > 0 => {}
+                Ok(_) | Err(_) => return Outcome::Close,
+            }
+        }
+    }
+
+    /// The current stage lasted too long.
+    pub(super) fn expire(&mut self, connection: &mut Connection) -> Outcome {
+        match connection.stage {
+            Stage::Head if RequestHead::has_begun(connection.request_bytes()) => {
+                self.refuse(connection, Refusal::HEAD_TIMEOUT)
+            }
+            Stage::InlineBody { .. } | Stage::Body(_) => {
+                self.refuse(connection, Refusal::BODY_TIMEOUT)
+            }
+            Stage::Idle
+            | Stage::Head
+            | Stage::Request
+            | Stage::Replying { .. }
+            | Stage::Lingering { .. } => Outcome::Close,
+        }
+    }
+}

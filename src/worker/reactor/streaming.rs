@@ -1,0 +1,72 @@
+//! What a streaming app produces faster than its client reads: the thread leaves it here and goes on, and the reactor
+//! sends it as the socket takes it.
+
+use std::{io, os::fd::AsFd};
+
+use super::Reactor;
+use crate::{
+    sys::{self, Readiness},
+    worker::{connection::Connection, table::Lent},
+};
+
+impl Reactor {
+    /// Queues what a streaming app produced for a client that does not read fast enough. `Ok(false)`: too much waits
+    /// already, try again later.
+    pub fn queue_streamed(
+        &mut self,
+        connection: &mut Connection,
+        bytes: &[u8],
+    ) -> io::Result<bool> {
+        self.register(connection);
+        let deadline_ms = sys::monotonic_ns() / 1_000_000 + self.settings.write_ms;
+        let Some(lent) = self.table.lent(connection.token) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        if lent.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if lent.output.is_full() {
+            return Ok(false);
+        }
+        if lent.socket.is_none() {
+            lent.socket = Some(connection.socket().try_clone_to_owned()?);
+        }
+        if lent.output.is_empty() {
+            lent.deadline_ms = deadline_ms;
+        }
+        lent.output.push_streamed(bytes)?;
+        flush_lent(lent, self.now_ms, self.settings.write_ms);
+        self.arm(connection.token, deadline_ms);
+        Ok(true)
+    }
+
+    /// Whether nothing of a streamed response waits here, so that the thread may send directly; an error when the client
+    /// is gone.
+    pub fn stream_is_clear(&mut self, token: u64) -> io::Result<bool> {
+        match self.table.lent(token) {
+            Some(lent) if !lent.broken => Ok(lent.output.is_empty()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    pub(super) fn on_lent(&mut self, token: u64, readiness: Readiness) {
+        let (now_ms, write_ms) = (self.now_ms, self.settings.write_ms);
+        if let Some(lent) = self.table.lent(token) {
+            let before = lent.events.unwrap_or(Readiness::NONE);
+            lent.events = Some(before.or(readiness));
+            if readiness.can_write() && !lent.output.is_empty() {
+                flush_lent(lent, now_ms, write_ms);
+            }
+        }
+    }
+}
+
+/// Sends what a streaming app left here.
+fn flush_lent(lent: &mut Lent, now_ms: u64, write_ms: u64) {
+    let Some(socket) = &lent.socket else { return };
+    let mut progress = false;
+    lent.broken |= lent.output.send(socket.as_fd(), &mut progress).is_err();
+    if progress {
+        lent.deadline_ms = now_ms + write_ms;
+    }
+}
