@@ -91,14 +91,14 @@ pub(super) fn run(py: Python<'_>, seating: Seating) -> PyResult<()> {
         followers.push(start_thread(py, Arc::clone(&seating), seat)?);
     }
     let monitor = start_monitor(&seating.crew)?;
-    seating.crew.announce();
+    seating.crew.station.announce();
     take_seat(py, &seating, 0)?;
     for thread in followers {
         thread.bind(py).call_method1("join", (JOIN_SECONDS,))?;
     }
     py.detach(|| {
         let _ = monitor.join();
-        seating.crew.finish_logs();
+        seating.crew.station.finish_logs();
     });
     Ok(())
 }

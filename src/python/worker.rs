@@ -92,11 +92,15 @@ fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> 
             start.access_log,
             format.for_worker(origin, TimeZone::system()),
         ),
-        interpreter: Box::new(Interrupter(Arc::clone(&threads))),
         request_timeout: config.timeouts.request,
         requests_max: requests_max(&config),
     };
-    let crew = Arc::new(Crew::new(reactor, seats, equipment)?);
+    let crew = Arc::new(Crew::new(
+        reactor,
+        seats,
+        equipment,
+        Box::new(Interrupter(Arc::clone(&threads))),
+    )?);
     driver::run(
         py,
         Seating {

@@ -26,6 +26,8 @@ pub enum Body {
         file: File,
         length: u64,
     },
+    /// It is decoded as it arrives: [`super::Connection::receive_body`].
+    Arriving(Box<BodyDecoder>),
 }
 
 impl Body {
@@ -36,6 +38,7 @@ impl Body {
             Self::Inline(length) => *length as u64,
             Self::Memory(bytes) => bytes.len() as u64,
             Self::Spooled { length, .. } => *length,
+            Self::Arriving(decoder) => decoder.received(),
         }
     }
 }

@@ -91,6 +91,12 @@ pub struct Connection {
     pub request_began_ns: u64,
     pub requests_served: u64,
     pub continue_sent: bool,
+    /// The entry of the scoreboard that shows the current request.
+    pub shown_at: u8,
+    /// The app gets bodies as they arrive: a request is complete when its head is.
+    pub streams: bool,
+    /// The kernel said that the peer sends no more; what it sent before may still be unread.
+    pub half_closed: bool,
     /// What the gateway keeps with a connection (its peer as Python strings).
     pub attachment: Option<Box<dyn Any + Send>>,
 }
@@ -114,6 +120,9 @@ impl Connection {
             request_began_ns: 0,
             requests_served: 0,
             continue_sent: false,
+            shown_at: u8::MAX,
+            streams: false,
+            half_closed: false,
             attachment: None,
         }
     }
@@ -145,7 +154,9 @@ impl Connection {
     pub fn take_body(&mut self) -> Body {
         match self.body {
             Body::Inline(length) => Body::Inline(length),
-            Body::Empty | Body::Memory(_) | Body::Spooled { .. } => std::mem::take(&mut self.body),
+            Body::Empty | Body::Memory(_) | Body::Spooled { .. } | Body::Arriving(_) => {
+                std::mem::take(&mut self.body)
+            }
         }
     }
 
@@ -231,6 +242,10 @@ impl Connection {
                 self.body = Body::Empty;
                 Stage::Request
             }
+            framing if self.streams => {
+                self.body = self.streamed_body(framing, limits);
+                Stage::Request
+            }
             Framing::Length(length) if length <= INLINE_BYTES_MAX => Stage::InlineBody {
                 length: length as usize,
             },
@@ -239,6 +254,15 @@ impl Connection {
             ))),
         };
         Ok(None)
+    }
+
+    /// A body that is there already is taken as it lies.
+    fn streamed_body(&self, framing: Framing, limits: &HeadLimits) -> Body {
+        let received = self.input.len() - self.start - self.head.length;
+        match framing {
+            Framing::Length(length) if length <= received as u64 => Body::Inline(length as usize),
+            framing => Body::Arriving(Box::new(BodyDecoder::new(framing, limits))),
+        }
     }
 
     fn advance_inline_body(&mut self, length: usize) -> Step {
@@ -309,7 +333,9 @@ impl Connection {
     fn request_length(&self) -> usize {
         match self.body {
             Body::Inline(length) => self.head.length + length,
-            Body::Empty | Body::Memory(_) | Body::Spooled { .. } => self.head.length,
+            Body::Empty | Body::Memory(_) | Body::Spooled { .. } | Body::Arriving(_) => {
+                self.head.length
+            }
         }
     }
 }

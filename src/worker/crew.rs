@@ -11,7 +11,7 @@
 //! reactor; nobody waits for the interpreter with the reactor locked.
 
 use std::{
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::AsRawFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -20,21 +20,18 @@ use std::{
         },
     },
     thread::Thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use nix::sys::signal::Signal;
 
 use super::{
-    access,
     connection::Connection,
-    reactor::{Calls, EVENTS_MAX, Reactor},
+    reactor::{EVENTS_MAX, Reactor},
     seat::Seat,
+    station::{Equipment, Orders, Station},
 };
 use crate::{
-    sys::{self, Bell, Epoll, Event, SignalBell},
-    telemetry::{self, AccessLog},
-    wire::{Scoreboard, Slot, WorkerState},
+    sys::{self, Epoll, Event},
+    wire::Slot,
 };
 
 /// The leader is in the app. The other bits of the leadership word are the seat.
@@ -50,8 +47,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const LEAD_WAIT_MS: i32 = 10;
 /// How often a producer looks whether its client has read from a full queue.
 const FULL_QUEUE_LOOK: Duration = Duration::from_millis(20);
-/// What a quick stop leaves to requests in flight.
-const QUIT_GRACE_NS: u64 = 500_000_000;
 
 /// What a thread does next.
 pub enum Next {
@@ -69,22 +64,6 @@ pub trait Interpreter: Send + Sync {
     fn interrupt(&self, seat: usize, call: u64);
 }
 
-/// What a crew works with.
-pub struct Equipment {
-    pub board: Arc<Scoreboard>,
-    pub slot: usize,
-    pub bell: Bell,
-    pub signals: SignalBell,
-    /// Hangs up when the arbiter dies.
-    pub lifeline: OwnedFd,
-    pub access_log: AccessLog,
-    pub interpreter: Box<dyn Interpreter>,
-    /// `timeouts.request`; zero: no limit.
-    pub request_timeout: Duration,
-    /// Requests after which the worker asks to be replaced; zero: never.
-    pub requests_max: u64,
-}
-
 pub struct Crew {
     reactor: Mutex<Reactor>,
     epoll: Arc<Epoll>,
@@ -100,29 +79,18 @@ pub struct Crew {
     leaving: AtomicBool,
     /// When the process ends whatever its threads do; 0: never.
     leave_by_ns: AtomicU64,
-    /// Responses may not say that the connection goes on.
-    closing: AtomicBool,
-    pub access_log: AccessLog,
-    equipment: Tools,
-}
-
-struct Tools {
-    board: Arc<Scoreboard>,
-    slot: usize,
-    bell: Bell,
-    signals: SignalBell,
-    lifeline: OwnedFd,
     interpreter: Box<dyn Interpreter>,
-    request_timeout_ns: u64,
-    requests_max: u64,
-    graceful_ns: u64,
+    pub station: Station,
 }
 
 impl Crew {
     /// A crew with so many seats; seat 0, the main thread's, leads first.
-    pub fn new(reactor: Reactor, seats: usize, equipment: Equipment) -> std::io::Result<Self> {
-        reactor.watch_signals(equipment.signals.as_fd())?;
-        reactor.watch_lifeline(equipment.lifeline.as_fd())?;
+    pub fn new(
+        reactor: Reactor,
+        seats: usize,
+        equipment: Equipment,
+        interpreter: Box<dyn Interpreter>,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             epoll: reactor.epoll(),
             seats: (0..seats).map(|_| Seat::default()).collect(),
@@ -133,41 +101,19 @@ impl Crew {
             monitor_sleeps: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
-            closing: AtomicBool::new(!reactor.may_persist()),
-            access_log: equipment.access_log,
-            equipment: Tools {
-                board: equipment.board,
-                slot: equipment.slot,
-                bell: equipment.bell,
-                signals: equipment.signals,
-                lifeline: equipment.lifeline,
-                interpreter: equipment.interpreter,
-                request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
-                requests_max: equipment.requests_max,
-                graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
-            },
+            interpreter,
+            station: Station::new(equipment, &reactor)?,
             reactor: Mutex::new(reactor),
         })
     }
 
-    pub fn slot(&self) -> &Slot {
-        &self.equipment.board.slots()[self.equipment.slot]
+    fn slot(&self) -> &Slot {
+        self.station.slot()
     }
 
     pub fn reactor(&self) -> MutexGuard<'_, Reactor> {
         // A panic while it was locked ended one request; the table is consistent after each step.
         self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells the arbiter that this worker serves.
-    pub fn announce(&self) {
-        self.slot().set_state(WorkerState::Ready);
-        self.equipment.bell.ring();
-    }
-
-    /// Whether a response may say that the connection goes on.
-    pub fn may_persist(&self) -> bool {
-        !self.closing.load(Relaxed)
     }
 
     /// What the thread of a seat does next. With the interpreter held.
@@ -229,14 +175,7 @@ impl Crew {
         if self.busy.fetch_sub(1, SeqCst) as usize == self.seats.len() {
             slot.stalled_since.store(0, Relaxed);
         }
-        let served = slot.requests.fetch_add(1, Relaxed) + 1;
-        if status >= 500 {
-            slot.errors.fetch_add(1, Relaxed);
-        }
-        if served == self.equipment.requests_max {
-            slot.wants_retirement.store(1, SeqCst);
-            self.equipment.bell.ring();
-        }
+        self.station.count(status);
         let still_leads = self
             .leader
             .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
@@ -290,7 +229,7 @@ impl Crew {
             self.slot().idle.store(u32::from(would_take), SeqCst);
             timeout_ms
         };
-        self.poll(self.with_logs(timeout_ms));
+        self.poll(self.station.with_logs(timeout_ms));
         self.slot().idle.store(0, SeqCst);
     }
 
@@ -312,61 +251,22 @@ impl Crew {
 
     /// Acts on what the reactor saw beside connections.
     fn after_events(&self, reactor: &mut Reactor) {
-        let Calls {
-            signals,
-            arbiter_is_gone,
-        } = std::mem::take(&mut reactor.calls);
-        if signals {
-            for signal in self.equipment.signals.take() {
-                self.on_signal(signal, reactor);
-            }
+        let orders = self.station.attend(reactor);
+        self.obey(orders);
+    }
+
+    fn obey(&self, orders: Orders) {
+        if let Some(grace_ns) = orders.leave_within_ns {
+            self.leave_within(grace_ns);
         }
-        if arbiter_is_gone {
-            reactor.forget_lifeline(self.equipment.lifeline.as_fd());
-            crate::warning!(
-                "worker={} the arbiter is gone; draining",
-                self.slot().worker()
-            );
-            self.leave_within(self.equipment.graceful_ns);
-            self.drain(reactor, true);
-        }
-        for refused in reactor.refused.drain(..) {
-            access::log_refused(&self.access_log, &refused);
-        }
-        if reactor.is_drained() {
+        if orders.leave {
             self.leave();
         }
     }
 
-    fn on_signal(&self, signal: Signal, reactor: &mut Reactor) {
-        match signal {
-            Signal::SIGTERM => {
-                let closing = self.equipment.board.is_closing();
-                self.drain(reactor, closing);
-            }
-            Signal::SIGQUIT | Signal::SIGINT => {
-                self.leave_within(QUIT_GRACE_NS);
-                self.leave();
-            }
-            Signal::SIGUSR1 => {
-                telemetry::reopen();
-                self.access_log.reopen(Instant::now());
-            }
-            _ => {}
-        }
-    }
-
-    fn drain(&self, reactor: &mut Reactor, closing: bool) {
-        reactor.start_draining(closing);
-        self.closing.store(!reactor.may_persist(), SeqCst);
-        self.slot().set_state(WorkerState::Draining);
-        self.equipment.bell.ring();
-    }
-
     /// A thread is lost; the others leave, and the arbiter sees that the worker is gone.
     pub fn abandon(&self) {
-        self.leave_within(QUIT_GRACE_NS);
-        self.leave();
+        self.obey(Orders::QUIT);
     }
 
     /// All threads leave as soon as they are out of the app.
@@ -476,16 +376,16 @@ impl Crew {
                 self.pass_leadership_on(seat);
             }
         }
-        if self.equipment.request_timeout_ns > 0 {
+        if self.station.request_timeout_ns > 0 {
             for (index, seat) in self.seats.iter().enumerate() {
-                if let Some(call) = seat.time_out(now_ns, self.equipment.request_timeout_ns) {
-                    self.equipment.interpreter.interrupt(index, call);
+                if let Some(call) = seat.time_out(now_ns, self.station.request_timeout_ns) {
+                    self.interpreter.interrupt(index, call);
                 }
             }
         }
         let leave_by_ns = self.leave_by_ns.load(SeqCst);
         if leave_by_ns != 0 && now_ns >= leave_by_ns {
-            self.access_log.finish(Instant::now());
+            self.station.finish_logs();
             sys::exit_now(0);
         }
     }
@@ -514,30 +414,7 @@ impl Crew {
             self.leader.store(active(0), SeqCst);
             return;
         }
-        self.poll(self.with_logs(timeout_ms));
-    }
-
-    /// Writes log lines that are due; shortens the wait to when the next ones are.
-    fn with_logs(&self, timeout_ms: i32) -> i32 {
-        let log = &self.access_log;
-        let Some(due) = log.due() else {
-            return timeout_ms;
-        };
-        let now = Instant::now();
-        if log.should_flush(now) {
-            log.flush(now);
-        }
-        let until_due = due.saturating_duration_since(now).as_millis() as i32 + 1;
-        if timeout_ms < 0 {
-            until_due
-        } else {
-            timeout_ms.min(until_due)
-        }
-    }
-
-    /// The last thing a worker does: what is in the logs' buffers goes out.
-    pub fn finish_logs(&self) {
-        self.access_log.finish(Instant::now());
+        self.poll(self.station.with_logs(timeout_ms));
     }
 }
 

@@ -104,7 +104,7 @@ impl State {
 
     /// Completes the head. `body_length` is that of the whole body, if it is known.
     pub(super) fn complete_head(&mut self, body_length: Option<u64>) -> ResponseShape {
-        let may_persist = self.crew.may_persist() && !self.wants_close;
+        let may_persist = self.crew.station.may_persist() && !self.wants_close;
         let (version, is_head, persistent) = match &self.connection {
             Some(connection) => {
                 let head = connection.head();

@@ -303,6 +303,7 @@ impl EnvironBuilder {
             }
             Body::Memory(bytes) => Input::of_bytes(PyBytes::new(py, &bytes)),
             Body::Spooled { file, .. } => Input::of_file(file),
+            Body::Arriving(_) => unreachable!("bodies are complete where the app is WSGI"),
         };
         ffi::set(environ, &self.keys.input, Bound::new(py, input)?.as_any());
         let digits = ffi::latin1(py, itoa::Buffer::new().format(length).as_bytes());

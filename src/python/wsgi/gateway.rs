@@ -233,7 +233,7 @@ impl Gateway {
             bytes,
             head: &state.head,
         };
-        log_answered(&self.crew.access_log, &connection, &answered);
+        log_answered(&self.crew.station.access_log, &connection, &answered);
         drop(state);
         if excess > 0 || (missing > 0 && then_close) {
             let request = described(&connection);
@@ -293,7 +293,7 @@ impl Gateway {
             bytes: 0,
             head: b"",
         };
-        log_answered(&self.crew.access_log, &connection, &answered);
+        log_answered(&self.crew.station.access_log, &connection, &answered);
         Served {
             connection,
             then_close: true,

@@ -96,6 +96,7 @@ impl Reactor {
         };
         let token = self.table.open();
         let mut connection = Box::new(Connection::new(socket, token, peer));
+        connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
         if let Some(job) = self

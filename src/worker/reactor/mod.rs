@@ -102,6 +102,8 @@ pub struct Reactor {
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
     pub app_is_slow: bool,
+    /// Where requests are streamed: what happened to connections that are with the app.
+    pub(super) reports: Vec<(u64, Readiness)>,
     wake: sys::Bell,
 }
 
@@ -143,6 +145,7 @@ impl Reactor {
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
+            reports: Vec::new(),
             wake,
         })
     }
@@ -262,6 +265,11 @@ impl Reactor {
         self.next_event < self.end_event || !self.turns.is_empty() || self.has_waiting_jobs()
     }
 
+    /// Whether [`Reactor::do_cold_work`] would read or write files.
+    pub fn has_cold_work(&self) -> bool {
+        !self.cold.is_empty()
+    }
+
     /// `takers`: no thread is free here; so many other workers would take a connection at once.
     fn on_event(&mut self, event: Event, takers: Option<&mut usize>) -> Option<Box<Connection>> {
         let thread_is_free = takers.is_none();
@@ -358,7 +366,7 @@ impl Reactor {
     }
 
     /// Makes sure that the kernel reports events of a connection.
-    fn register(&mut self, connection: &Connection) {
+    pub fn register(&mut self, connection: &Connection) {
         if !connection.is_registered.get() {
             connection.is_registered.set(
                 self.epoll

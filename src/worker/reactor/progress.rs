@@ -36,6 +36,7 @@ impl Reactor {
     pub(super) fn receive(&mut self, connection: &mut Connection, until_end: bool) -> Outcome {
         for _ in 0..RECEIVES_MAX {
             let was_idle = matches!(connection.stage, Stage::Idle);
+            connection.half_closed |= until_end;
             let more = match connection.receive() {
                 Ok(more) => more,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

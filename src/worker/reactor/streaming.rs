@@ -52,6 +52,10 @@ impl Reactor {
     pub(super) fn on_lent(&mut self, token: u64, readiness: Readiness) {
         let (now_ms, write_ms) = (self.now_ms, self.settings.write_ms);
         if let Some(lent) = self.table.lent(token) {
+            if self.settings.streams {
+                self.reports.push((token, readiness));
+                return;
+            }
             let before = lent.events.unwrap_or(Readiness::NONE);
             lent.events = Some(before.or(readiness));
             if readiness.can_write() && !lent.output.is_empty() {

@@ -1,0 +1,196 @@
+//! The worker inside an event loop that is not ours: asyncio's, gevent's. One thread runs the loop, the reactor and the app.
+//!
+//! The loop watches [`Hub::descriptor`]; when it is readable, and when the time that [`Hub::rest`] gave is over, the loop's
+//! thread makes a turn: [`Hub::turn`] once, [`Hub::next_job`] until there is none, [`Hub::take_reports`], [`Hub::rest`].
+//! Any number of jobs may be with the app at once, as many as `limits.connections`; each ends with [`Hub::finish`].
+//!
+//! There is a turn at least once a second. Each says in the scoreboard that the loop lives, so an app that blocks the loop
+//! is noticed by the arbiter: `timeouts.worker`.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU8, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+};
+
+use super::{
+    connection::Connection,
+    reactor::{EVENTS_MAX, Reactor},
+    station::{Equipment, Station},
+};
+use crate::{
+    sys::{self, Epoll, Event, Readiness},
+    wire::IN_FLIGHT_SHOWN_MAX,
+};
+
+/// The longest time between two turns, milliseconds.
+const TURN_EVERY_MS: i32 = 1_000;
+
+/// Whether the worker's loop should go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    No,
+    /// Drained: no connection is left. What the app still does may come to its end.
+    WhenDone,
+    /// At once.
+    Now,
+}
+
+pub struct Hub {
+    reactor: Mutex<Reactor>,
+    epoll: Arc<Epoll>,
+    pub station: Station,
+    /// Entries of the scoreboard that show a request, as bits.
+    shown: AtomicU64,
+    leaving: AtomicU8,
+    /// When the process ends whatever it does; 0: never.
+    leave_by_ns: AtomicU64,
+}
+
+impl Hub {
+    pub fn new(reactor: Reactor, equipment: Equipment) -> io::Result<Self> {
+        Ok(Self {
+            epoll: reactor.epoll(),
+            station: Station::new(equipment, &reactor)?,
+            reactor: Mutex::new(reactor),
+            shown: AtomicU64::new(0),
+            leaving: AtomicU8::new(Leaving::No as u8),
+            leave_by_ns: AtomicU64::new(0),
+        })
+    }
+
+    /// Readable when a turn is due.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Not to be kept while the app runs: it may come back here.
+    pub fn reactor(&self) -> MutexGuard<'_, Reactor> {
+        // A panic while it was locked ended one request; the table is consistent after each step.
+        self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn leaving(&self) -> Leaving {
+        match self.leaving.load(SeqCst) {
+            0 => Leaving::No,
+            1 => Leaving::WhenDone,
+            _ => Leaving::Now,
+        }
+    }
+
+    /// Whether [`Hub::turn`] will read or write files, which should not be done with the interpreter held.
+    pub fn has_cold_work(&self) -> bool {
+        self.reactor().has_cold_work()
+    }
+
+    /// Begins a turn: does what was put off, keeps the deadlines, and asks for events without waiting.
+    pub fn turn(&self) {
+        self.show_life();
+        self.station.slot().idle.store(0, SeqCst);
+        let mut reactor = self.reactor();
+        reactor.do_cold_work(sys::monotonic_ns());
+        if reactor.has_work() {
+            return;
+        }
+        let mut events = [Event::EMPTY; EVENTS_MAX];
+        match self.epoll.wait(&mut events, 0) {
+            Ok(count) => reactor.collect(&events[..count], sys::monotonic_ns()),
+            Err(error) => {
+                crate::critical!("epoll failed: {error}");
+                self.leaving.store(Leaving::Now as u8, SeqCst);
+            }
+        }
+    }
+
+    /// The next request for the app. It counts as in flight until [`Hub::finish`].
+    pub fn next_job(&self) -> Option<Box<Connection>> {
+        let mut connection = self.reactor().next_job()?;
+        self.show_life();
+        connection.shown_at = self.show(&connection);
+        Some(connection)
+    }
+
+    /// Events of connections that are with the app, where the reactor was told to report them. `into` is empty.
+    pub fn take_reports(&self, into: &mut Vec<(u64, Readiness)>) {
+        std::mem::swap(&mut self.reactor().reports, into);
+    }
+
+    /// A request is answered; its response is sent, or in the connection's output.
+    pub fn finish(&self, connection: Box<Connection>, then_close: bool, status: u16) {
+        self.hide(connection.shown_at);
+        self.station.count(status);
+        self.reactor().give_back(connection, then_close);
+    }
+
+    /// Ends a turn. Returns after how many milliseconds the next one is due at the latest. Without the interpreter: it may
+    /// write the log.
+    pub fn rest(&self) -> u64 {
+        let mut reactor = self.reactor();
+        let orders = self.station.attend(&mut reactor);
+        let now_ns = sys::monotonic_ns();
+        if let Some(grace_ns) = orders.leave_within_ns {
+            self.leave_by_ns
+                .store(now_ns.saturating_add(grace_ns), SeqCst);
+        }
+        let leave_by_ns = self.leave_by_ns.load(SeqCst);
+        let leaving = match (orders.leave, reactor.is_drained()) {
+            _ if leave_by_ns != 0 && now_ns >= leave_by_ns => Leaving::Now,
+            (true, false) => Leaving::Now,
+            (true, true) => Leaving::WhenDone,
+            (false, _) => Leaving::No,
+        };
+        self.leaving.fetch_max(leaving as u8, SeqCst);
+        if reactor.has_work() {
+            return 0;
+        }
+        let timeout_ms = reactor.prepare_wait(1);
+        let would_take = reactor.takes_from_lobby();
+        drop(reactor);
+        self.station
+            .slot()
+            .idle
+            .store(u32::from(would_take), SeqCst);
+        match self.station.with_logs(timeout_ms) {
+            -1 => TURN_EVERY_MS as u64,
+            timeout_ms => timeout_ms.clamp(0, TURN_EVERY_MS) as u64,
+        }
+    }
+
+    /// For the arbiter, which replaces a worker that has not shown any for `timeouts.worker`.
+    pub fn show_life(&self) {
+        let slot = self.station.slot();
+        slot.stalled_since.store(sys::monotonic_ns(), Relaxed);
+    }
+
+    /// Shows a request in the scoreboard; returns the entry, or one beyond all where there are too many.
+    fn show(&self, connection: &Connection) -> u8 {
+        // Only the loop's thread changes the bits.
+        let shown = self.shown.load(Relaxed);
+        let free = shown.trailing_ones() as usize;
+        let entries = &self.station.slot().in_flight;
+        if let Some(entry) = entries.get(free).filter(|_| free < IN_FLIGHT_SHOWN_MAX) {
+            let (request, head) = (connection.request_bytes(), connection.head());
+            self.shown.store(shown | 1 << free, Relaxed);
+            entry.begin(
+                sys::monotonic_ns(),
+                head.method(request),
+                head.target(request),
+            );
+        }
+        free as u8
+    }
+
+    fn hide(&self, shown_at: u8) {
+        if let Some(entry) = self.station.slot().in_flight.get(usize::from(shown_at)) {
+            entry.end();
+            self.shown
+                .store(self.shown.load(Relaxed) & !(1 << shown_at), Relaxed);
+        }
+    }
+}

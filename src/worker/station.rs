@@ -1,0 +1,190 @@
+//! A worker as the arbiter sees it: its slot of the scoreboard, the signals it is sent, its lifeline, its logs. Both ways
+//! to run a worker, with threads of its own ([`super::Crew`]) and inside an event loop ([`super::Hub`]), stand on it.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use super::{
+    access,
+    reactor::{Calls, Reactor},
+};
+use crate::{
+    sys::{Bell, SignalBell},
+    telemetry::{self, AccessLog},
+    wire::{Scoreboard, Slot, WorkerState},
+};
+
+/// What a quick stop leaves to requests in flight.
+const QUIT_GRACE_NS: u64 = 500_000_000;
+
+/// What a worker works with.
+pub struct Equipment {
+    pub board: Arc<Scoreboard>,
+    pub slot: usize,
+    pub bell: Bell,
+    pub signals: SignalBell,
+    /// Hangs up when the arbiter dies.
+    pub lifeline: OwnedFd,
+    pub access_log: AccessLog,
+    /// `timeouts.request`; zero: no limit.
+    pub request_timeout: Duration,
+    /// Requests after which the worker asks to be replaced; zero: never.
+    pub requests_max: u64,
+}
+
+/// What the worker has been told to do, beside draining, which the reactor does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Nothing is held any more: leave.
+    pub leave: bool,
+    /// Leave within so many nanoseconds, whatever is held.
+    pub leave_within_ns: Option<u64>,
+}
+
+impl Orders {
+    /// Stop now, but let what is nearly done be done.
+    pub const QUIT: Self = Self {
+        leave: true,
+        leave_within_ns: Some(QUIT_GRACE_NS),
+    };
+}
+
+pub struct Station {
+    board: Arc<Scoreboard>,
+    slot: usize,
+    bell: Bell,
+    signals: SignalBell,
+    lifeline: OwnedFd,
+    pub access_log: AccessLog,
+    /// Zero: no limit.
+    pub request_timeout_ns: u64,
+    requests_max: u64,
+    graceful_ns: u64,
+    /// Responses may not say that the connection goes on.
+    closing: AtomicBool,
+}
+
+impl Station {
+    /// Has the reactor watch what the arbiter may say.
+    pub fn new(equipment: Equipment, reactor: &Reactor) -> std::io::Result<Self> {
+        reactor.watch_signals(equipment.signals.as_fd())?;
+        reactor.watch_lifeline(equipment.lifeline.as_fd())?;
+        Ok(Self {
+            board: equipment.board,
+            slot: equipment.slot,
+            bell: equipment.bell,
+            signals: equipment.signals,
+            lifeline: equipment.lifeline,
+            access_log: equipment.access_log,
+            request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
+            requests_max: equipment.requests_max,
+            graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
+            closing: AtomicBool::new(!reactor.may_persist()),
+        })
+    }
+
+    pub fn slot(&self) -> &Slot {
+        &self.board.slots()[self.slot]
+    }
+
+    /// Tells the arbiter that this worker serves.
+    pub fn announce(&self) {
+        self.slot().set_state(WorkerState::Ready);
+        self.bell.ring();
+    }
+
+    /// Whether a response may say that the connection goes on.
+    pub fn may_persist(&self) -> bool {
+        !self.closing.load(Relaxed)
+    }
+
+    /// Counts a request that was answered.
+    pub fn count(&self, status: u16) {
+        let slot = self.slot();
+        let served = slot.requests.fetch_add(1, Relaxed) + 1;
+        if status >= 500 {
+            slot.errors.fetch_add(1, Relaxed);
+        }
+        if served == self.requests_max {
+            slot.wants_retirement.store(1, SeqCst);
+            self.bell.ring();
+        }
+    }
+
+    /// Acts on what the reactor saw beside connections; returns what is left to do.
+    pub fn attend(&self, reactor: &mut Reactor) -> Orders {
+        let mut orders = Orders::default();
+        let Calls {
+            signals,
+            arbiter_is_gone,
+        } = std::mem::take(&mut reactor.calls);
+        if signals {
+            for signal in self.signals.take() {
+                match signal {
+                    Signal::SIGTERM => self.drain(reactor, self.board.is_closing()),
+                    Signal::SIGQUIT | Signal::SIGINT => orders = Orders::QUIT,
+                    Signal::SIGUSR1 => {
+                        telemetry::reopen();
+                        self.access_log.reopen(Instant::now());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if arbiter_is_gone {
+            reactor.forget_lifeline(self.lifeline.as_fd());
+            crate::warning!(
+                "worker={} the arbiter is gone; draining",
+                self.slot().worker()
+            );
+            orders.leave_within_ns = Some(self.graceful_ns);
+            self.drain(reactor, true);
+        }
+        for refused in reactor.refused.drain(..) {
+            access::log_refused(&self.access_log, &refused);
+        }
+        orders.leave |= reactor.is_drained();
+        orders
+    }
+
+    fn drain(&self, reactor: &mut Reactor, closing: bool) {
+        reactor.start_draining(closing);
+        self.closing.store(!reactor.may_persist(), SeqCst);
+        self.slot().set_state(WorkerState::Draining);
+        self.bell.ring();
+    }
+
+    /// Writes log lines that are due; shortens a wait (-1: for ever) to when the next ones are.
+    pub fn with_logs(&self, timeout_ms: i32) -> i32 {
+        let log = &self.access_log;
+        let Some(due) = log.due() else {
+            return timeout_ms;
+        };
+        let now = Instant::now();
+        if log.should_flush(now) {
+            log.flush(now);
+        }
+        let until_due = due.saturating_duration_since(now).as_millis() as i32 + 1;
+        if timeout_ms < 0 {
+            until_due
+        } else {
+            timeout_ms.min(until_due)
+        }
+    }
+
+    /// The last thing a worker does: what is in the logs' buffers goes out.
+    pub fn finish_logs(&self) {
+        self.access_log.finish(Instant::now());
+    }
+}
