@@ -157,9 +157,7 @@ impl Loop {
 
     /// Runs the loop, or lets it go on, until somebody switches back to this greenlet.
     pub(super) fn switch(&self, py: Python<'_>) -> PyResult<()> {
-        self.hub
-            .call_method0(py, intern!(py, "switch"))
-            .map(drop)
+        self.hub.call_method0(py, intern!(py, "switch")).map(drop)
     }
 
     /// Has the main greenlet go on, soon.

@@ -8,6 +8,7 @@ mod driver;
 mod fault;
 mod ffi;
 mod generation;
+mod green;
 mod worker;
 mod wsgi;
 

@@ -8,14 +8,18 @@ use pyo3::prelude::*;
 
 use super::{
     app::{self, EXIT_BOOT},
-    driver::{self, Interrupter, Seating, Threads},
+    driver::{
+        greenlets::{self, Green},
+        threads::{self, Interrupter, Seating, Threads},
+    },
+    green::Library,
 };
 use crate::{
     config::Config,
     generation::WorkerStart,
     sys::{self, SignalBell},
     telemetry::{AccessFormat, AccessLog, Origin},
-    worker::{Acceptor, Crew, Equipment, Listener, Lobby, Reactor, Settings},
+    worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
 
 /// What the arbiter says to a worker.
@@ -33,6 +37,12 @@ pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny
     let who = format!("generation={generation} worker={}", start.worker);
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
+    if let Some(library) = Library::of(config.worker_class)
+        && let Err(error) = library.after_fork(py)
+    {
+        py.detach(|| crate::critical!("{who} cannot serve: {error}"));
+        return EXIT_BOOT;
+    }
     let app = match preloaded {
         Some(app) => app,
         None => match app::load(py, &config.app) {
@@ -80,8 +90,6 @@ fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> 
         worker: start.worker,
         generation: start.settings.generation,
     };
-    let seats = usize::from(config.threads);
-    let threads = Threads::new(seats);
     let equipment = Equipment {
         board,
         slot,
@@ -95,22 +103,33 @@ fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> 
         request_timeout: config.timeouts.request,
         requests_max: requests_max(&config),
     };
+    if let Some(library) = Library::of(config.worker_class) {
+        let hub = Arc::new(Hub::new(reactor, equipment)?);
+        let green = Green {
+            app,
+            hub,
+            library,
+            config,
+            listeners: addresses,
+        };
+        return greenlets::run(py, green);
+    }
+    let seats = usize::from(config.threads);
+    let threads = Threads::new(seats);
     let crew = Arc::new(Crew::new(
         reactor,
         seats,
         equipment,
         Box::new(Interrupter(Arc::clone(&threads))),
     )?);
-    driver::run(
-        py,
-        Seating {
-            app,
-            crew,
-            threads,
-            config,
-            listeners: addresses,
-        },
-    )
+    let seating = Seating {
+        app,
+        crew,
+        threads,
+        config,
+        listeners: addresses,
+    };
+    threads::run(py, seating)
 }
 
 /// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.

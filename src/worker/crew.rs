@@ -45,9 +45,6 @@ const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest the monitor waits for events while it leads: it also watches the calls.
 const LEAD_WAIT_MS: i32 = 10;
-/// How often a producer looks whether its client has read from a full queue.
-const FULL_QUEUE_LOOK: Duration = Duration::from_millis(20);
-
 /// What a thread does next.
 pub enum Next {
     /// Run the app for this request, then [`Crew::finish`].
@@ -193,16 +190,6 @@ impl Crew {
         if slot.stalled_since.load(Relaxed) != 0 {
             slot.stalled_since.store(sys::monotonic_ns(), Relaxed);
         }
-    }
-
-    /// Leaves a part of a streaming response with the reactor, which sends it as the client reads. Without the
-    /// interpreter. Waits only when more than the queue's bound is waiting already; an error means that the client is gone
-    /// or has not read for `timeouts.write`.
-    pub fn queue_streamed(&self, connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
-        while !self.reactor().queue_streamed(connection, bytes)? {
-            std::thread::sleep(FULL_QUEUE_LOOK);
-        }
-        Ok(())
     }
 
     /// Waits until there may be something to run. Without the interpreter.

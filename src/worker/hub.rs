@@ -4,7 +4,7 @@
 //! thread makes a turn: [`Hub::turn`] once, [`Hub::next_job`] until there is none, [`Hub::take_reports`], [`Hub::rest`].
 //! Any number of jobs may be with the app at once, as many as `limits.connections`; each ends with [`Hub::finish`].
 //!
-//! There is a turn at least once a second. Each says in the scoreboard that the loop lives, so an app that blocks the loop
+//! There is a turn at least once a second, more often where `timeouts.worker` is short. Each says in the scoreboard that the loop lives, so an app that blocks the loop
 //! is noticed by the arbiter: `timeouts.worker`.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicU8, AtomicU64,
+            AtomicBool, AtomicU8, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -29,16 +29,17 @@ use crate::{
     wire::IN_FLIGHT_SHOWN_MAX,
 };
 
-/// The longest time between two turns, milliseconds.
-const TURN_EVERY_MS: i32 = 1_000;
+/// The longest time between two turns, milliseconds, and into how many turns `timeouts.worker` is parted at least.
+const TURN_EVERY_MS_MAX: u64 = 1_000;
+const TURNS_PER_TIMEOUT: u64 = 4;
 
 /// Whether the worker's loop should go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
     No,
-    /// Drained: no connection is left. What the app still does may come to its end.
+    /// Nothing is begun any more; what is with the app may come to its end.
     WhenDone,
-    /// At once.
+    /// At once, whatever is with the app: its time is up.
     Now,
 }
 
@@ -46,9 +47,12 @@ pub struct Hub {
     reactor: Mutex<Reactor>,
     epoll: Arc<Epoll>,
     pub station: Station,
+    turn_every_ms: u64,
     /// Entries of the scoreboard that show a request, as bits.
     shown: AtomicU64,
     leaving: AtomicU8,
+    /// Between [`Hub::turn`] and [`Hub::rest`].
+    in_turn: AtomicBool,
     /// When the process ends whatever it does; 0: never.
     leave_by_ns: AtomicU64,
 }
@@ -58,9 +62,14 @@ impl Hub {
         Ok(Self {
             epoll: reactor.epoll(),
             station: Station::new(equipment, &reactor)?,
+            turn_every_ms: match reactor.settings.stall_ms / TURNS_PER_TIMEOUT {
+                0 => TURN_EVERY_MS_MAX,
+                every_ms => every_ms.min(TURN_EVERY_MS_MAX),
+            },
             reactor: Mutex::new(reactor),
             shown: AtomicU64::new(0),
             leaving: AtomicU8::new(Leaving::No as u8),
+            in_turn: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
         })
     }
@@ -84,6 +93,11 @@ impl Hub {
         }
     }
 
+    /// The worker cannot go on.
+    pub fn abandon(&self) {
+        self.leaving.store(Leaving::Now as u8, SeqCst);
+    }
+
     /// Whether [`Hub::turn`] will read or write files, which should not be done with the interpreter held.
     pub fn has_cold_work(&self) -> bool {
         self.reactor().has_cold_work()
@@ -91,6 +105,7 @@ impl Hub {
 
     /// Begins a turn: does what was put off, keeps the deadlines, and asks for events without waiting.
     pub fn turn(&self) {
+        self.in_turn.store(true, Relaxed);
         self.show_life();
         self.station.slot().idle.store(0, SeqCst);
         let mut reactor = self.reactor();
@@ -121,11 +136,15 @@ impl Hub {
         std::mem::swap(&mut self.reactor().reports, into);
     }
 
-    /// A request is answered; its response is sent, or in the connection's output.
+    /// A request is answered; its response is sent, or in the connection's output. Outside a turn this asks for one.
     pub fn finish(&self, connection: Box<Connection>, then_close: bool, status: u16) {
         self.hide(connection.shown_at);
         self.station.count(status);
-        self.reactor().give_back(connection, then_close);
+        let mut reactor = self.reactor();
+        reactor.give_back(connection, then_close);
+        if !self.in_turn.load(Relaxed) {
+            reactor.wake();
+        }
     }
 
     /// Ends a turn. Returns after how many milliseconds the next one is due at the latest. Without the interpreter: it may
@@ -139,14 +158,14 @@ impl Hub {
                 .store(now_ns.saturating_add(grace_ns), SeqCst);
         }
         let leave_by_ns = self.leave_by_ns.load(SeqCst);
-        let leaving = match (orders.leave, reactor.is_drained()) {
+        let leaving = match orders.leave {
             _ if leave_by_ns != 0 && now_ns >= leave_by_ns => Leaving::Now,
-            (true, false) => Leaving::Now,
-            (true, true) => Leaving::WhenDone,
-            (false, _) => Leaving::No,
+            true => Leaving::WhenDone,
+            false => Leaving::No,
         };
         self.leaving.fetch_max(leaving as u8, SeqCst);
-        if reactor.has_work() {
+        self.in_turn.store(false, Relaxed);
+        if reactor.has_cold_work() || (reactor.has_work() && leaving == Leaving::No) {
             return 0;
         }
         let timeout_ms = reactor.prepare_wait(1);
@@ -156,9 +175,13 @@ impl Hub {
             .slot()
             .idle
             .store(u32::from(would_take), SeqCst);
-        match self.station.with_logs(timeout_ms) {
-            -1 => TURN_EVERY_MS as u64,
-            timeout_ms => timeout_ms.clamp(0, TURN_EVERY_MS) as u64,
+        let longest_ms = match leave_by_ns.saturating_sub(now_ns) / 1_000_000 {
+            0 => self.turn_every_ms,
+            left_ms => self.turn_every_ms.min(left_ms + 1),
+        };
+        match u64::try_from(self.station.with_logs(timeout_ms)) {
+            Ok(timeout_ms) => timeout_ms.min(longest_ms),
+            Err(_) => longest_ms,
         }
     }
 

@@ -10,20 +10,12 @@
 //!
 //! Nothing borrowed and no lock is held where Python code runs: every switch is an interleaving.
 
-use std::{
-    os::fd::{AsFd, AsRawFd},
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
 
-use pyo3::{
-    intern,
-    prelude::*,
-    types::{PyCFunction, PyDict, PyTuple},
-};
+use pyo3::{intern, prelude::*, types::PyCFunction};
 
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     python::{
         RequestTimeout,
         app::formatted,
@@ -50,29 +42,28 @@ pub(in crate::python) struct Green {
 
 /// Serves until the worker ends.
 pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
-    let descriptor = green.hub.descriptor().as_raw_fd();
-    let crew = Arc::new(Greenlets {
+    let hub = Arc::clone(&green.hub);
+    let greenlets = Arc::new(Greenlets {
         event_loop: Loop::of(py, green.library)?,
-        context: py.import("contextvars")?.call_method0("copy_context")?.unbind(),
-        request_timeout_ns: green.hub.station.request_timeout_ns,
+        context: py
+            .import("contextvars")?
+            .call_method0("copy_context")?
+            .unbind(),
         state: HeldCell::new(State::default()),
-        on_turn: OnceLock::new(),
         green,
     });
-    let turn = {
-        let crew = Arc::clone(&crew);
-        PyCFunction::new_closure(py, None, None, move |arguments, _| {
-            crew.turn(arguments.py());
-        })?
-    };
-    let _ = crew.on_turn.set(turn.clone().unbind());
-    let watcher = crew.event_loop.watch(py, descriptor, &turn)?;
-    crew.event_loop.call_after(py, Duration::ZERO, &turn)?;
-    crew.green.hub.station.announce();
-    let ran = crew.event_loop.switch(py);
-    crew.event_loop.unwatch(py, &watcher)?;
-    py.detach(|| crew.green.hub.station.finish_logs());
-    ran
+    let this = Arc::clone(&greenlets);
+    let on_events = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+        this.turn(arguments.py());
+    })?;
+    let event_loop = &greenlets.event_loop;
+    let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
+    greenlets.set_alarm(py, 0)?;
+    hub.station.announce();
+    event_loop.switch(py)?;
+    event_loop.unwatch(py, &watcher)?;
+    py.detach(|| hub.station.finish_logs());
+    Ok(())
 }
 
 /// A greenlet and what it works on.
@@ -85,30 +76,35 @@ struct Member {
 
 #[derive(Default)]
 struct State {
-    /// `None`: the greenlet ended.
+    /// `None`: the greenlet has ended.
     members: Vec<Option<Member>>,
     /// Members that wait for a request, the last to finish on top.
     idle: Vec<usize>,
+    /// Requests that are with the app.
     in_flight: usize,
-    /// When the hub makes a turn by itself (CLOCK_MONOTONIC nanoseconds), and the timer.
-    alarm: Option<(u64, Py<PyAny>)>,
-    /// When to look for requests that take too long.
+    /// When the hub makes a turn by itself.
+    alarm: Option<Alarm>,
+    /// When to look again for requests that take too long.
     look_ns: u64,
-    woke_main: bool,
+    main_is_woken: bool,
+}
+
+struct Alarm {
+    /// CLOCK_MONOTONIC nanoseconds.
+    due_ns: u64,
+    timer: Py<PyAny>,
 }
 
 struct Greenlets {
     green: Green,
     event_loop: Loop,
-    /// What the context of each request is a copy of.
+    /// The context of each request is a copy of it.
     context: Py<PyAny>,
-    request_timeout_ns: u64,
     state: HeldCell<State>,
-    on_turn: OnceLock<Py<PyCFunction>>,
 }
 
 impl Greenlets {
-    /// In the hub's greenlet: takes what has come in and starts the app for it.
+    /// In the hub: takes what has come in and starts the app for it.
     fn turn(self: &Arc<Self>, py: Python<'_>) {
         if let Err(error) = self.try_turn(py) {
             self.give_up(py, &error);
@@ -117,120 +113,201 @@ impl Greenlets {
 
     fn try_turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let hub = &self.green.hub;
-        match hub.has_cold_work() {
-            true => py.detach(|| hub.turn()),
-            false => hub.turn(),
+        if hub.has_cold_work() {
+            py.detach(|| hub.turn());
+        } else {
+            hub.turn();
         }
-        while hub.leaving() == Leaving::No
-            && let Some(connection) = hub.next_job()
-        {
+        while let Some(connection) = self.next_job() {
             self.start(py, connection)?;
         }
-        self.interrupt_what_is_overdue(py)?;
+        self.interrupt_the_overdue(py)?;
         let rest_ms = py.detach(|| hub.rest());
-        self.set_alarm(py, rest_ms)?;
-        self.leave_if_told(py)
+        let in_flight = self.state.borrow(py).in_flight;
+        match hub.leaving() {
+            Leaving::Now => self.leave(py),
+            Leaving::WhenDone if in_flight == 0 => self.leave(py),
+            Leaving::WhenDone | Leaving::No => self.set_alarm(py, rest_ms),
+        }
     }
 
-    /// Has an idle greenlet run a request until it waits.
+    fn next_job(&self) -> Option<Box<Connection>> {
+        match self.green.hub.leaving() {
+            Leaving::No => self.green.hub.next_job(),
+            Leaving::WhenDone | Leaving::Now => None,
+        }
+    }
+
+    /// Has an idle greenlet begin with a request; returns when the app waits for something, or is done.
     fn start(self: &Arc<Self>, py: Python<'_>, connection: Box<Connection>) -> PyResult<()> {
         let idle = self.state.borrow(py).idle.pop();
         let index = match idle {
             Some(index) => index,
             None => self.hire(py)?,
         };
-        let greenlet = {
-            let mut state = self.state.borrow(py);
-            let Some(member) = &mut state.members[index] else {
-                unreachable!("a member that ends is no longer idle")
-            };
-            member.job = Some(connection);
-            member.greenlet.clone_ref(py)
+        let mut state = self.state.borrow(py);
+        state.in_flight += 1;
+        let Some(member) = &mut state.members[index] else {
+            unreachable!("who has ended is not idle")
         };
+        member.job = Some(connection);
+        let greenlet = member.greenlet.clone_ref(py);
+        drop(state);
         greenlet.call_method0(py, intern!(py, "switch")).map(drop)
     }
 
     /// Makes another greenlet.
     fn hire(self: &Arc<Self>, py: Python<'_>) -> PyResult<usize> {
-        let seat = Arc::new(Seat::default());
         let mut state = self.state.borrow(py);
         let vacant = state.members.iter().position(Option::is_none);
-        let index = vacant.unwrap_or_else(|| {
+        let index = vacant.unwrap_or(state.members.len());
+        if vacant.is_none() {
             state.members.push(None);
-            state.members.len() - 1
-        });
+        }
         drop(state);
         let this = Arc::clone(self);
-        let its_seat = Arc::clone(&seat);
-        let run = move |arguments: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
-            this.live(arguments.py(), index, &its_seat);
-        };
-        let run = PyCFunction::new_closure(py, None, None, run)?;
-        let greenlet = self.event_loop.greenlet(py, &run)?;
-        self.state.borrow(py).members[index] = Some(Member {
-            greenlet,
-            seat,
+        let life = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+            this.live(arguments.py(), index);
+        })?;
+        let member = Member {
+            greenlet: self.event_loop.greenlet(py, &life)?,
+            seat: Arc::default(),
             job: None,
-        });
+        };
+        self.state.borrow(py).members[index] = Some(member);
         Ok(index)
     }
 
-    /// The life of a greenlet. It ends with the worker, or when somebody kills it.
-    fn live(self: &Arc<Self>, py: Python<'_>, index: usize, seat: &Arc<Seat>) {
-        let lived = self.serve(py, index, seat);
+    /// The life of a greenlet. It ends with the worker, or when somebody kills it while it is idle.
+    fn live(self: &Arc<Self>, py: Python<'_>, index: usize) {
+        let lived = self.serve(py, index);
         let mut state = self.state.borrow(py);
         state.idle.retain(|idle| *idle != index);
         let member = state.members[index].take();
         drop(state);
-        if let Err(error) = lived
-            && member.is_some_and(|member| member.job.is_some())
-        {
+        drop(member);
+        if let Err(error) = lived {
             self.give_up(py, &error);
         }
     }
 
-    fn serve(self: &Arc<Self>, py: Python<'_>, index: usize, seat: &Arc<Seat>) -> PyResult<()> {
-        let hub = &self.green.hub;
+    /// Serves requests until the greenlet is killed. An error: the server's own objects could not be made.
+    fn serve(&self, py: Python<'_>, index: usize) -> PyResult<()> {
+        let Some((greenlet, seat)) = self.myself(py, index) else {
+            return Ok(());
+        };
+        let mut gateway = self.gateway(py, &seat)?;
+        loop {
+            let mut job = self.take_job(py, index);
+            while let Some(connection) = job {
+                let context = self.context.call_method0(py, intern!(py, "copy"))?;
+                greenlet.setattr(py, intern!(py, "gr_context"), context)?;
+                seat.begin(sys::monotonic_ns(), connection.socket().as_raw_fd());
+                let served = gateway.serve(py, connection)?;
+                seat.end();
+                let hub = &self.green.hub;
+                hub.finish(served.connection, served.then_close, served.status);
+                job = self.next_job();
+                self.state.borrow(py).in_flight -= usize::from(job.is_none());
+            }
+            self.state.borrow(py).idle.push(index);
+            if self.event_loop.switch(py).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn myself(&self, py: Python<'_>, index: usize) -> Option<(Py<PyAny>, Arc<Seat>)> {
+        let state = self.state.borrow(py);
+        let member = state.members[index].as_ref()?;
+        Some((member.greenlet.clone_ref(py), Arc::clone(&member.seat)))
+    }
+
+    fn take_job(&self, py: Python<'_>, index: usize) -> Option<Box<Connection>> {
+        self.state.borrow(py).members[index].as_mut()?.job.take()
+    }
+
+    fn gateway(&self, py: Python<'_>, seat: &Arc<Seat>) -> PyResult<Gateway> {
         let desk = Desk::Greenlet {
-            hub: Arc::clone(hub),
+            hub: Arc::clone(&self.green.hub),
             seat: Arc::clone(seat),
             sleep: self.event_loop.sleep.clone_ref(py),
         };
         let app = self.green.app.clone_ref(py);
-        let (config, listeners) = (&self.green.config, &self.green.listeners);
-        let mut gateway = Gateway::new(py, app, desk, config, listeners)?;
-        let greenlet = match &self.state.borrow(py).members[index] {
-            Some(member) => member.greenlet.clone_ref(py),
-            None => return Ok(()),
-        };
-        loop {
-            let job = {
-                let mut state = self.state.borrow(py);
-                let member = state.members[index].as_mut();
-                member.and_then(|member| member.job.take())
-            };
-            let mut next = job;
-            while let Some(connection) = next {
-                self.give_fresh_context(py, &greenlet)?;
-                self.state.borrow(py).in_flight += 1;
-                seat.begin(sys::monotonic_ns(), connection.socket().as_raw_fd());
-                let served = gateway.serve(py, connection);
-                seat.end();
-                self.state.borrow(py).in_flight -= 1;
-                let served = served?;
-                hub.finish(served.connection, served.then_close, served.status);
-                next = match hub.leaving() {
-                    Leaving::No => hub.next_job(),
-                    Leaving::WhenDone | Leaving::Now => None,
-                };
+        Gateway::new(py, app, desk, &self.green.config, &self.green.listeners)
+    }
+
+    /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.
+    fn interrupt_the_overdue(&self, py: Python<'_>) -> PyResult<()> {
+        let limit_ns = self.green.hub.station.request_timeout_ns;
+        let now_ns = sys::monotonic_ns();
+        let mut state = self.state.borrow(py);
+        if limit_ns == 0 || now_ns < state.look_ns {
+            return Ok(());
+        }
+        let mut overdue = Vec::new();
+        let mut look_ns = now_ns + limit_ns;
+        for member in state.members.iter().flatten() {
+            if member.seat.time_out(now_ns, limit_ns).is_some() {
+                overdue.push(member.greenlet.clone_ref(py));
+            } else if let Some(due_ns) = member.seat.due_ns(limit_ns) {
+                look_ns = look_ns.min(due_ns);
             }
-            self.state.borrow(py).idle.push(index);
-            self.event_loop.switch(py)?;
+        }
+        state.look_ns = look_ns.max(now_ns + LOOK_EVERY_NS);
+        drop(state);
+        for greenlet in overdue {
+            greenlet.call_method1(py, "throw", (py.get_type::<RequestTimeout>(),))?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a turn after so many milliseconds, if not before.
+    fn set_alarm(self: &Arc<Self>, py: Python<'_>, rest_ms: u64) -> PyResult<()> {
+        let now_ns = sys::monotonic_ns();
+        let mut state = self.state.borrow(py);
+        let mut due_ns = now_ns + rest_ms * 1_000_000;
+        if self.green.hub.station.request_timeout_ns > 0 {
+            due_ns = due_ns.min(state.look_ns);
+        }
+        if matches!(&state.alarm, Some(alarm) if alarm.due_ns <= due_ns) {
+            return Ok(());
+        }
+        let before = state.alarm.take();
+        drop(state);
+        if let Some(alarm) = before {
+            self.event_loop.cancel(py, &alarm.timer)?;
+        }
+        let delay = Duration::from_nanos(due_ns.saturating_sub(now_ns));
+        let this = Arc::clone(self);
+        let on_alarm = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+            let py = arguments.py();
+            this.state.borrow(py).alarm = None;
+            this.turn(py);
+        })?;
+        let timer = self.event_loop.call_after(py, delay, &on_alarm)?;
+        self.state.borrow(py).alarm = Some(Alarm { due_ns, timer });
+        Ok(())
+    }
+
+    /// The worker cannot go on; another takes its place.
+    fn give_up(&self, py: Python<'_>, error: &PyErr) {
+        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+        py.detach(|| {
+            let headline = format_args!("a worker's hub failed; the worker ends");
+            crate::telemetry::block(LogLevel::Critical, headline, &traceback);
+        });
+        self.green.hub.abandon();
+        if let Err(error) = self.leave(py) {
+            py.detach(|| crate::critical!("a worker's hub does not end: {error}"));
+            sys::exit_now(1);
         }
     }
 
-    fn give_fresh_context(&self, py: Python<'_>, greenlet: &Py<PyAny>) -> PyResult<()> {
-        let context = self.context.call_method0(py, intern!(py, "copy"))?;
-        greenlet.setattr(py, intern!(py, "gr_context"), context)
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        if std::mem::replace(&mut self.state.borrow(py).main_is_woken, true) {
+            return Ok(());
+        }
+        self.event_loop.wake_main(py)
     }
 }
