@@ -92,9 +92,10 @@ impl Loop {
                 watcher.call_method1("start", (callback,))?;
                 watcher
             }
-            // The two callbacks behind: the descriptor failed, or was closed by somebody else.
             Library::Eventlet => {
-                hub.call_method1("add", ("read", descriptor, callback, callback, callback))?
+                // It compares by identity. The two callbacks behind: the descriptor failed, or somebody else closed it.
+                let read = hub.getattr("READ")?;
+                hub.call_method1("add", (read, descriptor, callback, callback, callback))?
             }
         };
         Ok(watcher.unbind())

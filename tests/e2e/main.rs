@@ -10,6 +10,7 @@ pub mod harness;
 
 mod death;
 mod examples;
+mod greenlets;
 mod http_wire;
 mod logs;
 mod reload;

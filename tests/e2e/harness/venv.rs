@@ -11,8 +11,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::interpreters;
 
-/// Flask and Django are served; tombi and taplo check the examples.
-const REQUIREMENTS: &str = "flask>=3\ndjango>=5\ntombi>=1\ntaplo>=0.9.3\n";
+/// Flask and Django are served, gevent and eventlet serve them; tombi and taplo check the examples.
+const REQUIREMENTS: &str =
+    "flask>=3\ndjango>=5\ngevent>=24\neventlet>=0.36\ntombi>=1\ntaplo>=0.9.3\n";
 
 /// The virtualenv's interpreter.
 pub fn venv_python() -> PathBuf {
