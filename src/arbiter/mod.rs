@@ -14,6 +14,7 @@ mod report;
 mod shell;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};

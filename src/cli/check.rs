@@ -2,13 +2,14 @@
 
 use std::{
     env,
+    error::Error as _,
     io::{self, IsTerminal as _, Write as _},
 };
 
 use clap::ArgMatches;
 
 use super::{ConfigSource, FAILED, OK};
-use crate::{arbiter::interpreter, config::Loaded};
+use crate::{arbiter::trial, config::Loaded};
 
 pub(super) fn check(typed: &[&ArgMatches]) -> u8 {
     match checked(typed) {
@@ -35,12 +36,17 @@ fn checked(typed: &[&ArgMatches]) -> Result<String, String> {
     })
 }
 
-/// What only a run of Python can tell: whether the interpreter has the package that the worker class needs.
+/// What only a run of Python can tell: whether the interpreter is there and the app loads in it.
 fn beyond_the_text(loaded: &Loaded) -> Result<(), String> {
-    if loaded.config.worker_class.package().is_some() {
-        interpreter::find(&loaded.config).map_err(|error| format!("error: {error}"))?;
-    }
-    Ok(())
+    trial::load_app(&loaded.config).map_err(|error| {
+        let mut text = format!("error: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    })
 }
 
 /// See no-color.org.

@@ -15,7 +15,8 @@ pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
         nearest(name, schema::names_in(table), least).map(|near| format!("did you mean `{near}`?"))
     };
     if let Some(advice) = gunicorn::advice(name) {
-        return vec![advice];
+        // `[timeout]` may be either: Gunicorn's key, or `[timeouts]` with a slip.
+        return std::iter::once(advice).chain(sibling(SLIP_MIN)).collect();
     }
     // One letter off, or the very word of another table: the writer knows which.
     let likely: Vec<String> = sibling(SLIP_MIN)

@@ -243,6 +243,7 @@ impl Definition {
     }
 }
 
+// SAFETY: only CPython calls it, through a definition made above, with what METH_FASTCALL promises.
 unsafe extern "C" fn fast_call<B: Builtin>(
     this: *mut ffi::PyObject,
     arguments: *mut *mut ffi::PyObject,

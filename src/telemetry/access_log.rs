@@ -75,6 +75,15 @@ impl AccessLog {
         }
     }
 
+    /// The variables of the WSGI environ that lines show; none when no lines are wanted.
+    pub fn environ(&self) -> Vec<String> {
+        if self.is_on() {
+            lock(&self.pending).format.environ().to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Whether records are wanted at all.
     pub fn is_on(&self) -> bool {
         self.output.is_some()

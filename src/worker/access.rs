@@ -21,6 +21,8 @@ pub struct Answered<'a> {
     pub bytes: u64,
     /// The response head as sent.
     pub head: &'a [u8],
+    /// The variables of the environ that the format asks for.
+    pub environ: &'a [(String, Vec<u8>)],
 }
 
 /// Logs a request that the app answered.
@@ -37,6 +39,12 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
             .map(|(_, value)| value)
     };
     let find_response_header = |name: &str| find_field(answered.head, name);
+    let find_variable = |name: &str| {
+        let mut variables = answered.environ.iter();
+        variables
+            .find(|(variable, _)| variable == name)
+            .map(|(_, value)| &value[..])
+    };
     let mut address = AddressText::default();
     let record = AccessRecord {
         remote_address: address.of(&connection.peer),
@@ -53,7 +61,7 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
         finished_us: sys::unix_micros(),
         request_header: &find_request_header,
         response_header: &find_response_header,
-        environ: &|_| None,
+        environ: &find_variable,
     };
     log.push(&record, Instant::now());
 }

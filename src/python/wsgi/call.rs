@@ -43,6 +43,8 @@ pub(super) struct State {
     /// Bytes of body sent, without framing.
     pub(super) body_bytes: u64,
     pub(super) sending: Sending,
+    /// Variables of the environ for the access log.
+    pub(super) logged_environ: Vec<(String, Vec<u8>)>,
     /// The connection cannot be used after this.
     pub(super) must_close: bool,
     date: CachedDate,
@@ -63,6 +65,7 @@ impl State {
             shape: None,
             body_bytes: 0,
             sending: Sending::default(),
+            logged_environ: Vec::new(),
             must_close: false,
             date: CachedDate::default(),
         }

@@ -50,6 +50,8 @@ pub(in crate::python) struct Gateway {
     callables: Callables,
     hints: Py<Hints>,
     file_wrapper: Py<PyAny>,
+    /// What of the environ the access log's format shows.
+    logged_variables: Vec<String>,
 }
 
 impl Gateway {
@@ -78,6 +80,7 @@ impl Gateway {
         Ok(Self {
             environ: EnvironBuilder::new(py, &surroundings)?,
             callables: Callables::new(py, &desk)?,
+            logged_variables: desk.station().access_log.environ(),
             app,
             desk,
             hints: hints.unbind(),
@@ -127,6 +130,10 @@ impl Gateway {
             environ.as_any(),
             &self.callables.start_response,
         )?;
+        if !self.logged_variables.is_empty() {
+            let logged = logged_environ(&environ, &self.logged_variables);
+            call.get().state.borrow(py).logged_environ = logged;
+        }
         // The environ goes before the response does: what the app hung on it is released while the client is served.
         drop(environ);
         if let Some(body) = ffi::only_bytes(&iterable) {
@@ -235,6 +242,7 @@ impl Gateway {
             status,
             bytes,
             head: &state.head,
+            environ: &state.logged_environ,
         };
         log_answered(&self.desk.station().access_log, &connection, &answered);
         drop(state);
@@ -295,6 +303,7 @@ impl Gateway {
             status: refusal.status,
             bytes: 0,
             head: b"",
+            environ: &[],
         };
         log_answered(&self.desk.station().access_log, &connection, &answered);
         Served {
@@ -343,6 +352,14 @@ fn check_started(state: &State) -> PyResult<()> {
             "the app returned a body without calling start_response",
         )),
     }
+}
+
+fn logged_environ(environ: &Bound<'_, PyDict>, names: &[String]) -> Vec<(String, Vec<u8>)> {
+    let variable = |name: &String| {
+        let value = environ.get_item(name).ok()??;
+        Some((name.clone(), value.str().ok()?.to_string().into_bytes()))
+    };
+    names.iter().filter_map(variable).collect()
 }
 
 /// The parts of a list are all there, so their length is known without the app's help.
