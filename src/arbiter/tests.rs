@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
-    TcpBind, Timeouts, Trusted, WorkerClass,
+    AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
+    LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -23,6 +23,9 @@ pub(super) fn config() -> Config {
         workers: 2,
         threads: 1,
         worker_class: WorkerClass::Sync,
+        event_loop: EventLoop::Auto,
+        lifespan: Lifespan::Auto,
+        root_path: String::new(),
         preload: false,
         python: None,
         chdir: "/".into(),

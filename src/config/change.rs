@@ -66,6 +66,9 @@ const KEYS: &[Key] = &[
     key!(Scale, "workers", workers, u16::to_string),
     key!(Roll, "threads", threads, u16::to_string),
     key!(Roll, "worker_class", worker_class, word),
+    key!(Roll, "loop", event_loop, word),
+    key!(Roll, "lifespan", lifespan, word),
+    key!(Roll, "root_path", root_path, String::clone),
     key!(Roll, "preload", preload, bool::to_string),
     key!(Roll, "python", python, optional_path),
     key!(Roll, "chdir", chdir, path),
@@ -322,7 +325,7 @@ mod tests {
         );
         assert_eq!(
             line,
-            "worker_class sync -> gthread (roll), python (unset) -> python3.12 (roll), umask (unset) -> 027 (roll), \
+            "worker_class auto -> gthread (roll), python (unset) -> python3.12 (roll), umask (unset) -> 027 (roll), \
              socket_mode 660 -> 666 (rebind), limits.body 100MiB -> 10MiB (roll), \
              log.access stdout -> /home/me/a.log (roll), log.format combined -> \"%(h)s\" (roll), \
              proxy.forwarded_allow_ips [127.0.0.1/32, ::1/128] -> * (roll)"

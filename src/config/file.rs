@@ -24,7 +24,7 @@ pub(super) use shapes::EXPECTED;
 pub use shapes::{Amount, NameOrNumber, Octal, Texts};
 pub use timeouts::Timeouts;
 
-use super::resolved::WorkerClass;
+use super::resolved::{EventLoop, Lifespan, WorkerClass};
 
 /// The configuration of rgunicorn. Save the file while the server runs, and the server becomes what it says.
 ///
@@ -77,9 +77,30 @@ pub struct File {
 
     /// How a worker calls the app.
     ///
-    /// The default looks at `threads`: `"sync"` for one, `"gthread"` for more.
-    #[schemars(example = &"gthread")]
+    /// The default looks at the app and at `threads`: `"asgi"` for an ASGI app, else `"sync"` for one thread and
+    /// `"gthread"` for more; the log says what was chosen. Gunicorn's class paths, such as
+    /// `uvicorn.workers.UvicornWorker`, are understood.
+    #[schemars(example = &"gthread", example = &"asgi")]
     pub worker_class: WorkerClass,
+
+    /// The event loop of `asgi` workers.
+    ///
+    /// The default takes uvloop where the interpreter has it installed, else asyncio's own loop.
+    #[schemars(example = &"uvloop")]
+    #[serde(rename = "loop")]
+    pub event_loop: EventLoop,
+
+    /// Whether an ASGI app is told when its worker starts and ends, by ASGI's lifespan protocol.
+    ///
+    /// With the default, an app that refuses the lifespan scope before it received anything is served without, and the
+    /// log says so. Any other failure in the app's start-up is one: the worker does not become ready, and a reload is
+    /// given up. With `"on"` an app that takes no part has failed, too; with `"off"` it is not asked.
+    #[schemars(example = &"on")]
+    pub lifespan: Lifespan,
+
+    /// Where an ASGI app is mounted: the path that a proxy took off its requests, such as `"/api"`. Empty by default.
+    #[schemars(regex(pattern = r"^(/.*[^/])?$"), example = &"/api")]
+    pub root_path: String,
 
     /// Import the app once, before the workers are forked, which then share its memory.
     ///
@@ -166,6 +187,9 @@ impl Default for File {
             workers: Amount::Auto,
             threads: 1,
             worker_class: WorkerClass::Auto,
+            event_loop: EventLoop::Auto,
+            lifespan: Lifespan::Auto,
+            root_path: String::new(),
             preload: false,
             python: None,
             chdir: None,

@@ -18,7 +18,6 @@ use Fate::{Gone, Key, KeyBut};
 const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
-const ASGI: &str = "ASGI apps are not part of this version";
 const HOOK: &str = "server hooks are Python inside the server, which rgunicorn does not have; the app itself can act at import";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
 const SYSLOG: &str =
@@ -79,11 +78,10 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("permit_unconventional_http_method", Gone(STRICT)),
     ("permit_unconventional_http_version", Gone(STRICT)),
     ("casefold_http_method", Gone(STRICT)),
-    ("root_path", Gone(ASGI)),
-    ("asgi_loop", Gone(ASGI)),
-    ("asgi_lifespan", Gone(ASGI)),
-    ("asgi_disconnect_grace_period", Gone(ASGI)),
-    ("websocket_max_message_size", Gone(ASGI)),
+    ("asgi_loop", Key("loop")),
+    ("asgi_lifespan", Key("lifespan")),
+    ("asgi_disconnect_grace_period", Gone("an ASGI app is told of a disconnect at once and ends by itself: remove it")),
+    ("websocket_max_message_size", Gone("WebSockets are not part of this version")),
     ("keyfile", Gone(TLS)),
     ("certfile", Gone(TLS)),
     ("ssl_version", Gone(TLS)),
@@ -148,6 +146,28 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("control_socket_disable", Gone(CONTROL)),
 ];
 
+/// The paths by which Gunicorn and uvicorn name worker classes that exist here.
+const WORKER_CLASSES: &[(&str, &str)] = &[
+    ("gunicorn.workers.sync.SyncWorker", "sync"),
+    ("gunicorn.workers.gthread.ThreadWorker", "gthread"),
+    ("gunicorn.workers.gasgi.ASGIWorker", "asgi"),
+    ("gunicorn.workers.ggevent.GeventWorker", "gevent"),
+    ("gunicorn.workers.ggevent.GeventPyWSGIWorker", "gevent"),
+    ("gevent_wsgi", "gevent"),
+    ("gevent_pywsgi", "gevent"),
+    ("gunicorn.workers.geventlet.EventletWorker", "eventlet"),
+    ("uvicorn.workers.UvicornWorker", "asgi"),
+    ("uvicorn.workers.UvicornH11Worker", "asgi"),
+    ("uvicorn_worker.UvicornWorker", "asgi"),
+    ("uvicorn_worker.UvicornH11Worker", "asgi"),
+];
+
+/// The class of ours that a path means.
+pub(super) fn worker_class(path: &str) -> Option<&'static str> {
+    let (_, class) = WORKER_CLASSES.iter().find(|(known, _)| *known == path)?;
+    Some(class)
+}
+
 /// The key that does what Gunicorn's setting of this name did.
 pub(super) fn key(name: &str) -> Option<&'static str> {
     match SETTINGS.iter().find(|(setting, _)| *setting == name)? {
@@ -202,6 +222,7 @@ mod tests {
         "group",
         "umask",
         "proc_name",
+        "root_path",
     ];
 
     #[test]

@@ -186,7 +186,7 @@ fn worker_class(text: &str) -> Option<String> {
             "Gunicorn's `{text}` is called `\"{greenlets}\"` here"
         ));
     }
-    ["tornado", "asgi", "uvicorn"]
+    ["tornado"]
         .iter()
         .find(|foreign| last.contains(**foreign))
         .map(|foreign| {

@@ -32,7 +32,7 @@ pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
-    SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,
+    AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
+    LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

@@ -34,7 +34,7 @@ impl Resolver<'_> {
     pub(super) fn config(&mut self, file: File, path: Option<&Path>) -> Config {
         let chdir = self.chdir(file.chdir.as_deref(), path);
         let app = self.app(file.app.as_deref());
-        let workers = workers(&file.workers, file.threads, self.machine.processors());
+        let workers = workers(&file, self.machine.processors());
         Config {
             proc_name: file
                 .proc_name
@@ -43,6 +43,9 @@ impl Resolver<'_> {
             workers,
             threads: file.threads,
             worker_class: self.worker_class(file.worker_class, file.threads),
+            event_loop: file.event_loop,
+            lifespan: file.lifespan,
+            root_path: file.root_path,
             preload: file.preload,
             python: file.python.map(|text| self.python(&text, &chdir)),
             python_path: join_all(&chdir, &file.python_path.0),
@@ -97,38 +100,41 @@ impl Resolver<'_> {
 
     fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
         match written {
-            WorkerClass::Auto if threads > 1 => WorkerClass::Gthread,
-            WorkerClass::Auto => WorkerClass::Sync,
             WorkerClass::Sync if threads > 1 => {
                 self.one_thread(
                     threads,
-                    "sync",
+                    "a `sync`",
                     "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
                 );
                 written
             }
-            WorkerClass::Gevent | WorkerClass::Eventlet if threads > 1 => {
-                let word = if written == WorkerClass::Gevent {
-                    "gevent"
-                } else {
-                    "eventlet"
-                };
+            WorkerClass::Asgi if threads > 1 => {
                 self.one_thread(
                     threads,
-                    word,
-                    "remove `threads`: `limits.connections` says how many requests run at once",
+                    "an `asgi`",
+                    "leave `threads` out: the event loop serves any number of requests at once",
                 );
                 written
             }
-            WorkerClass::Sync
-            | WorkerClass::Gthread
-            | WorkerClass::Gevent
-            | WorkerClass::Eventlet => written,
+            WorkerClass::Gevent | WorkerClass::Eventlet if threads > 1 => {
+                let class = match written {
+                    WorkerClass::Gevent => "a `gevent`",
+                    _ => "an `eventlet`",
+                };
+                self.one_thread(
+                    threads,
+                    class,
+                    "leave `threads` out: `limits.connections` says how many requests run at once",
+                );
+                written
+            }
+            written => written,
         }
     }
 
     fn one_thread(&mut self, threads: u16, class: &str, help: &str) {
-        let message = format!("a `{class}` worker has one thread, but `threads` is {threads}");
+        let message =
+            format!("{class} worker calls the app in one thread, but `threads` is {threads}");
         self.problem("/worker_class", message, "", Some(help.to_owned()));
     }
 
@@ -272,11 +278,16 @@ fn join_all(directory: &Path, paths: &[String]) -> Vec<PathBuf> {
     paths.iter().map(|path| directory.join(path)).collect()
 }
 
-fn workers(written: &Amount, threads: u16, processors: u16) -> u16 {
+fn workers(file: &File, processors: u16) -> u16 {
     let processors = processors.max(1);
-    match written {
+    let fills_waits = file.threads > 1
+        || matches!(
+            file.worker_class,
+            WorkerClass::Asgi | WorkerClass::Gevent | WorkerClass::Eventlet
+        );
+    match &file.workers {
         Amount::Number(number) => *number,
-        Amount::Auto | Amount::PerCent(_) if threads > 1 => processors.min(AUTO_WORKERS_MAX),
+        Amount::Auto | Amount::PerCent(_) if fills_waits => processors.min(AUTO_WORKERS_MAX),
         Amount::Auto | Amount::PerCent(_) => processors
             .saturating_mul(2)
             .saturating_add(1)

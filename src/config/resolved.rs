@@ -16,8 +16,14 @@ pub struct Config {
     pub workers: u16,
     /// At least 1.
     pub threads: u16,
-    /// Never `Auto` once resolved.
+    /// `Auto` is settled by the workers, who see the app.
     pub worker_class: WorkerClass,
+    /// Of `asgi` workers.
+    pub event_loop: EventLoop,
+    /// Of ASGI apps.
+    pub lifespan: Lifespan,
+    /// Where an ASGI app is mounted: empty, or a path without a slash at its end.
+    pub root_path: String,
     pub preload: bool,
     /// The interpreter as configured; `None` means: find one (see `arbiter::interpreter`).
     pub python: Option<PathBuf>,
@@ -74,12 +80,14 @@ pub struct TcpBind {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum WorkerClass {
-    /// `sync` where `threads = 1`, else `gthread`.
+    /// `asgi` for a coroutine app; else `sync` where `threads = 1`, and `gthread` where there are more.
     Auto,
     /// One request at a time in each worker.
     Sync,
     /// `threads` requests at a time in each worker.
     Gthread,
+    /// An ASGI app: any number of requests at a time in an event loop.
+    Asgi,
     /// A greenlet per request, as many at a time as `limits.connections`, on gevent's hub. The standard library is
     /// patched before the app is imported: what waits lets others run. Needs the package gevent.
     Gevent,
@@ -88,14 +96,52 @@ pub enum WorkerClass {
 }
 
 impl WorkerClass {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Sync => "sync",
+            Self::Gthread => "gthread",
+            Self::Asgi => "asgi",
+            Self::Gevent => "gevent",
+            Self::Eventlet => "eventlet",
+        }
+    }
+
     /// The Python package without which it cannot work.
     pub fn package(self) -> Option<&'static str> {
         match self {
             Self::Gevent => Some("gevent"),
             Self::Eventlet => Some("eventlet"),
-            Self::Auto | Self::Sync | Self::Gthread => None,
+            Self::Auto | Self::Sync | Self::Gthread | Self::Asgi => None,
         }
     }
+}
+
+/// The event loop of an `asgi` worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum EventLoop {
+    /// uvloop if it is installed, else asyncio's.
+    Auto,
+    /// The standard library's.
+    Asyncio,
+    /// The package uvloop's.
+    Uvloop,
+}
+
+/// Whether an ASGI app is told of the start and the end of its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Lifespan {
+    /// As the app wants it: one that does not know the lifespan scope is served without.
+    Auto,
+    /// The app must take part.
+    On,
+    /// The app is not told.
+    Off,
 }
 
 /// Zero means "no limit" where the key's documentation allows it.

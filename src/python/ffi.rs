@@ -189,6 +189,33 @@ pub(super) fn is_shared(_py: Python<'_>, object: &Py<PyAny>) -> bool {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) > 1 }
 }
 
+/// What a coroutine did when it was resumed.
+pub(super) enum Sent<'py> {
+    Yielded(Bound<'py, PyAny>),
+    Returned,
+}
+
+/// Resumes a coroutine, or any iterator, with a value.
+#[inline]
+pub(super) fn send_into<'py>(
+    coroutine: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Sent<'py>> {
+    let py = coroutine.py();
+    let mut result = std::ptr::null_mut();
+    // SAFETY: live objects; the result is a new reference unless it is an error, which leaves an exception.
+    unsafe {
+        match ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
+            ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Yielded(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_RETURN => {
+                drop(Bound::from_owned_ptr(py, result));
+                Ok(Sent::Returned)
+            }
+            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
+    }
+}
+
 /// What a builtin made by [`builtin`] does: `this` is the object it is bound to, `arguments` are positional.
 pub(super) type Behaviour<T> =
     for<'py> fn(&Bound<'py, T>, &[Borrowed<'_, 'py, PyAny>]) -> PyResult<Py<PyAny>>;

@@ -11,7 +11,7 @@ use super::{
     app::{self, AppError, EXIT_BOOT},
     fault,
     green::Library,
-    worker,
+    kind, worker,
 };
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
@@ -83,6 +83,11 @@ fn prepare(
     let config = &inherited.settings.config;
     fault::dump_stacks_on_abort(py).map_err(|error| fail(error.to_string()))?;
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
+    if let Some(reason) =
+        kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
+    {
+        return Err(fail(reason));
+    }
     if let Some(library) = Library::of(config.worker_class) {
         library.patch(py).map_err(|error| {
             let traceback = app::formatted(py, &error).unwrap_or_default();

@@ -21,7 +21,9 @@ impl Library {
         match class {
             WorkerClass::Gevent => Some(Self::Gevent),
             WorkerClass::Eventlet => Some(Self::Eventlet),
-            WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => None,
+            WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread | WorkerClass::Asgi => {
+                None
+            }
         }
     }
 

@@ -4,23 +4,36 @@
 //! is, with the exit code. `sys.exit` follows in both, so that the app's `atexit` handlers run.
 
 mod app;
+mod asgi;
 mod driver;
 mod fault;
 mod ffi;
 mod generation;
 mod green;
+mod kind;
 mod worker;
 mod wsgi;
 
 use std::os::fd::RawFd;
 
-use pyo3::{create_exception, exceptions::PyBaseException, prelude::*};
+use pyo3::{
+    create_exception,
+    exceptions::{PyBaseException, PyConnectionError},
+    prelude::*,
+};
 
 create_exception!(
     rgunicorn,
     RequestTimeout,
     PyBaseException,
     "Raised in a request that takes longer than `timeouts.request`."
+);
+
+create_exception!(
+    rgunicorn,
+    ClientDisconnected,
+    PyConnectionError,
+    "Raised by an ASGI `send` when the client has closed the connection."
 );
 
 /// Serves the arbiter on the inherited descriptor; returns the exit code.
@@ -37,5 +50,9 @@ fn serve(py: Python<'_>, descriptor: RawFd) -> PyResult<i32> {
 fn _rgunicorn(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("RequestTimeout", module.py().get_type::<RequestTimeout>())?;
+    module.add(
+        "ClientDisconnected",
+        module.py().get_type::<ClientDisconnected>(),
+    )?;
     module.add_function(wrap_pyfunction!(serve, module)?)
 }

@@ -8,17 +8,20 @@ use pyo3::prelude::*;
 
 use super::{
     app::{self, EXIT_BOOT},
+    asgi,
     driver::{
         greenlets::{self, Green},
         threads::{self, Interrupter, Seating, Threads},
     },
     green::Library,
+    kind,
 };
 use crate::{
-    config::Config,
+    config::{Config, WorkerClass},
     generation::WorkerStart,
     sys::{self, SignalBell},
     telemetry::{AccessFormat, AccessLog, Origin},
+    wire::ListenerAddress,
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
 
@@ -37,99 +40,178 @@ pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny
     let who = format!("generation={generation} worker={}", start.worker);
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
-    if let Some(library) = Library::of(config.worker_class)
-        && let Err(error) = library.after_fork(py)
-    {
-        py.detach(|| crate::critical!("{who} cannot serve: {error}"));
-        return EXIT_BOOT;
-    }
-    let app = match preloaded {
-        Some(app) => app,
-        None => match app::load(py, &config.app) {
-            Ok(app) => app,
-            Err(error) => {
-                py.detach(|| error.log(&who, &config.app));
-                return error.exit_code();
-            }
-        },
-    };
-    match serve(py, start, app, config) {
-        Ok(()) => 0,
+    let serving = Serving { who, config };
+    match serving.load_and_serve(py, start, preloaded) {
+        Ok(code) => code,
         Err(error) => {
-            py.detach(|| crate::critical!("{who} cannot serve: {error}"));
+            let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());
+            py.detach(|| {
+                crate::telemetry::block(
+                    crate::config::LogLevel::Critical,
+                    format_args!("{} cannot serve: {error}", serving.who),
+                    &traceback,
+                );
+            });
             EXIT_BOOT
         }
     }
 }
 
-fn serve(py: Python<'_>, start: WorkerStart, app: Py<PyAny>, config: Config) -> PyResult<()> {
-    let slot = start.slot as usize;
-    let board = Arc::new(start.scoreboard);
-    let addresses = start
-        .listeners
-        .iter()
-        .map(|(passed, _)| passed.address.clone())
-        .collect();
-    let listeners = start
-        .listeners
-        .into_iter()
-        .map(|(passed, socket)| Listener { passed, socket });
-    let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
-    let lobby = Lobby::new(start.lobby.sender, start.lobby.receiver);
-    let reactor = Reactor::new(
-        Settings::of(&config),
-        acceptor,
-        lobby,
-        Arc::clone(&board),
-        slot,
-    )?;
-    let format = AccessFormat::of(&config.log.format)
-        .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
-    let origin = Origin {
-        pid: std::process::id(),
-        worker: start.worker,
-        generation: start.settings.generation,
-    };
-    let equipment = Equipment {
-        board,
-        slot,
-        bell: start.bell,
-        signals: SignalBell::install(&SIGNALS)?,
-        lifeline: start.lifeline,
-        access_log: AccessLog::new(
-            start.access_log,
-            format.for_worker(origin, TimeZone::system()),
-        ),
-        request_timeout: config.timeouts.request,
-        requests_max: requests_max(&config),
-    };
-    if let Some(library) = Library::of(config.worker_class) {
-        let hub = Arc::new(Hub::new(reactor, equipment)?);
+struct Serving {
+    /// The beginning of its log lines.
+    who: String,
+    config: Config,
+}
+
+/// What a worker of any class works with.
+struct Gear {
+    reactor: Reactor,
+    equipment: Equipment,
+    addresses: Vec<ListenerAddress>,
+}
+
+impl Serving {
+    fn load_and_serve(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        preloaded: Option<Py<PyAny>>,
+    ) -> PyResult<i32> {
+        if let Some(library) = Library::of(self.config.worker_class) {
+            library.after_fork(py)?;
+        }
+        // An app that asks for "the" event loop when it is imported gets the one that will run.
+        let mut own_loop = None;
+        if self.config.worker_class == WorkerClass::Asgi {
+            own_loop = Some(asgi::Loop::new(py, self.config.event_loop)?);
+        }
+        let app = match preloaded {
+            Some(app) => app,
+            None => match app::load(py, &self.config.app) {
+                Ok(app) => app,
+                Err(error) => {
+                    py.detach(|| error.log(&self.who, &self.config.app));
+                    return Ok(error.exit_code());
+                }
+            },
+        };
+        let choice = kind::choose(py, &self.config, &app)?;
+        if let Some(reason) = choice.reason {
+            let class = choice.class.word();
+            py.detach(|| crate::info!("{} worker_class={class} chosen: {reason}", self.who));
+        }
+        match choice.class {
+            WorkerClass::Asgi => {
+                let own_loop = match own_loop {
+                    Some(own_loop) => own_loop,
+                    None => asgi::Loop::new(py, self.config.event_loop)?,
+                };
+                self.serve_in_loop(py, start, app, &own_loop)
+            }
+            WorkerClass::Gevent => self.serve_in_greenlets(py, start, app, Library::Gevent),
+            WorkerClass::Eventlet => self.serve_in_greenlets(py, start, app, Library::Eventlet),
+            WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => {
+                self.serve_with_threads(py, start, app).map(|()| 0)
+            }
+        }
+    }
+
+    fn serve_with_threads(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        app: Py<PyAny>,
+    ) -> PyResult<()> {
+        let gear = self.gear(start, Settings::of(&self.config))?;
+        let seats = usize::from(self.config.threads);
+        let threads = Threads::new(seats);
+        let interrupter = Box::new(Interrupter(Arc::clone(&threads)));
+        let crew = Arc::new(Crew::new(gear.reactor, seats, gear.equipment, interrupter)?);
+        let seating = Seating {
+            app,
+            crew,
+            threads,
+            config: self.config.clone(),
+            listeners: gear.addresses,
+        };
+        threads::run(py, seating)
+    }
+
+    fn serve_in_greenlets(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        app: Py<PyAny>,
+        library: Library,
+    ) -> PyResult<i32> {
+        let gear = self.gear(start, Settings::of(&self.config))?;
         let green = Green {
             app,
-            hub,
+            hub: Arc::new(Hub::new(gear.reactor, gear.equipment)?),
             library,
-            config,
-            listeners: addresses,
+            config: self.config.clone(),
+            listeners: gear.addresses,
         };
-        return greenlets::run(py, green);
+        greenlets::run(py, green).map(|()| 0)
     }
-    let seats = usize::from(config.threads);
-    let threads = Threads::new(seats);
-    let crew = Arc::new(Crew::new(
-        reactor,
-        seats,
-        equipment,
-        Box::new(Interrupter(Arc::clone(&threads))),
-    )?);
-    let seating = Seating {
-        app,
-        crew,
-        threads,
-        config,
-        listeners: addresses,
-    };
-    threads::run(py, seating)
+
+    fn serve_in_loop(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        app: Py<PyAny>,
+        own: &asgi::Loop,
+    ) -> PyResult<i32> {
+        let stage = asgi::Stage::start(py, own, app, &self.config, &self.who)?;
+        let Some(stage) = stage else {
+            return Ok(EXIT_BOOT);
+        };
+        let gear = self.gear(start, Settings::of(&self.config).streaming())?;
+        let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
+        stage.run(py, hub, gear.addresses).map(|()| 0)
+    }
+
+    fn gear(&self, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
+        let slot = start.slot as usize;
+        let board = Arc::new(start.scoreboard);
+        let addresses = start
+            .listeners
+            .iter()
+            .map(|(passed, _)| passed.address.clone())
+            .collect();
+        let listeners = start
+            .listeners
+            .into_iter()
+            .map(|(passed, socket)| Listener { passed, socket });
+        let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
+        let lobby = Lobby::new(start.lobby.sender, start.lobby.receiver);
+        let reactor = Reactor::new(settings, acceptor, lobby, Arc::clone(&board), slot)?;
+        let format = AccessFormat::of(&self.config.log.format)
+            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        let origin = Origin {
+            pid: std::process::id(),
+            worker: start.worker,
+            generation: start.settings.generation,
+        };
+        let equipment = Equipment {
+            board,
+            slot,
+            bell: start.bell,
+            signals: SignalBell::install(&SIGNALS)?,
+            lifeline: start.lifeline,
+            access_log: AccessLog::new(
+                start.access_log,
+                format.for_worker(origin, TimeZone::system()),
+            ),
+            request_timeout: self.config.timeouts.request,
+            requests_max: requests_max(&self.config),
+        };
+        Ok(Gear {
+            reactor,
+            equipment,
+            addresses,
+        })
+    }
 }
 
 /// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.

@@ -54,6 +54,22 @@ pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<PeerAddress> {
     Ok(peer_of(unsafe { storage.assume_init_ref() }))
 }
 
+/// The address that a connection reached us by.
+pub fn local_address(socket: BorrowedFd<'_>) -> io::Result<PeerAddress> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes of address into `storage`.
+    check(unsafe {
+        libc::getsockname(
+            socket.as_raw_fd(),
+            storage.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    // SAFETY: as in `accept`.
+    Ok(peer_of(unsafe { storage.assume_init_ref() }))
+}
+
 fn peer_of(storage: &libc::sockaddr_storage) -> PeerAddress {
     match i32::from(storage.ss_family) {
         libc::AF_INET => {

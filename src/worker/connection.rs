@@ -21,6 +21,8 @@ use crate::{
 
 /// Room made in an empty input buffer; a request of this size is received in one call.
 const INPUT_BYTES: usize = 16 * 1024;
+/// Room made for a piece of a streamed body.
+const STREAM_BYTES: usize = 64 * 1024;
 /// The least room for a receive.
 const ROOM_BYTES_MIN: usize = 4 * 1024;
 /// An input buffer that grew beyond this gives its memory back after the request.
@@ -53,6 +55,17 @@ pub enum Stage {
     Replying { then_close: bool },
     /// We closed our side and read away what the client still sends, so that it sees our last answer and no reset.
     Lingering { bytes_left: usize },
+}
+
+/// What has come of a streamed body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Some, and whether that was the end of it.
+    Content { complete: bool },
+    /// Nothing yet.
+    Nothing,
+    /// The connection ended before the body did.
+    End,
 }
 
 /// What a connection needs next.
@@ -196,6 +209,7 @@ impl Connection {
             Stage::InlineBody { length } => (self.head.length + length)
                 .saturating_sub(self.input.len())
                 .max(ROOM_BYTES_MIN),
+            Stage::Request if matches!(self.body, Body::Arriving(_)) => STREAM_BYTES,
             _ if self.input.is_empty() => INPUT_BYTES,
             _ => ROOM_BYTES_MIN,
         };
@@ -291,9 +305,53 @@ impl Connection {
         Ok(Step::Request)
     }
 
+    /// Decodes what has come of a streamed body into `content`; receives at most once, so the client is read no faster than
+    /// the app asks.
+    pub fn receive_body(&mut self, content: &mut Vec<u8>) -> Result<Arrival, Refusal> {
+        let mut has_received = false;
+        loop {
+            let body_start = self.start + self.head.length;
+            let Body::Arriving(decoder) = &mut self.body else {
+                return Ok(Arrival::Content { complete: true });
+            };
+            let decoded = decoder.decode(&self.input[body_start..], |part| {
+                content.extend_from_slice(part);
+            })?;
+            self.input.drain(body_start..body_start + decoded.consumed);
+            if decoded.complete {
+                self.body = Body::Empty;
+                return Ok(Arrival::Content { complete: true });
+            }
+            if !content.is_empty() {
+                return Ok(Arrival::Content { complete: false });
+            }
+            if has_received && !self.unread {
+                return Ok(Arrival::Nothing);
+            }
+            match self.receive() {
+                Ok(more) => self.unread = more || self.half_closed,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unread = false;
+                    return Ok(Arrival::Nothing);
+                }
+                Err(_) => return Ok(Arrival::End),
+            }
+            if self.ended {
+                return Ok(Arrival::End);
+            }
+            has_received = true;
+        }
+    }
+
+    /// Whether a part of the request's body is still to be received.
+    pub fn awaits_body(&self) -> bool {
+        matches!(self.body, Body::Arriving(_))
+    }
+
     /// Whether the client waits for `100 Continue`; asked once per request.
     pub fn take_continue(&mut self) -> bool {
-        let body_is_awaited = matches!(self.stage, Stage::InlineBody { .. } | Stage::Body(_));
+        let body_is_awaited =
+            matches!(self.stage, Stage::InlineBody { .. } | Stage::Body(_)) || self.awaits_body();
         let wanted = body_is_awaited && self.head.expect_continue && !self.continue_sent;
         self.continue_sent |= wanted;
         wanted

@@ -13,7 +13,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU64,
+            AtomicU8, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -37,9 +37,9 @@ const TURNS_PER_TIMEOUT: u64 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
     No,
-    /// Nothing is begun any more; what is with the app may come to its end.
+    /// Drained: no connection is left. What the app still does may come to its end.
     WhenDone,
-    /// At once, whatever is with the app: its time is up.
+    /// At once; [`Hub::grace_is_over`] tells how much what is nearly done may be waited for.
     Now,
 }
 
@@ -51,8 +51,6 @@ pub struct Hub {
     /// Entries of the scoreboard that show a request, as bits.
     shown: AtomicU64,
     leaving: AtomicU8,
-    /// Between [`Hub::turn`] and [`Hub::rest`].
-    in_turn: AtomicBool,
     /// When the process ends whatever it does; 0: never.
     leave_by_ns: AtomicU64,
 }
@@ -69,7 +67,6 @@ impl Hub {
             reactor: Mutex::new(reactor),
             shown: AtomicU64::new(0),
             leaving: AtomicU8::new(Leaving::No as u8),
-            in_turn: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
         })
     }
@@ -105,7 +102,6 @@ impl Hub {
 
     /// Begins a turn: does what was put off, keeps the deadlines, and asks for events without waiting.
     pub fn turn(&self) {
-        self.in_turn.store(true, Relaxed);
         self.show_life();
         self.station.slot().idle.store(0, SeqCst);
         let mut reactor = self.reactor();
@@ -136,15 +132,21 @@ impl Hub {
         std::mem::swap(&mut self.reactor().reports, into);
     }
 
-    /// A request is answered; its response is sent, or in the connection's output. Outside a turn this asks for one.
+    /// A request is answered; its response is sent, or in the connection's output.
     pub fn finish(&self, connection: Box<Connection>, then_close: bool, status: u16) {
         self.hide(connection.shown_at);
         self.station.count(status);
-        let mut reactor = self.reactor();
-        reactor.give_back(connection, then_close);
-        if !self.in_turn.load(Relaxed) {
-            reactor.wake();
-        }
+        self.reactor().give_back(connection, then_close);
+    }
+
+    /// Makes the descriptor readable: what was finished outside a turn may have left something to do.
+    pub fn ask_for_turn(&self) {
+        self.reactor().wake();
+    }
+
+    /// Whether nothing that is with the app may be waited for any longer.
+    pub fn grace_is_over(&self) -> bool {
+        sys::monotonic_ns() >= self.leave_by_ns.load(SeqCst)
     }
 
     /// Ends a turn. Returns after how many milliseconds the next one is due at the latest. Without the interpreter: it may
@@ -158,14 +160,15 @@ impl Hub {
                 .store(now_ns.saturating_add(grace_ns), SeqCst);
         }
         let leave_by_ns = self.leave_by_ns.load(SeqCst);
-        let leaving = match orders.leave {
+        let leaving = match (orders.leave, reactor.is_drained()) {
             _ if leave_by_ns != 0 && now_ns >= leave_by_ns => Leaving::Now,
-            true => Leaving::WhenDone,
-            false => Leaving::No,
+            (true, false) => Leaving::Now,
+            (true, true) => Leaving::WhenDone,
+            (false, _) => Leaving::No,
         };
         self.leaving.fetch_max(leaving as u8, SeqCst);
-        self.in_turn.store(false, Relaxed);
-        if reactor.has_cold_work() || (reactor.has_work() && leaving == Leaving::No) {
+        let begins_work = reactor.has_work() && self.leaving() == Leaving::No;
+        if begins_work || reactor.has_cold_work() {
             return 0;
         }
         let timeout_ms = reactor.prepare_wait(1);

@@ -20,7 +20,7 @@ mod timers;
 pub use acceptor::{Acceptor, Listener};
 pub use access::{Answered, log_answered, remote_address};
 pub use body::Body;
-pub use connection::{Connection, Peer};
+pub use connection::{Arrival, Connection, Peer};
 pub use crew::{Crew, Interpreter, Next};
 pub use hub::{Hub, Leaving};
 pub use lobby::Lobby;

@@ -45,6 +45,14 @@ impl Settings {
         }
     }
 
+    /// The same where the app receives bodies as they arrive.
+    pub fn streaming(self) -> Self {
+        Self {
+            streams: true,
+            ..self
+        }
+    }
+
     /// Whether forwarding headers of this peer are believed. Who may open our UNIX socket is trusted by its permissions.
     pub fn trusts(&self, peer: PeerAddress) -> bool {
         match (&self.trusted, peer) {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    AppRef, Config, HeaderMap, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload,
-    Timeouts, Trusted, WorkerClass,
+    AppRef, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget,
+    Proxy, Reload, Timeouts, Trusted, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -16,6 +16,9 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
         workers: 1,
         threads: 1,
         worker_class: WorkerClass::Sync,
+        event_loop: EventLoop::Auto,
+        lifespan: Lifespan::Auto,
+        root_path: String::new(),
         preload: false,
         python: None,
         chdir: folder.to_owned(),

@@ -82,6 +82,8 @@ struct State {
     idle: Vec<usize>,
     /// Requests that are with the app.
     in_flight: usize,
+    /// The hub is in a turn, which it ends by looking at everything.
+    is_turning: bool,
     /// When the hub makes a turn by itself.
     alarm: Option<Alarm>,
     /// When to look again for requests that take too long.
@@ -113,6 +115,7 @@ impl Greenlets {
 
     fn try_turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         let hub = &self.green.hub;
+        self.state.borrow(py).is_turning = true;
         if hub.has_cold_work() {
             py.detach(|| hub.turn());
         } else {
@@ -123,11 +126,13 @@ impl Greenlets {
         }
         self.interrupt_the_overdue(py)?;
         let rest_ms = py.detach(|| hub.rest());
-        let in_flight = self.state.borrow(py).in_flight;
+        let mut state = self.state.borrow(py);
+        state.is_turning = false;
+        let is_done = state.in_flight == 0;
+        drop(state);
         match hub.leaving() {
-            Leaving::Now => self.leave(py),
-            Leaving::WhenDone if in_flight == 0 => self.leave(py),
-            Leaving::WhenDone | Leaving::No => self.set_alarm(py, rest_ms),
+            Leaving::Now | Leaving::WhenDone if is_done || hub.grace_is_over() => self.leave(py),
+            Leaving::Now | Leaving::WhenDone | Leaving::No => self.set_alarm(py, rest_ms),
         }
     }
 
@@ -208,9 +213,15 @@ impl Greenlets {
                 let hub = &self.green.hub;
                 hub.finish(served.connection, served.then_close, served.status);
                 job = self.next_job();
-                self.state.borrow(py).in_flight -= usize::from(job.is_none());
             }
-            self.state.borrow(py).idle.push(index);
+            let mut state = self.state.borrow(py);
+            state.in_flight -= 1;
+            state.idle.push(index);
+            let is_turning = state.is_turning;
+            drop(state);
+            if !is_turning {
+                self.green.hub.ask_for_turn();
+            }
             if self.event_loop.switch(py).is_err() {
                 return Ok(());
             }

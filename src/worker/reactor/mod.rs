@@ -103,7 +103,7 @@ pub struct Reactor {
     /// Eager mode of the crew: take no more connections than can be served at once.
     pub app_is_slow: bool,
     /// Where requests are streamed: what happened to connections that are with the app.
-    pub(super) reports: Vec<(u64, Readiness)>,
+    pub(in crate::worker) reports: Vec<(u64, Readiness)>,
     wake: sys::Bell,
 }
 

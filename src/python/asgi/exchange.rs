@@ -1,0 +1,474 @@
+//! One request and its response: what the app may still receive and send, and who waits for what.
+//!
+//! The connection is here from the start of the request to the end of the response, which may be before the app returns:
+//! then it goes back to the reactor for the next request, and the app may work on in the background. State is never
+//! borrowed while Python code runs.
+//!
+//! A client that closes only its sending side (a FIN) may still read the answer, or may be gone for good: TCP does not
+//! tell. uvicorn takes it for gone and cuts the answer off. Here `http.disconnect` is told after [`HALF_CLOSE_GRACE`], and
+//! `send` works on until the connection is really broken, so an app that does not listen answers in full.
+
+use std::{io, sync::Arc};
+
+use pyo3::{
+    exceptions::PyRuntimeError,
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
+
+use super::{awaitable::Awaited, gateway::Gateway, outcome::Outcome};
+use crate::{
+    http::{Refusal, RequestTraits, date, response},
+    python::{ClientDisconnected, ffi::HeldCell},
+    sys::{self, Readiness, net},
+    worker::{Answered, Arrival, Connection, log_answered},
+};
+
+/// Seconds after a client closed its sending side before the app is told that it is gone.
+pub(super) const HALF_CLOSE_GRACE: f64 = 0.5;
+/// nginx's word in the log for a client that closed before there was an answer.
+const CLIENT_CLOSED: u16 = 499;
+
+#[pyclass(frozen, weakref, module = "rgunicorn")]
+pub(super) struct Exchange {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) state: HeldCell<State>,
+}
+
+/// How much of the request the app has received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    Body,
+    /// The next message is `http.disconnect`.
+    Complete,
+}
+
+pub(super) struct State {
+    /// `None` once the response is over.
+    pub(super) connection: Option<Box<Connection>>,
+    pub(super) outcome: Outcome,
+    pub(super) began_ns: u64,
+    intake: Intake,
+    /// The client is gone, as far as the app is concerned.
+    disconnected: bool,
+    /// Nothing can be sent any more.
+    broken: bool,
+    /// It was answered with 504 and its task is being cancelled.
+    pub(super) timed_out: bool,
+    /// Futures of those who wait for a message, and for room.
+    receivers: Vec<Py<PyAny>>,
+    senders: Vec<Py<PyAny>>,
+    /// Set while the app is suspended.
+    pub(super) task: Option<Py<PyAny>>,
+    /// Where the gateway keeps it.
+    pub(super) place: Option<usize>,
+}
+
+impl Exchange {
+    pub(super) fn new(gateway: Arc<Gateway>, connection: Box<Connection>) -> Self {
+        Self {
+            gateway,
+            state: HeldCell::new(State {
+                outcome: Outcome::default(),
+                began_ns: connection.request_began_ns,
+                connection: Some(connection),
+                intake: Intake::Body,
+                disconnected: false,
+                broken: false,
+                timed_out: false,
+                receivers: Vec::new(),
+                senders: Vec::new(),
+                task: None,
+                place: None,
+            }),
+        }
+    }
+
+    /// The next message, if there is one.
+    pub(super) fn poll_receive(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let (py, exchange) = (this.py(), this.get());
+        let mut guard = exchange.state.borrow(py);
+        let state = &mut *guard;
+        let Some(connection) = state.connection.as_mut().filter(|_| !state.disconnected) else {
+            drop(guard);
+            return disconnect(py).map(Some);
+        };
+        if state.intake == Intake::Complete {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        let body = match connection.body() {
+            crate::worker::Body::Inline(length) => {
+                PyBytes::new(py, connection.inline_body(*length))
+            }
+            _ => match connection.receive_body(&mut content) {
+                Ok(Arrival::Content { complete }) => {
+                    connection.deadline_ms = u64::MAX;
+                    if !complete {
+                        drop(guard);
+                        return request_message(py, &PyBytes::new(py, &content), true).map(Some);
+                    }
+                    PyBytes::new(py, &content)
+                }
+                Ok(Arrival::Nothing) => {
+                    state.await_body(exchange.gateway.body_ms());
+                    return Ok(None);
+                }
+                Ok(Arrival::End) => {
+                    drop(guard);
+                    Self::refuse(this, Refusal::new(400, "the request was cut short"));
+                    return disconnect(py).map(Some);
+                }
+                Err(refusal) => {
+                    drop(guard);
+                    Self::refuse(this, refusal);
+                    return disconnect(py).map(Some);
+                }
+            },
+        };
+        state.intake = Intake::Complete;
+        drop(guard);
+        request_message(py, &body, false).map(Some)
+    }
+
+    /// Whether what was sent is out; an error when the client is gone.
+    pub(super) fn poll_room(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let state = this.get().state.borrow(this.py());
+        if state.broken {
+            return Err(gone());
+        }
+        Ok(state
+            .connection
+            .as_ref()
+            .is_none_or(|connection| connection.output.is_empty()))
+    }
+
+    /// A future that is done when it is worth asking again.
+    pub(super) fn new_waiter<'py>(
+        this: &Bound<'py, Self>,
+        awaited: Awaited,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = this.py();
+        let gateway = &this.get().gateway;
+        let future = gateway.new_future(py)?;
+        let mut state = this.get().state.borrow(py);
+        if let Some(connection) = &state.connection {
+            gateway.hub.reactor().register(connection);
+        }
+        let waiters = match awaited {
+            Awaited::Message => &mut state.receivers,
+            Awaited::Room => &mut state.senders,
+        };
+        waiters.push(future.clone().unbind());
+        Ok(future)
+    }
+
+    /// What the kernel reported of the connection meanwhile.
+    pub(super) fn on_event(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
+        let py = this.py();
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let Some(connection) = &mut state.connection else {
+            return Ok(());
+        };
+        connection.unread |= readiness.can_read();
+        let was_half_closed = connection.half_closed;
+        connection.half_closed |= readiness.has_ended();
+        let is_newly_closed = connection.half_closed && !was_half_closed;
+        let mut is_broken = readiness.is_broken();
+        let mut has_room = false;
+        if !is_broken && readiness.can_write() && !connection.output.is_empty() {
+            match flush(connection, this.get().gateway.write_ms()) {
+                Ok(is_out) => has_room = is_out,
+                Err(_) => is_broken = true,
+            }
+        }
+        let has_input = readiness.can_read() && state.intake == Intake::Body;
+        let senders = match has_room {
+            true => std::mem::take(&mut state.senders),
+            false => Vec::new(),
+        };
+        let receivers = match has_input {
+            true => std::mem::take(&mut state.receivers),
+            false => Vec::new(),
+        };
+        drop(guard);
+        if is_broken {
+            return Self::lose_client(this);
+        }
+        if is_newly_closed {
+            Self::start_grace(this)?;
+        }
+        wake(py, senders)?;
+        wake(py, receivers)
+    }
+
+    /// The client closed its sending side: after a while that counts as gone.
+    pub(super) fn start_grace(this: &Bound<'_, Self>) -> PyResult<()> {
+        let over = this.getattr(intern!(this.py(), "_grace_is_over"))?;
+        this.get()
+            .gateway
+            .call_later(this.py(), HALF_CLOSE_GRACE, &over)
+    }
+
+    /// Nothing can be sent any more: the connection is given back, and who waits is told.
+    pub(super) fn lose_client(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let mut state = this.get().state.borrow(py);
+        state.broken = true;
+        if !state.outcome.has_begun() {
+            state.outcome.status = CLIENT_CLOSED;
+        }
+        drop(state);
+        Self::finish(this, true)
+    }
+
+    /// Answers in the app's place, if nothing was answered yet, and ends the response.
+    pub(super) fn refuse(this: &Bound<'_, Self>, refusal: Refusal) {
+        let py = this.py();
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        state.disconnected = true;
+        if let Some(connection) = &mut state.connection
+            && !state.outcome.head_is_sent()
+        {
+            let mut answer = Vec::new();
+            let date = date::format(sys::unix_seconds());
+            match connection.head().is_head(connection.request_bytes()) {
+                true => refusal.write_head(&mut answer, &date),
+                false => refusal.write_response(&mut answer, &date),
+            }
+            connection.output.push_bytes(&answer);
+            state.outcome.status = refusal.status;
+            state.outcome.head.clear();
+        }
+        drop(guard);
+        if let Err(error) = Self::finish(this, true) {
+            error.write_unraisable(py, Some(this.as_any()));
+        }
+    }
+
+    /// The response is over: the connection goes back to the reactor, and who waits is told.
+    pub(super) fn finish(this: &Bound<'_, Self>, must_close: bool) -> PyResult<()> {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let receivers = std::mem::take(&mut state.receivers);
+        let senders = std::mem::take(&mut state.senders);
+        if let Some(mut connection) = state.connection.take() {
+            let outcome = &state.outcome;
+            let answered = Answered {
+                status: outcome.status,
+                bytes: outcome.body_bytes,
+                head: &outcome.head,
+                environ: &[],
+            };
+            log_answered(&gateway.hub.station.access_log, &connection, &answered);
+            let persistent = outcome.shape.is_some_and(|shape| shape.persistent);
+            let then_close = must_close || state.broken || !persistent || connection.awaits_body();
+            connection.unread |= connection.half_closed || connection.awaits_body();
+            let (status, token) = (outcome.status, connection.token);
+            let is_kept = state.place.is_some();
+            drop(guard);
+            gateway.hub.finish(connection, then_close, status);
+            gateway.on_finished(py, is_kept.then_some(token))?;
+        } else {
+            drop(guard);
+        }
+        wake(py, receivers)?;
+        wake(py, senders)
+    }
+
+    /// The app has returned, or failed.
+    pub(super) fn app_ended(this: &Bound<'_, Self>, result: &PyResult<()>) {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut state = this.get().state.borrow(py);
+        state.task = None;
+        let place = state.place.take();
+        let is_open = state.connection.is_some();
+        let knows_of_the_end = state.disconnected || state.broken;
+        let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
+        let request = state.connection.as_deref().map(described);
+        let token = state.connection.as_ref().map(|connection| connection.token);
+        drop(state);
+        gateway.forget(py, place, token);
+        let request = request.unwrap_or_else(|| "a request that was answered".to_owned());
+        match result {
+            Err(error) if knows_of_the_end && error.is_instance_of::<ClientDisconnected>(py) => {}
+            Err(_) if timed_out => {}
+            Err(error) => gateway.report(py, error, &format!("the app failed on {request}")),
+            Ok(()) if !is_open || knows_of_the_end => {}
+            Ok(()) if has_begun => py.detach(|| {
+                crate::error!("the app returned without completing its response to {request}");
+            }),
+            Ok(()) => py.detach(|| {
+                crate::error!("the app returned without a response to {request}");
+            }),
+        }
+        if is_open {
+            Self::refuse(this, Refusal::APP_FAILED);
+        }
+    }
+
+    /// `timeouts.request` is over: answers in the app's place and cancels its task.
+    pub(super) fn time_out(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let mut state = this.get().state.borrow(py);
+        state.timed_out = true;
+        let request = state
+            .connection
+            .as_deref()
+            .map(described)
+            .unwrap_or_default();
+        let task = state.task.as_ref().map(|task| task.clone_ref(py));
+        drop(state);
+        Self::refuse(this, Refusal::APP_TIMEOUT);
+        py.detach(|| crate::error!("cancelled after timeouts.request: {request}"));
+        match task {
+            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at the deadlines. True: the exchange is over.
+    pub(super) fn sweep(
+        this: &Bound<'_, Self>,
+        now_ns: u64,
+        request_timeout_ns: u64,
+    ) -> PyResult<()> {
+        let state = this.get().state.borrow(this.py());
+        let Some(connection) = &state.connection else {
+            return Ok(());
+        };
+        let is_late = connection.deadline_ms <= now_ns / 1_000_000;
+        let waits_for_client = !connection.output.is_empty();
+        let is_over =
+            request_timeout_ns > 0 && now_ns.saturating_sub(state.began_ns) > request_timeout_ns;
+        drop(state);
+        if is_over {
+            Self::time_out(this)
+        } else if is_late && waits_for_client {
+            Self::lose_client(this)
+        } else if is_late {
+            Self::refuse(this, Refusal::BODY_TIMEOUT);
+            Ok(())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    fn _grace_is_over(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let mut state = this.get().state.borrow(py);
+        if state.connection.is_none() {
+            return Ok(());
+        }
+        state.disconnected = true;
+        let receivers = std::mem::take(&mut state.receivers);
+        drop(state);
+        wake(py, receivers)
+    }
+}
+
+impl State {
+    /// The app waits for a body that is not there: the client is asked for it if it wants to be.
+    fn await_body(&mut self, body_ms: u64) {
+        let head_is_sent = self.outcome.head_is_sent();
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
+        if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
+            // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
+            let _ = net::send(connection.socket(), response::CONTINUE);
+        }
+    }
+
+    /// Whether the app may send: an error when the client is gone.
+    pub(super) fn open(&mut self) -> PyResult<&mut Connection> {
+        if self.broken {
+            return Err(gone());
+        }
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            None if self.disconnected => Err(gone()),
+            None => Err(PyRuntimeError::new_err(
+                "the response is complete; nothing more can be sent",
+            )),
+        }
+    }
+
+    /// What of the request bears on the response. A body that is still on its way would have to be read to its end before
+    /// the next request: such a connection ends.
+    pub(super) fn traits(&self, may_persist: bool) -> RequestTraits {
+        match &self.connection {
+            Some(connection) => {
+                let head = connection.head();
+                RequestTraits {
+                    version: head.version,
+                    is_head: head.is_head(connection.request_bytes()),
+                    persistent: head.persistent && may_persist && !connection.awaits_body(),
+                }
+            }
+            None => RequestTraits {
+                version: crate::http::Version::Http11,
+                is_head: false,
+                persistent: false,
+            },
+        }
+    }
+}
+
+/// Sends what waits; true when all is out.
+fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
+    let mut output = std::mem::take(&mut connection.output);
+    let mut progress = false;
+    let sent = output.send(connection.socket(), &mut progress);
+    connection.output = output;
+    if progress {
+        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+    }
+    if matches!(sent, Ok(true)) {
+        connection.deadline_ms = u64::MAX;
+    }
+    sent
+}
+
+fn wake(py: Python<'_>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
+    for future in futures {
+        let future = future.bind(py);
+        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        }
+    }
+    Ok(())
+}
+
+fn gone() -> PyErr {
+    ClientDisconnected::new_err("the client has closed the connection")
+}
+
+fn request_message(py: Python<'_>, body: &Bound<'_, PyBytes>, more: bool) -> PyResult<Py<PyAny>> {
+    let message = PyDict::new(py);
+    message.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
+    message.set_item(intern!(py, "body"), body)?;
+    message.set_item(intern!(py, "more_body"), more)?;
+    Ok(message.into_any().unbind())
+}
+
+fn disconnect(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let message = PyDict::new(py);
+    message.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?;
+    Ok(message.into_any().unbind())
+}
+
+/// `GET /path`, for the log.
+pub(super) fn described(connection: &Connection) -> String {
+    let (head, bytes) = (connection.head(), connection.request_bytes());
+    let text = |part| String::from_utf8_lossy(part);
+    format!("{} {}", text(head.method(bytes)), text(head.target(bytes)))
+}

@@ -1,0 +1,464 @@
+//! Between the loop and the reactor. The loop calls [`Turn`] when the reactor's descriptor is readable and when time is
+//! up; a turn starts a task for each request that came in, tells exchanges what happened to their connections, and looks
+//! at their deadlines.
+//!
+//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled. The ones that are
+//! not are kept here: asyncio itself holds tasks by weak references only.
+
+use std::{ffi::CStr, sync::Arc};
+
+use pyo3::{
+    exceptions::PyRuntimeError,
+    intern,
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
+
+use super::{
+    awaitable::Done,
+    exchange::Exchange,
+    outcome::{CachedDate, Outcome},
+    run::Run,
+    scope::ScopeBuilder,
+    send::{Receive, Send},
+};
+use crate::{
+    http::{RequestTraits, ResponseShape},
+    python::{
+        app::formatted,
+        ffi::{self, Behaviour, Builtin, HeldCell},
+    },
+    sys::{self, Readiness},
+    worker::{Connection, Hub, Leaving},
+};
+
+/// How often the deadlines of exchanges are looked at, at the least, milliseconds.
+const SWEEP_MS_MAX: u64 = 1_000;
+/// And at the most.
+const SWEEP_MS_MIN: u64 = 10;
+
+pub(super) struct Gateway {
+    pub(super) hub: Arc<Hub>,
+    app: Py<PyAny>,
+    /// What of the loop is called.
+    asyncio_loop: Py<PyAny>,
+    create_future: Py<PyAny>,
+    get_task_factory: Py<PyAny>,
+    task_type: Py<PyAny>,
+    task_options: Py<PyDict>,
+    done: Py<PyAny>,
+    body_ms: u64,
+    write_ms: u64,
+    sweep_ms: u64,
+    inner: HeldCell<Inner>,
+}
+
+struct Inner {
+    scopes: ScopeBuilder,
+    date: CachedDate,
+    /// Exchanges whose app is suspended.
+    suspended: Vec<Option<Py<Exchange>>>,
+    free: Vec<usize>,
+    /// By the low half of the connection's token: where its exchange is, and the token.
+    by_token: Vec<Option<(u64, usize)>>,
+    reports: Vec<(u64, Readiness)>,
+    next_sweep_ms: u64,
+    /// The loop's timer for the next turn, and when it is due.
+    timer: Option<(Py<PyAny>, u64)>,
+    /// A turn is going on, or one is in the loop's queue already.
+    is_turning: bool,
+    turn: Option<Py<PyAny>>,
+}
+
+/// What a gateway is made of.
+pub(super) struct Parts {
+    pub(super) hub: Arc<Hub>,
+    pub(super) app: Py<PyAny>,
+    pub(super) scopes: ScopeBuilder,
+}
+
+impl Gateway {
+    pub(super) fn new(
+        py: Python<'_>,
+        asyncio_loop: &Bound<'_, PyAny>,
+        parts: Parts,
+    ) -> PyResult<Arc<Self>> {
+        let task_type = py.import("asyncio")?.getattr("Task")?;
+        let options = PyDict::new(py);
+        options.set_item("loop", asyncio_loop)?;
+        if py.version_info() >= (3, 12) {
+            options.set_item("eager_start", true)?;
+        }
+        let request_timeout_ms = parts.hub.station.request_timeout_ns / 1_000_000;
+        let sweep_ms = match request_timeout_ms {
+            0 => SWEEP_MS_MAX,
+            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
+        };
+        let (body_ms, write_ms) = {
+            let reactor = parts.hub.reactor();
+            (reactor.settings.body_ms, reactor.settings.write_ms)
+        };
+        Ok(Arc::new(Self {
+            hub: parts.hub,
+            app: parts.app,
+            asyncio_loop: asyncio_loop.clone().unbind(),
+            create_future: asyncio_loop.getattr("create_future")?.unbind(),
+            get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
+            task_type: task_type.unbind(),
+            task_options: options.unbind(),
+            done: Bound::new(py, Done)?.into_any().unbind(),
+            body_ms,
+            write_ms,
+            sweep_ms,
+            inner: HeldCell::new(Inner {
+                scopes: parts.scopes,
+                date: CachedDate::default(),
+                suspended: Vec::new(),
+                free: Vec::new(),
+                by_token: Vec::new(),
+                reports: Vec::new(),
+                next_sweep_ms: 0,
+                timer: None,
+                is_turning: false,
+                turn: None,
+            }),
+        }))
+    }
+
+    /// The callable that makes a turn.
+    pub(super) fn turn_callable(self: &Arc<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let turning = Bound::new(py, Turning(Arc::clone(self)))?;
+        let turn = ffi::builtin::<Turn>(&turning)?;
+        self.inner.borrow(py).turn = Some(turn.clone_ref(py));
+        Ok(turn)
+    }
+
+    pub(super) fn body_ms(&self) -> u64 {
+        self.body_ms
+    }
+
+    pub(super) fn write_ms(&self) -> u64 {
+        self.write_ms
+    }
+
+    pub(super) fn done(&self, py: Python<'_>) -> Py<PyAny> {
+        self.done.clone_ref(py)
+    }
+
+    pub(super) fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.create_future.bind(py).call0()
+    }
+
+    pub(super) fn call_later(
+        &self,
+        py: Python<'_>,
+        seconds: f64,
+        callback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let name = intern!(py, "call_later");
+        self.asyncio_loop
+            .call_method1(py, name, (seconds, callback))
+            .map(drop)
+    }
+
+    pub(super) fn complete_head(
+        &self,
+        py: Python<'_>,
+        outcome: &mut Outcome,
+        request: RequestTraits,
+        body_length: Option<u64>,
+    ) -> ResponseShape {
+        outcome.complete_head(request, body_length, &mut self.inner.borrow(py).date)
+    }
+
+    /// Writes an exception of the app to the error log.
+    pub(super) fn report(&self, py: Python<'_>, error: &PyErr, headline: &str) {
+        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+        py.detach(|| {
+            let level = crate::config::LogLevel::Error;
+            crate::telemetry::block(level, format_args!("{headline}"), &traceback);
+        });
+    }
+
+    /// A response is over; its connection is the reactor's again. `token`: events of it went to an exchange.
+    pub(super) fn on_finished(&self, py: Python<'_>, token: Option<u64>) -> PyResult<()> {
+        let mut inner = self.inner.borrow(py);
+        if let Some(token) = token {
+            inner.forget_token(token);
+        }
+        if inner.is_turning {
+            return Ok(());
+        }
+        let reactor = self.hub.reactor();
+        let is_due = reactor.has_work() || reactor.has_cold_work() || reactor.is_draining();
+        drop(reactor);
+        drop(inner);
+        match is_due {
+            true => self.turn_soon(py),
+            false => Ok(()),
+        }
+    }
+
+    /// The app of an exchange has ended.
+    pub(super) fn forget(&self, py: Python<'_>, place: Option<usize>, token: Option<u64>) {
+        let mut inner = self.inner.borrow(py);
+        if let Some(token) = token.filter(|_| place.is_some()) {
+            inner.forget_token(token);
+        }
+        let forgotten = place.and_then(|place| inner.take(place));
+        let must_turn = !inner.is_turning && self.hub.leaving() != Leaving::No;
+        drop(inner);
+        drop(forgotten);
+        if must_turn && let Err(error) = self.turn_soon(py) {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    fn turn_soon(&self, py: Python<'_>) -> PyResult<()> {
+        let mut inner = self.inner.borrow(py);
+        let Some(turn) = inner.turn.as_ref().map(|turn| turn.clone_ref(py)) else {
+            return Ok(());
+        };
+        inner.is_turning = true;
+        drop(inner);
+        let name = intern!(py, "call_soon");
+        self.asyncio_loop.call_method1(py, name, (turn,)).map(drop)
+    }
+
+    /// The apps that have not returned yet.
+    pub(super) fn running(&self, py: Python<'_>) -> usize {
+        let inner = self.inner.borrow(py);
+        inner.suspended.len() - inner.free.len()
+    }
+
+    fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        self.inner.borrow(py).is_turning = true;
+        match self.hub.has_cold_work() {
+            true => py.detach(|| self.hub.turn()),
+            false => self.hub.turn(),
+        }
+        loop {
+            while let Some(connection) = self.hub.next_job() {
+                self.begin(py, connection)?;
+            }
+            if !self.pass_reports_on(py)? {
+                break;
+            }
+        }
+        self.sweep(py)?;
+        let rest_ms = py.detach(|| self.hub.rest());
+        self.inner.borrow(py).is_turning = false;
+        match self.hub.leaving() {
+            Leaving::Now => return self.stop(py),
+            Leaving::WhenDone if self.running(py) == 0 => return self.stop(py),
+            Leaving::WhenDone | Leaving::No => {}
+        }
+        match rest_ms {
+            0 => self.turn_soon(py),
+            rest_ms => self.turn_within(py, rest_ms),
+        }
+    }
+
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        self.asyncio_loop
+            .call_method0(py, intern!(py, "stop"))
+            .map(drop)
+    }
+
+    /// Sees to it that there is a turn after so many milliseconds at the latest.
+    fn turn_within(&self, py: Python<'_>, rest_ms: u64) -> PyResult<()> {
+        let now_ms = sys::monotonic_ns() / 1_000_000;
+        let mut inner = self.inner.borrow(py);
+        let must_sweep = inner.suspended.len() > inner.free.len();
+        let rest_ms = match must_sweep {
+            true => rest_ms.min(inner.next_sweep_ms.saturating_sub(now_ms).max(1)),
+            false => rest_ms,
+        };
+        let due_ms = now_ms + rest_ms;
+        match &inner.timer {
+            Some((_, at_ms)) if *at_ms > now_ms && *at_ms <= due_ms => return Ok(()),
+            _ => {}
+        }
+        let overtaken = inner.timer.take();
+        let Some(turn) = inner.turn.as_ref().map(|turn| turn.clone_ref(py)) else {
+            return Ok(());
+        };
+        drop(inner);
+        if let Some((timer, _)) = overtaken {
+            timer.call_method0(py, intern!(py, "cancel"))?;
+        }
+        let seconds = rest_ms as f64 / 1_000.0;
+        let name = intern!(py, "call_later");
+        let timer = self.asyncio_loop.call_method1(py, name, (seconds, turn))?;
+        self.inner.borrow(py).timer = Some((timer, due_ms));
+        Ok(())
+    }
+
+    /// Starts a request's task.
+    fn begin(self: &Arc<Self>, py: Python<'_>, mut connection: Box<Connection>) -> PyResult<()> {
+        let token = connection.token;
+        let is_half_closed = connection.half_closed;
+        let scope = self.inner.borrow(py).scopes.build(py, &mut connection)?;
+        let exchange = Bound::new(py, Exchange::new(Arc::clone(self), connection))?;
+        let scope = match scope {
+            Ok(scope) => scope,
+            Err(refusal) => {
+                Exchange::refuse(&exchange, refusal);
+                return Ok(());
+            }
+        };
+        let arguments = PyTuple::new(
+            py,
+            [
+                scope.into_any(),
+                ffi::builtin::<Receive>(&exchange)?.into_bound(py),
+                ffi::builtin::<Send>(&exchange)?.into_bound(py),
+            ],
+        )?;
+        let run = Run::new(
+            exchange.clone().unbind(),
+            self.app.clone_ref(py),
+            arguments.unbind(),
+        );
+        let task = self.new_task(py, Bound::new(py, run)?.into_any())?;
+        if task.call_method0(intern!(py, "done"))?.is_truthy()? {
+            return Ok(());
+        }
+        self.keep(py, &exchange, task, token)?;
+        match is_half_closed {
+            true => Exchange::start_grace(&exchange),
+            false => Ok(()),
+        }
+    }
+
+    fn new_task<'py>(
+        &self,
+        py: Python<'py>,
+        run: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if !self.get_task_factory.bind(py).call0()?.is_none() {
+            // The app has its own way to make tasks.
+            let name = intern!(py, "create_task");
+            return self.asyncio_loop.bind(py).call_method1(name, (run,));
+        }
+        self.task_type
+            .bind(py)
+            .call((run,), Some(self.task_options.bind(py)))
+    }
+
+    /// Keeps an exchange whose app is suspended, and has the kernel report what happens to its connection.
+    fn keep(
+        &self,
+        py: Python<'_>,
+        exchange: &Bound<'_, Exchange>,
+        task: Bound<'_, PyAny>,
+        token: u64,
+    ) -> PyResult<()> {
+        let mut inner = self.inner.borrow(py);
+        let place = inner.free.pop().unwrap_or_else(|| {
+            inner.suspended.push(None);
+            inner.suspended.len() - 1
+        });
+        inner.suspended[place] = Some(exchange.clone().unbind());
+        let mut state = exchange.get().state.borrow(py);
+        state.task = Some(task.unbind());
+        state.place = Some(place);
+        if let Some(connection) = &state.connection {
+            self.hub.reactor().register(connection);
+            let index = token as u32 as usize;
+            if inner.by_token.len() <= index {
+                inner.by_token.resize(index + 1, None);
+            }
+            inner.by_token[index] = Some((token, place));
+        }
+        Ok(())
+    }
+
+    /// Tells exchanges what happened to their connections. False: nothing did.
+    fn pass_reports_on(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut reports = std::mem::take(&mut self.inner.borrow(py).reports);
+        reports.clear();
+        self.hub.take_reports(&mut reports);
+        for (token, readiness) in &reports {
+            let exchange = self.inner.borrow(py).find(py, *token);
+            if let Some(exchange) = exchange {
+                Exchange::on_event(exchange.bind(py), *readiness)?;
+            }
+        }
+        let had_some = !reports.is_empty();
+        self.inner.borrow(py).reports = reports;
+        Ok(had_some)
+    }
+
+    fn sweep(&self, py: Python<'_>) -> PyResult<()> {
+        let now_ns = sys::monotonic_ns();
+        let mut inner = self.inner.borrow(py);
+        if now_ns / 1_000_000 < inner.next_sweep_ms {
+            return Ok(());
+        }
+        inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_ms;
+        let suspended: Vec<Py<Exchange>> = inner
+            .suspended
+            .iter()
+            .flatten()
+            .map(|exchange| exchange.clone_ref(py))
+            .collect();
+        drop(inner);
+        let request_timeout_ns = self.hub.station.request_timeout_ns;
+        for exchange in suspended {
+            Exchange::sweep(exchange.bind(py), now_ns, request_timeout_ns)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn take(&mut self, place: usize) -> Option<Py<Exchange>> {
+        let exchange = self.suspended.get_mut(place)?.take();
+        self.free.push(place);
+        exchange
+    }
+
+    fn find(&self, py: Python<'_>, token: u64) -> Option<Py<Exchange>> {
+        let (known, place) = (*self.by_token.get(token as u32 as usize)?)?;
+        if known != token {
+            return None;
+        }
+        self.suspended
+            .get(place)?
+            .as_ref()
+            .map(|exchange| exchange.clone_ref(py))
+    }
+
+    fn forget_token(&mut self, token: u64) {
+        if let Some(entry) = self.by_token.get_mut(token as u32 as usize)
+            && entry.is_some_and(|(known, _)| known == token)
+        {
+            *entry = None;
+        }
+    }
+}
+
+/// What [`Turn`] is bound to.
+#[pyclass(frozen, module = "rgunicorn")]
+pub(super) struct Turning(Arc<Gateway>);
+
+pub(super) struct Turn;
+
+impl Builtin for Turn {
+    type This = Turning;
+    const NAME: &'static CStr = c"turn";
+    const DOC: &'static CStr = c"turn()\n\nServe what has come in.";
+    const BEHAVIOUR: Behaviour<Turning> = turn;
+}
+
+fn turn(turning: &Bound<'_, Turning>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
+    let (py, gateway) = (turning.py(), &turning.get().0);
+    if let Err(error) = gateway.turn(py) {
+        // The server's own objects could not be made: out of memory, most likely.
+        gateway.report(py, &error, "a worker's loop failed; the worker ends");
+        gateway.stop(py)?;
+        return Err(PyRuntimeError::new_err("the worker ends"));
+    }
+    Ok(py.None())
+}

@@ -1,0 +1,16 @@
+//! ASGI 3, HTTP 2.5 and lifespan: an asyncio task for each request, in a loop that watches the reactor.
+//!
+//! Start at [`gateway`] for who calls whom; `exchange` is one request and its response, `run` the coroutine that the task
+//! drives, `awaitable` what the app awaits. All of it runs in the loop's thread with the interpreter held.
+
+mod awaitable;
+mod driver;
+mod exchange;
+mod forwarded;
+mod gateway;
+mod outcome;
+mod run;
+mod scope;
+mod send;
+
+pub(super) use driver::{Loop, Stage};

@@ -1,0 +1,185 @@
+//! The coroutine that a request's task drives: it calls the app, hands every step through, and sees how the app ends. A
+//! callback on the task would cost a trip through the loop for each request.
+
+use pyo3::{
+    exceptions::PyStopIteration,
+    intern,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyTuple, PyType},
+};
+
+use super::{awaitable::thrown, exchange::Exchange};
+use crate::python::ffi::{self, HeldCell, Sent};
+
+enum Stage {
+    /// The app is called in the first step, so that it runs in its task.
+    Fresh {
+        app: Py<PyAny>,
+        arguments: Py<PyTuple>,
+    },
+    /// What the app's coroutine iterates.
+    Running(Py<PyAny>),
+    Over,
+}
+
+#[pyclass(frozen, weakref, module = "rgunicorn", name = "request")]
+pub(super) struct Run {
+    exchange: Py<Exchange>,
+    stage: HeldCell<Stage>,
+}
+
+impl Run {
+    pub(super) fn new(exchange: Py<Exchange>, app: Py<PyAny>, arguments: Py<PyTuple>) -> Self {
+        Self {
+            exchange,
+            stage: HeldCell::new(Stage::Fresh { app, arguments }),
+        }
+    }
+
+    fn step(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        let result = match self.coroutine(py) {
+            Ok(Some(coroutine)) => ffi::send_into(coroutine.bind(py), value),
+            Ok(None) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        self.after(py, result)
+    }
+
+    /// What to resume; calls the app the first time.
+    fn coroutine(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let stage = std::mem::replace(&mut *self.stage.borrow(py), Stage::Over);
+        let coroutine = match stage {
+            Stage::Over => return Ok(None),
+            Stage::Running(coroutine) => coroutine,
+            Stage::Fresh { app, arguments } => {
+                let awaitable = app.bind(py).call1(arguments.bind(py))?;
+                match is_coroutine(py, &awaitable)? {
+                    true => awaitable.unbind(),
+                    false => awaitable.call_method0(intern!(py, "__await__"))?.unbind(),
+                }
+            }
+        };
+        *self.stage.borrow(py) = Stage::Running(coroutine.clone_ref(py));
+        Ok(Some(coroutine))
+    }
+
+    /// Passes on what the app yielded; takes note of its end. Its own exceptions are answered and logged here; only a
+    /// cancellation goes on to the task, which is then a cancelled one.
+    fn after(&self, py: Python<'_>, result: PyResult<Sent<'_>>) -> PyResult<Option<Py<PyAny>>> {
+        let ended = match result {
+            Ok(Sent::Yielded(object)) => return Ok(Some(object.unbind())),
+            Ok(Sent::Returned) => Ok(()),
+            Err(error) => Err(error),
+        };
+        *self.stage.borrow(py) = Stage::Over;
+        Exchange::app_ended(self.exchange.bind(py), &ended);
+        match ended {
+            Err(error) if is_cancellation(py, &error) => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// An attribute of the app's coroutine, for those who look at tasks.
+    fn of_coroutine(&self, py: Python<'_>, name: &str) -> Py<PyAny> {
+        match &*self.stage.borrow(py) {
+            Stage::Running(coroutine) => coroutine.getattr(py, name).unwrap_or_else(|_| py.None()),
+            Stage::Fresh { .. } | Stage::Over => py.None(),
+        }
+    }
+}
+
+/// Coroutines of Python code are resumed as they are; other awaitables through the iterator that they give.
+fn is_coroutine(py: Python<'_>, awaitable: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static COROUTINE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let kind = COROUTINE.import(py, "types", "CoroutineType")?;
+    Ok(awaitable.get_type().is(kind))
+}
+
+fn throw_into<'py>(coroutine: &Bound<'py, PyAny>, error: &PyErr) -> PyResult<Sent<'py>> {
+    let py = coroutine.py();
+    match coroutine.call_method1(intern!(py, "throw"), (error.value(py),)) {
+        Ok(yielded) => Ok(Sent::Yielded(yielded)),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(Sent::Returned),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_cancellation(py: Python<'_>, error: &PyErr) -> bool {
+    py.import(intern!(py, "asyncio"))
+        .and_then(|asyncio| asyncio.getattr(intern!(py, "CancelledError")))
+        .is_ok_and(|kind| error.matches(py, kind).unwrap_or(false))
+}
+
+#[pymethods]
+impl Run {
+    fn __await__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.step(py, py.None().bind(py))
+    }
+
+    fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.step(py, value)?
+            .ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    #[pyo3(signature = (kind, value=None, _traceback=None))]
+    fn throw(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        _traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let running = match &*self.stage.borrow(py) {
+            Stage::Running(coroutine) => Some(coroutine.clone_ref(py)),
+            Stage::Fresh { .. } | Stage::Over => None,
+        };
+        let result = match running {
+            Some(coroutine) => throw_into(coroutine.bind(py), &thrown(kind, value)),
+            None => Err(thrown(kind, value)),
+        };
+        self.after(py, result)?
+            .ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let stage = std::mem::replace(&mut *self.stage.borrow(py), Stage::Over);
+        match stage {
+            Stage::Running(coroutine) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
+            Stage::Fresh { .. } | Stage::Over => Ok(()),
+        }
+    }
+
+    #[getter]
+    fn __qualname__(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_coroutine(py, "__qualname__")
+    }
+
+    #[getter]
+    fn cr_frame(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_coroutine(py, "cr_frame")
+    }
+
+    #[getter]
+    fn cr_code(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_coroutine(py, "cr_code")
+    }
+
+    #[getter]
+    fn cr_await(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_coroutine(py, "cr_await")
+    }
+
+    #[getter]
+    fn cr_running(&self, py: Python<'_>) -> Py<PyAny> {
+        self.of_coroutine(py, "cr_running")
+    }
+}

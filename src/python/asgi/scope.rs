@@ -1,0 +1,318 @@
+//! The scope of a request, ASGI's HTTP specification 2.5. What is the same for all requests is a template that is copied;
+//! headers that come again with the same value are the same objects.
+
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
+};
+
+use super::forwarded;
+use crate::{
+    config::{HeaderMap, Proxy, SchemeHeader},
+    http::{Refusal, Version, percent},
+    python::ffi,
+    sys::net::{self, PeerAddress},
+    wire::ListenerAddress,
+    worker::{Connection, remote_address},
+};
+
+/// Header lines kept, a power of two.
+const KEPT_HEADERS: usize = 256;
+/// Longer ones are made anew each time.
+const KEPT_BYTES_MAX: usize = 256;
+
+struct Keys {
+    http_version: Py<PyString>,
+    method: Py<PyString>,
+    scheme: Py<PyString>,
+    path: Py<PyString>,
+    raw_path: Py<PyString>,
+    query_string: Py<PyString>,
+    headers: Py<PyString>,
+    client: Py<PyString>,
+    server: Py<PyString>,
+    state: Py<PyString>,
+    asgi: Py<PyString>,
+    extensions: Py<PyString>,
+}
+
+/// Both ends of a connection as the scope shows them, made once per connection.
+struct Ends {
+    client: Py<PyAny>,
+    server: Py<PyAny>,
+}
+
+/// A header line seen before.
+struct KeptHeader {
+    name: Box<[u8]>,
+    value: Box<[u8]>,
+    pair: Py<PyAny>,
+}
+
+pub(super) struct ScopeBuilder {
+    keys: Keys,
+    template: Py<PyDict>,
+    asgi: Py<PyDict>,
+    extensions: Py<PyDict>,
+    /// Filled by the app's lifespan; each request gets a copy.
+    state: Py<PyDict>,
+    root_path: String,
+    listeners: Vec<ListenerAddress>,
+    proxy: Proxy,
+    headers: Box<[Option<KeptHeader>]>,
+    decoded: Vec<u8>,
+}
+
+impl ScopeBuilder {
+    pub(super) fn new(
+        py: Python<'_>,
+        state: Py<PyDict>,
+        root_path: &str,
+        listeners: Vec<ListenerAddress>,
+        proxy: Proxy,
+    ) -> PyResult<Self> {
+        let key = |name: &str| PyString::intern(py, name).unbind();
+        let keys = Keys {
+            http_version: key("http_version"),
+            method: key("method"),
+            scheme: key("scheme"),
+            path: key("path"),
+            raw_path: key("raw_path"),
+            query_string: key("query_string"),
+            headers: key("headers"),
+            client: key("client"),
+            server: key("server"),
+            state: key("state"),
+            asgi: key("asgi"),
+            extensions: key("extensions"),
+        };
+        let asgi = PyDict::new(py);
+        asgi.set_item("version", "3.0")?;
+        asgi.set_item("spec_version", "2.5")?;
+        let extensions = PyDict::new(py);
+        for name in ["http.response.pathsend", "http.response.early_hint"] {
+            extensions.set_item(name, PyDict::new(py))?;
+        }
+        let template = PyDict::new(py);
+        template.set_item("type", intern!(py, "http"))?;
+        template.set_item(&keys.http_version, intern!(py, "1.1"))?;
+        template.set_item(&keys.method, intern!(py, "GET"))?;
+        template.set_item(&keys.scheme, intern!(py, "http"))?;
+        template.set_item("root_path", root_path)?;
+        template.set_item(&keys.query_string, PyBytes::new(py, b""))?;
+        Ok(Self {
+            keys,
+            template: template.unbind(),
+            asgi: asgi.unbind(),
+            extensions: extensions.unbind(),
+            state,
+            root_path: root_path.to_owned(),
+            listeners,
+            proxy,
+            headers: std::iter::repeat_with(|| None).take(KEPT_HEADERS).collect(),
+            decoded: Vec::new(),
+        })
+    }
+
+    /// The scope of the connection's request. A refusal: its headers contradict each other, or are not allowed.
+    pub(super) fn build<'py>(
+        &mut self,
+        py: Python<'py>,
+        connection: &mut Connection,
+    ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
+        let scope = self.template.bind(py).copy()?;
+        self.make_ends(py, connection)?;
+        let connection = &*connection;
+        let (bytes, head) = (connection.request_bytes(), connection.head());
+        let keys = &self.keys;
+        let copied = |dict: &Py<PyDict>| dict.bind(py).copy().map(Bound::into_any);
+        ffi::set(&scope, &keys.asgi, &copied(&self.asgi)?);
+        ffi::set(&scope, &keys.extensions, &copied(&self.extensions)?);
+        ffi::set(&scope, &keys.state, &copied(&self.state)?);
+        let method = head.method(bytes);
+        if method != b"GET" {
+            ffi::set(&scope, &keys.method, ffi::latin1(py, method).as_any());
+        }
+        if head.version == Version::Http10 {
+            ffi::set(&scope, &keys.http_version, intern!(py, "1.0").as_any());
+        }
+        let query = head.query(bytes);
+        if !query.is_empty() {
+            ffi::set(&scope, &keys.query_string, PyBytes::new(py, query).as_any());
+        }
+        self.set_path(py, &scope, head.path(bytes))?;
+        if let Some(ends) = ends(connection) {
+            ffi::set(&scope, &self.keys.client, ends.client.bind(py));
+            ffi::set(&scope, &self.keys.server, ends.server.bind(py));
+        }
+        Ok(self.set_headers(py, &scope, connection)?.map(|()| scope))
+    }
+
+    /// The mount point stands before the path in both: a request target is below it.
+    fn set_path(&mut self, py: Python<'_>, scope: &Bound<'_, PyDict>, raw: &[u8]) -> PyResult<()> {
+        let path = percent::decode(raw, &mut self.decoded);
+        let (path, raw_path) = if self.root_path.is_empty() {
+            let text = match path.is_ascii() {
+                true => ffi::latin1(py, path),
+                false => PyString::new(py, &String::from_utf8_lossy(path)),
+            };
+            (text, PyBytes::new(py, raw))
+        } else {
+            let text = format!("{}{}", self.root_path, String::from_utf8_lossy(path));
+            let raw = [self.root_path.as_bytes(), raw].concat();
+            (PyString::new(py, &text), PyBytes::new(py, &raw))
+        };
+        ffi::set(scope, &self.keys.path, path.as_any());
+        ffi::set(scope, &self.keys.raw_path, raw_path.as_any());
+        Ok(())
+    }
+
+    fn set_headers(
+        &mut self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyDict>,
+        connection: &Connection,
+    ) -> PyResult<Result<(), Refusal>> {
+        let (bytes, head) = (connection.request_bytes(), connection.head());
+        let list = PyList::empty(py);
+        let mut is_https = None;
+        let mut is_forwarded = false;
+        for (name, mut value) in head.fields(bytes) {
+            if name.contains(&b'_') {
+                match self.proxy.header_map {
+                    HeaderMap::Keep => {}
+                    HeaderMap::Drop => continue,
+                    HeaderMap::Refuse => {
+                        let refusal = Refusal::new(400, "a header's name has an underscore");
+                        return Ok(Err(refusal));
+                    }
+                }
+            }
+            if name.len() == 4 && name.eq_ignore_ascii_case(b"host") {
+                // An absolute request target has the last word.
+                value = head.host(bytes);
+            }
+            if connection.peer.trusted {
+                is_forwarded |= name.eq_ignore_ascii_case(b"x-forwarded-for");
+                if let Some(header) = scheme_header(&self.proxy.scheme_headers, name) {
+                    let says_https = value.eq_ignore_ascii_case(header.value.as_bytes());
+                    if is_https.is_some_and(|before| before != says_https) {
+                        return Ok(Err(Refusal::new(
+                            400,
+                            "the headers of the proxy contradict each other about the scheme",
+                        )));
+                    }
+                    is_https = Some(says_https);
+                }
+            }
+            list.append(self.header(py, name, value)?)?;
+        }
+        ffi::set(scope, &self.keys.headers, list.as_any());
+        if is_https == Some(true) {
+            ffi::set(scope, &self.keys.scheme, intern!(py, "https").as_any());
+        }
+        if is_forwarded {
+            let fields = head.fields(bytes);
+            let values = fields
+                .filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for"))
+                .map(|(_, value)| value);
+            if let Some(address) = forwarded::client(values, &self.proxy.forwarded_allow_ips) {
+                let client = (address.to_string(), 0).into_pyobject(py)?;
+                ffi::set(scope, &self.keys.client, client.as_any());
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// `(name, value)`, the name in lower case.
+    fn header<'py>(
+        &mut self,
+        py: Python<'py>,
+        name: &[u8],
+        value: &[u8],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let slot = &mut self.headers[hash(name) % KEPT_HEADERS];
+        if let Some(kept) = slot
+            && *kept.name == *name
+            && *kept.value == *value
+        {
+            return Ok(kept.pair.bind(py).clone());
+        }
+        let lower = name.to_ascii_lowercase();
+        let pair = PyTuple::new(py, [PyBytes::new(py, &lower), PyBytes::new(py, value)])?;
+        if name.len() + value.len() <= KEPT_BYTES_MAX {
+            *slot = Some(KeptHeader {
+                name: name.into(),
+                value: value.into(),
+                pair: pair.clone().into_any().unbind(),
+            });
+        }
+        Ok(pair.into_any())
+    }
+
+    fn make_ends(&self, py: Python<'_>, connection: &mut Connection) -> PyResult<()> {
+        if ends(connection).is_some() {
+            return Ok(());
+        }
+        let client = match connection.peer.address {
+            PeerAddress::Ip(address) => (remote_address(address.ip()), address.port())
+                .into_pyobject(py)?
+                .into_any()
+                .unbind(),
+            PeerAddress::Unix => py.None(),
+        };
+        let server = match &self.listeners[connection.peer.listener] {
+            ListenerAddress::Tcp(listener) => {
+                let reached = listener
+                    .ip()
+                    .is_unspecified()
+                    .then(|| net::local_address(connection.socket()));
+                let address = match reached {
+                    Some(Ok(PeerAddress::Ip(address))) => address,
+                    _ => *listener,
+                };
+                (remote_address(address.ip()), address.port())
+                    .into_pyobject(py)?
+                    .into_any()
+                    .unbind()
+            }
+            ListenerAddress::Unix(path) => (path.as_str(), py.None())
+                .into_pyobject(py)?
+                .into_any()
+                .unbind(),
+        };
+        connection.attachment = Some(Box::new(Ends { client, server }));
+        Ok(())
+    }
+}
+
+fn ends(connection: &Connection) -> Option<&Ends> {
+    connection
+        .attachment
+        .as_ref()
+        .and_then(|attachment| attachment.downcast_ref::<Ends>())
+}
+
+fn scheme_header<'a>(headers: &'a [SchemeHeader], name: &[u8]) -> Option<&'a SchemeHeader> {
+    headers
+        .iter()
+        .find(|header| header.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Length, beginning and end: enough to tell header names apart.
+fn hash(name: &[u8]) -> usize {
+    let word = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0u64, |word, byte| word << 8 | u64::from(*byte))
+    };
+    let (first, last) = match name {
+        [.., _, _, _, _] => (word(&name[..4]), word(&name[name.len() - 4..])),
+        _ => (word(name), 0),
+    };
+    let mixed = (first << 32 | last)
+        .wrapping_add(name.len() as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 48) as usize
+}

@@ -1,0 +1,346 @@
+//! `receive()` and `send(message)`, ASGI's HTTP specification. What `send` is given is checked right away, so that the app
+//! gets the exception where it made the mistake; what the socket does not take is waited for.
+
+use std::{ffi::CStr, fs::File, io::IoSlice};
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError, PyValueError},
+    intern,
+    prelude::*,
+    types::{PyByteArray, PyBytes, PyDict, PyMemoryView},
+};
+
+use super::{
+    awaitable::{Awaited, Wait},
+    exchange::Exchange,
+};
+use crate::{
+    http::{ResponseFraming, response},
+    python::ffi::{Behaviour, Builtin, SharedBytes},
+    sys::{self, net},
+    worker::Connection,
+};
+
+/// A body of at most this many bytes is copied behind its head and goes with it in one plain send.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+pub(super) struct Receive;
+
+impl Builtin for Receive {
+    type This = Exchange;
+    const NAME: &'static CStr = c"receive";
+    const DOC: &'static CStr = c"receive()\n\nThe next message of the client; see ASGI.";
+    const BEHAVIOUR: Behaviour<Exchange> = receive;
+}
+
+pub(super) struct Send;
+
+impl Builtin for Send {
+    type This = Exchange;
+    const NAME: &'static CStr = c"send";
+    const DOC: &'static CStr = c"send(message)\n\nA part of the response; see ASGI.";
+    const BEHAVIOUR: Behaviour<Exchange> = send;
+}
+
+fn receive(exchange: &Bound<'_, Exchange>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
+    let wait = Wait::new(exchange.clone().unbind(), Awaited::Message);
+    Ok(Bound::new(exchange.py(), wait)?.into_any().unbind())
+}
+
+fn send(
+    exchange: &Bound<'_, Exchange>,
+    arguments: &[Borrowed<'_, '_, PyAny>],
+) -> PyResult<Py<PyAny>> {
+    let py = exchange.py();
+    let [message] = arguments else {
+        return Err(PyTypeError::new_err("send takes one message"));
+    };
+    let message = message.cast::<PyDict>()?;
+    let kind = required(&message, intern!(py, "type"))?;
+    let kind = kind.extract::<std::borrow::Cow<'_, str>>()?;
+    match &*kind {
+        "http.response.body" => send_body(exchange, &message)?,
+        "http.response.start" => start(exchange, &message)?,
+        "http.response.pathsend" => send_path(exchange, &message)?,
+        "http.response.early_hint" => send_hints(exchange, &message)?,
+        // For test clients, which look at it in the process; over the wire nothing of it goes.
+        "http.response.debug" => {}
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "{other:?} is no message that an HTTP response may have"
+            )));
+        }
+    }
+    let is_full = exchange
+        .get()
+        .state
+        .borrow(py)
+        .connection
+        .as_ref()
+        .is_some_and(|connection| !connection.output.is_empty());
+    if is_full {
+        let wait = Wait::new(exchange.clone().unbind(), Awaited::Room);
+        return Ok(Bound::new(py, wait)?.into_any().unbind());
+    }
+    Ok(exchange.get().gateway.done(py))
+}
+
+fn required<'py>(
+    message: &Bound<'py, PyDict>,
+    key: &Bound<'py, pyo3::types::PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    message
+        .get_item(key)?
+        .ok_or_else(|| PyValueError::new_err(format!("the message has no {key:?}")))
+}
+
+fn start(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = exchange.py();
+    let status: u16 = required(message, intern!(py, "status"))?.extract()?;
+    if !(200..=999).contains(&status) {
+        return Err(PyValueError::new_err(
+            "the status of a response is from 200 to 999",
+        ));
+    }
+    let mut fields = Vec::new();
+    if let Some(headers) = message.get_item(intern!(py, "headers"))? {
+        for header in headers.try_iter()? {
+            let header = header?;
+            let pair = (header.get_item(0)?, header.get_item(1)?);
+            fields.push((
+                into_bytes(pair.0, "a header's name")?,
+                into_bytes(pair.1, "a header's value")?,
+            ));
+        }
+    }
+    let mut state = exchange.get().state.borrow(py);
+    state.open()?;
+    if state.outcome.has_begun() {
+        return Err(PyRuntimeError::new_err("the response has begun already"));
+    }
+    state.outcome.begin(status);
+    for (name, value) in &fields {
+        let added = state.outcome.add_field(name.as_bytes(), value.as_bytes());
+        if let Err(fault) = added {
+            // A head with a fault was not begun.
+            state.outcome = Default::default();
+            return Err(PyValueError::new_err(fault));
+        }
+    }
+    Ok(())
+}
+
+fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = exchange.py();
+    let body = match message.get_item(intern!(py, "body"))? {
+        Some(body) => into_bytes(body, "a body")?,
+        None => PyBytes::new(py, b""),
+    };
+    let more = match message.get_item(intern!(py, "more_body"))? {
+        Some(more) => more.is_truthy()?,
+        None => false,
+    };
+    let gateway = &exchange.get().gateway;
+    let mut guard = exchange.get().state.borrow(py);
+    let state = &mut *guard;
+    state.open()?;
+    if !state.outcome.has_begun() {
+        return Err(PyRuntimeError::new_err(
+            "http.response.start comes before http.response.body",
+        ));
+    }
+    let bytes = body.as_bytes();
+    state
+        .outcome
+        .count(bytes.len(), !more)
+        .map_err(PyRuntimeError::new_err)?;
+    let is_first = !state.outcome.head_is_sent();
+    let shape = match state.outcome.shape {
+        Some(shape) => shape,
+        None => {
+            let traits = state.traits(gateway.hub.station.may_persist());
+            let length = (!more).then_some(bytes.len() as u64);
+            gateway.complete_head(py, &mut state.outcome, traits, length)
+        }
+    };
+    let is_chunked = shape.send_body && shape.framing == ResponseFraming::Chunked;
+    let (mut before, mut after): (Vec<u8>, &[u8]) = (Vec::new(), b"");
+    if is_first {
+        before.append(&mut state.outcome.head.clone());
+    }
+    let sent_body: &[u8] = if shape.send_body { bytes } else { b"" };
+    if is_chunked && !sent_body.is_empty() {
+        response::write_chunk_start(&mut before, sent_body.len());
+        after = if more { b"\r\n" } else { b"\r\n0\r\n\r\n" };
+    } else if is_chunked && !more {
+        after = response::LAST_CHUNK;
+    }
+    if !shape.send_body {
+        state.outcome.body_bytes = 0;
+    }
+    let write_ms = gateway.write_ms();
+    let connection = state.open()?;
+    let sent = write(connection, before, sent_body, after, write_ms, || {
+        SharedBytes::new(&body)
+    });
+    drop(guard);
+    match sent {
+        Ok(()) if more => Ok(()),
+        Ok(()) => Exchange::finish(exchange, false),
+        Err(_) => Exchange::lose_client(exchange),
+    }
+}
+
+/// Sends the three parts, or puts what the socket does not take into the connection's output.
+fn write(
+    connection: &mut Connection,
+    mut before: Vec<u8>,
+    body: &[u8],
+    after: &[u8],
+    write_ms: u64,
+    keep: impl FnOnce() -> SharedBytes,
+) -> std::io::Result<()> {
+    let is_idle = connection.output.is_empty();
+    if body.len() <= COPIED_BYTES_MAX {
+        before.extend_from_slice(body);
+        before.extend_from_slice(after);
+        let sent = match is_idle && !before.is_empty() {
+            true => taken(net::send(connection.socket(), &before))?,
+            false => 0,
+        };
+        connection.output.push_bytes(&before[sent..]);
+    } else {
+        let slices = [&before[..], body, after];
+        let mut sent = match is_idle {
+            true => taken(net::send_vectored(
+                connection.socket(),
+                &slices.map(IoSlice::new),
+            ))?,
+            false => 0,
+        };
+        let behind = |slice: &[u8], sent: &mut usize| {
+            let skipped = slice.len().min(*sent);
+            *sent -= skipped;
+            skipped
+        };
+        let at = behind(&before, &mut sent);
+        connection.output.push_bytes(&before[at..]);
+        let at = behind(body, &mut sent);
+        if at < body.len() {
+            connection.output.push_payload(Box::new(keep()), at);
+        }
+        let at = behind(after, &mut sent);
+        connection.output.push_bytes(&after[at..]);
+    }
+    if is_idle && !connection.output.is_empty() {
+        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+    }
+    Ok(())
+}
+
+/// Nothing was sent when the socket is full.
+fn taken(sent: std::io::Result<usize>) -> std::io::Result<usize> {
+    match sent {
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(0)
+        }
+        sent => sent,
+    }
+}
+
+/// The whole body is a file: the reactor sends it without the app and without the interpreter.
+fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = exchange.py();
+    let path: std::path::PathBuf = required(message, intern!(py, "path"))?.extract()?;
+    let opened = py.detach(|| -> std::io::Result<(File, u64)> {
+        let file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    });
+    let (file, length) = opened?;
+    let gateway = &exchange.get().gateway;
+    let mut guard = exchange.get().state.borrow(py);
+    let state = &mut *guard;
+    state.open()?;
+    if !state.outcome.has_begun() || state.outcome.head_is_sent() {
+        return Err(PyRuntimeError::new_err(
+            "http.response.pathsend comes once, right after http.response.start",
+        ));
+    }
+    let count = usize::try_from(length).unwrap_or(usize::MAX);
+    state
+        .outcome
+        .count(count, true)
+        .map_err(PyRuntimeError::new_err)?;
+    let traits = state.traits(gateway.hub.station.may_persist());
+    let shape = gateway.complete_head(py, &mut state.outcome, traits, Some(length));
+    if !shape.send_body {
+        state.outcome.body_bytes = 0;
+    }
+    let head = state.outcome.head.clone();
+    let connection = state.open()?;
+    connection.output.push_bytes(&head);
+    if shape.send_body && length > 0 {
+        connection.output.push_file(file, 0, length);
+    }
+    drop(guard);
+    Exchange::finish(exchange, false)
+}
+
+/// An interim response with Link fields, RFC 8297; HTTP/1.0 clients do not know them.
+fn send_hints(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = exchange.py();
+    let mut links = Vec::new();
+    if let Some(values) = message.get_item(intern!(py, "links"))? {
+        for link in values.try_iter()? {
+            let link = into_bytes(link?, "a link")?;
+            if !crate::http::field::is_field_value(link.as_bytes()) {
+                return Err(PyValueError::new_err("a link has a control character"));
+            }
+            links.push(link);
+        }
+    }
+    let mut state = exchange.get().state.borrow(py);
+    if state.outcome.head_is_sent() {
+        return Err(PyRuntimeError::new_err(
+            "early hints come before the response",
+        ));
+    }
+    let connection = state.open()?;
+    if links.is_empty() || connection.head().version == crate::http::Version::Http10 {
+        return Ok(());
+    }
+    let mut hints = Vec::new();
+    let fields = links.iter().map(|link| (&b"link"[..], link.as_bytes()));
+    response::write_early_hints(&mut hints, fields);
+    let sent = match connection.output.is_empty() {
+        true => taken(net::send(connection.socket(), &hints)).unwrap_or(hints.len()),
+        false => 0,
+    };
+    connection.output.push_bytes(&hints[sent..]);
+    Ok(())
+}
+
+/// `bytes`, or what the like of it holds.
+fn into_bytes<'py>(object: Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let object = match object.cast_into::<PyBytes>() {
+        Ok(bytes) => return Ok(bytes),
+        Err(error) => error.into_inner(),
+    };
+    if let Ok(array) = object.cast::<PyByteArray>() {
+        return Ok(PyBytes::new(object.py(), &array.to_vec()));
+    }
+    if object.is_instance_of::<PyMemoryView>() {
+        let bytes = object.call_method0(intern!(object.py(), "tobytes"))?;
+        return Ok(bytes.cast_into::<PyBytes>()?);
+    }
+    let kind = object.get_type();
+    Err(PyTypeError::new_err(format!(
+        "{what} must be bytes, not {kind}"
+    )))
+}
