@@ -14,7 +14,7 @@ VENV = TARGET / "bench-venv"
 PYTHON = VENV / "bin" / "python"
 
 # Each alone, so that one that does not build costs only itself. bjoern needs libev's headers.
-PACKAGES = ["gunicorn>=27.0.1", "granian", "flask", "django", "fastwsgi", "bjoern", "uwsgi"]
+PACKAGES = ["gunicorn>=27.0.1", "gevent", "granian", "flask", "django", "fastwsgi", "bjoern", "uwsgi"]
 
 
 def prepare(build=True):

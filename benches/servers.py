@@ -30,6 +30,8 @@ class Setup:
     app: str  # the module in apps/; the callable is `app`
     workers: int = 1
     threads: int = 1
+    # Ours; by default what `threads` asks for.
+    worker_class: str = "auto"
     preload: bool = False
     access_log: bool = False
 
@@ -45,7 +47,7 @@ app = "{setup.app}:app"
 bind = "127.0.0.1:{port}"
 workers = {setup.workers}
 threads = {setup.threads}
-worker_class = "{"sync" if setup.threads == 1 else "gthread"}"
+worker_class = "{setup.worker_class}"
 preload = {str(setup.preload).lower()}
 python = "{environment.PYTHON}"
 chdir = "{environment.APPS}"
@@ -104,6 +106,7 @@ def limit(setup, port, directory):
 
 OURS = "rgunicorn"
 LIMIT = "no Python"
+GUNICORN_GEVENT = "gunicorn gevent"
 COMMANDS = {
     OURS: rgunicorn,
     "fastwsgi": from_python("import fastwsgi; fastwsgi.run(app, '127.0.0.1', port)"),
@@ -112,6 +115,7 @@ COMMANDS = {
     "uwsgi": uwsgi,
     "gunicorn sync": gunicorn("sync"),
     "gunicorn gthread": gunicorn("gthread"),
+    GUNICORN_GEVENT: gunicorn("gevent"),
     LIMIT: limit,
 }
 
