@@ -33,7 +33,7 @@ use super::{
 use crate::{
     config::{Config, ConfigLoader},
     critical, info,
-    sys::{Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
+    sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     wire::{SLOTS_MAX, Scoreboard},
 };
 
@@ -63,6 +63,8 @@ pub(super) struct Shell {
     serving: Option<ReloadId>,
     /// A change within the generation that is not carried out yet.
     settling: Option<ReloadId>,
+    /// All was as it should be when last looked at, and the memory of getting there was given back.
+    is_resting: bool,
     listeners: Listeners,
     shared: Shared,
     signals: SignalBell,
@@ -143,6 +145,7 @@ impl Shell {
             reloads: 0,
             serving: None,
             settling: None,
+            is_resting: false,
             listeners,
             shared,
             signals,
@@ -183,6 +186,7 @@ impl Shell {
             self.events.push_back(Event::Tick);
             self.take_events();
             self.tell_settled();
+            self.rest();
             if let Some(code) = self.exit {
                 info!("stopped");
                 return code;
@@ -208,6 +212,18 @@ impl Shell {
             self.settling = None;
             self.scene().tell_done(reload);
         }
+    }
+
+    /// Once all is as it should be, an arbiter has little to do, and gives back the memory that getting there took.
+    fn rest(&mut self) {
+        let is_settled = self.core.is_settled();
+        if is_settled && !self.is_resting {
+            sys::trim_heap();
+            if let Err(error) = sys::release_program_files() {
+                crate::debug!("the program files stay in memory: {error}");
+            }
+        }
+        self.is_resting = is_settled;
     }
 
     /// Sleeps until something happens or is due.

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
-    sys::{SignalBell, fork_blocked, restore_defaults, set_process_title},
+    sys::{
+        SignalBell, fork_blocked, release_program_files, restore_defaults, set_process_title,
+        trim_heap,
+    },
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
 };
 
@@ -142,6 +145,9 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
     gc.call_method0("freeze")?;
+    trim_heap();
+    // A process that forks and waits needs little of the code that imported the app.
+    release_program_files()?;
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
 use pyo3::prelude::*;
 
@@ -20,7 +19,7 @@ use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
     sys::{self, SignalBell},
-    telemetry::{AccessFormat, AccessLog, Origin},
+    telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::ListenerAddress,
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
@@ -201,7 +200,7 @@ impl Serving {
             lifeline: start.lifeline,
             access_log: AccessLog::new(
                 start.access_log,
-                format.for_worker(origin, TimeZone::system()),
+                format.for_worker(origin, telemetry::zone().clone()),
             ),
             request_timeout: self.config.timeouts.request,
             requests_max: requests_max(&self.config),

@@ -29,7 +29,7 @@ pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
-pub use memory::{Atomics, SharedMemory};
+pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
 pub use signal::{SignalBell, fork_blocked, restore_defaults};
 pub use spawn::{Inheritance, spawn};

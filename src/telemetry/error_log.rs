@@ -62,6 +62,7 @@ fn install(sink: Option<Sink>, level: LogLevel) {
     *LOG.write().unwrap_or_else(PoisonError::into_inner) =
         sink.map_or(Destination::Off, Destination::Sink);
     set_level(level);
+    super::zone();
 }
 
 /// Lines below this level are not written.
@@ -142,12 +143,7 @@ fn prefix(level: LogLevel) -> String {
         LogLevel::Critical => "CRITICAL",
     };
     // The pid is asked for each time: it changes at fork.
-    prefix_of(
-        Timestamp::now(),
-        &TimeZone::system(),
-        std::process::id(),
-        name,
-    )
+    prefix_of(Timestamp::now(), super::zone(), std::process::id(), name)
 }
 
 fn prefix_of(now: Timestamp, zone: &TimeZone, pid: u32, level: &str) -> String {

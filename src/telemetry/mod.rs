@@ -21,3 +21,10 @@ pub use error_log::{
     block, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level, set_owner,
 };
 pub use sink::Sink;
+
+/// The time zone of all lines. Read once, by the parent of the workers: finding it walks the whole time zone database, which
+/// would make each worker copy hundreds of pages of memory that it shares.
+pub fn zone() -> &'static jiff::tz::TimeZone {
+    static ZONE: std::sync::OnceLock<jiff::tz::TimeZone> = std::sync::OnceLock::new();
+    ZONE.get_or_init(jiff::tz::TimeZone::system)
+}

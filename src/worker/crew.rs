@@ -43,8 +43,9 @@ const EAGER_NS: u64 = 50_000_000;
 /// Looks without a call in progress after which the monitor sleeps until there is one.
 const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// The longest the monitor waits for events while it leads: it also watches the calls.
-const LEAD_WAIT_MS: i32 = 10;
+/// While leadership is passed on before each call, the monitor has only the limits of calls to watch.
+const EAGER_LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// What a thread does next.
 pub enum Next {
     /// Run the app for this request, then [`Crew::finish`].
@@ -192,12 +193,14 @@ impl Crew {
         }
     }
 
-    /// Waits until there may be something to run. Without the interpreter.
+    /// Waits until there is something to run. Without the interpreter, and not back for less: taking it costs the other
+    /// threads.
     pub fn wait(&self, me: usize) {
-        if self.leads(me) {
-            self.lead()
-        } else {
-            self.follow(me)
+        if !self.leads(me) {
+            self.follow(me);
+        }
+        while self.leads(me) && !self.leaving.load(SeqCst) && !self.reactor().fetch_job() {
+            self.lead();
         }
     }
 
@@ -216,24 +219,15 @@ impl Crew {
             self.slot().idle.store(u32::from(would_take), SeqCst);
             timeout_ms
         };
-        self.poll(self.station.with_logs(timeout_ms));
-        self.slot().idle.store(0, SeqCst);
-    }
-
-    fn poll(&self, timeout_ms: i32) {
         let mut events = [Event::EMPTY; EVENTS_MAX];
-        let count = match self.epoll.wait(&mut events, timeout_ms) {
-            Ok(count) => count,
-            Err(error) => {
-                crate::critical!("epoll failed: {error}");
-                self.leave();
-                return;
-            }
-        };
-        let now_ns = sys::monotonic_ns();
-        let mut reactor = self.reactor();
-        reactor.collect(&events[..count], now_ns);
-        reactor.app_is_slow = now_ns < self.slow_until_ns.load(Relaxed);
+        let result = self
+            .epoll
+            .wait(&mut events, self.station.with_logs(timeout_ms));
+        self.slot().idle.store(0, SeqCst);
+        match result {
+            Ok(count) => self.collect(&mut self.reactor(), &events[..count]),
+            Err(error) => self.fail(&error),
+        }
     }
 
     /// Acts on what the reactor saw beside connections.
@@ -271,19 +265,21 @@ impl Crew {
         self.wake_monitor();
     }
 
-    /// Waits as a follower for leadership, or for a request that the monitor read.
+    /// Waits as a follower for leadership, or for a request that the monitor read. From the monitor, which leads only while
+    /// no thread can, leadership is taken back.
     fn follow(&self, me: usize) {
         let seat = &self.seats[me];
         seat.is_free.store(true, SeqCst);
         {
-            let mut reactor = self.reactor();
-            if reactor.has_waiting_jobs() && seat.is_free.swap(false, SeqCst) {
+            let reactor = self.reactor();
+            let monitor_leads = self.leads(self.seats.len());
+            let has_reason = monitor_leads || reactor.has_waiting_jobs();
+            if has_reason && seat.is_free.swap(false, SeqCst) {
+                if monitor_leads {
+                    // The monitor changes nothing without the lock that is held here.
+                    self.leader.store(active(me), SeqCst);
+                }
                 return;
-            }
-            if self.leads(self.seats.len()) {
-                // The monitor leads and may have stopped watching: now a thread is free again.
-                reactor.prepare_wait(1);
-                self.slot().idle.store(1, SeqCst);
             }
         }
         while !self.leads(me) && !self.leaving.load(SeqCst) {
@@ -341,7 +337,7 @@ impl Crew {
                 0
             };
             if quiet < QUIET_LOOKS {
-                std::thread::park_timeout(LOOK_EVERY);
+                std::thread::park_timeout(self.look_every());
                 continue;
             }
             quiet = 0;
@@ -350,6 +346,17 @@ impl Crew {
                 std::thread::park();
             }
             self.monitor_sleeps.store(false, SeqCst);
+        }
+    }
+
+    fn look_every(&self) -> Duration {
+        let is_eager = self.seats.len() > 1
+            && sys::monotonic_ns() < self.slow_until_ns.load(Relaxed)
+            && self.leader.load(SeqCst) & IN_CALL == 0;
+        if is_eager {
+            EAGER_LOOK_EVERY
+        } else {
+            LOOK_EVERY
         }
     }
 
@@ -377,31 +384,51 @@ impl Crew {
         }
     }
 
-    /// The monitor's turn of the loop, while every thread is in the app.
+    /// The monitor's turn of the loop, while every thread is in the app. It looks for events now and then and does not wait
+    /// for them: nobody could run what they bring.
     fn lead_while_busy(&self) {
-        let timeout_ms = {
+        {
             let mut reactor = self.reactor();
-            reactor.do_cold_work(sys::monotonic_ns());
-            self.after_events(&mut reactor);
-            let claimed = reactor.has_work().then(|| self.claim_free_seat()).flatten();
-            if let Some(heir) = claimed {
+            if !self.leads(self.seats.len()) {
+                return;
+            }
+            if self.leaving.load(SeqCst) {
+                self.leader.store(active(0), SeqCst);
+                return;
+            }
+            // A thread that came back just before the monitor took over.
+            if let Some(heir) = self.claim_free_seat() {
                 self.leader.store(active(heir), SeqCst);
                 self.seats[heir].wake();
                 return;
             }
+            reactor.do_cold_work(sys::monotonic_ns());
+            self.poll(&mut reactor);
             reactor.pump_while_busy();
-            let free = self.seats.len() - self.busy.load(SeqCst) as usize;
-            match (reactor.has_waiting_jobs(), reactor.prepare_wait(free)) {
-                (true, _) => LOOK_EVERY.as_millis() as i32,
-                (false, -1) => LEAD_WAIT_MS,
-                (false, timeout_ms) => timeout_ms.min(LEAD_WAIT_MS),
-            }
-        };
-        if self.leaving.load(SeqCst) {
-            self.leader.store(active(0), SeqCst);
-            return;
+            self.after_events(&mut reactor);
         }
-        self.poll(self.station.with_logs(timeout_ms));
+        self.station.with_logs(0);
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+
+    /// Takes the events that are there.
+    fn poll(&self, reactor: &mut Reactor) {
+        let mut events = [Event::EMPTY; EVENTS_MAX];
+        match self.epoll.wait(&mut events, 0) {
+            Ok(count) => self.collect(reactor, &events[..count]),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn collect(&self, reactor: &mut Reactor, events: &[Event]) {
+        let now_ns = sys::monotonic_ns();
+        reactor.collect(events, now_ns);
+        reactor.app_is_slow = now_ns < self.slow_until_ns.load(Relaxed);
+    }
+
+    fn fail(&self, error: &std::io::Error) {
+        crate::critical!("epoll failed: {error}");
+        self.abandon();
     }
 }
 

@@ -72,9 +72,8 @@ pub struct Reactor {
     epoll: Arc<Epoll>,
     table: Table,
     timers: Timers,
-    events: [Event; EVENTS_MAX],
-    next_event: usize,
-    end_event: usize,
+    /// What epoll reported and nobody has looked at.
+    events: VecDeque<Event>,
     /// Complete requests without a thread.
     ready: VecDeque<Box<Connection>>,
     /// Connections that had more to receive than their turn allowed; they go on after the next look for events.
@@ -123,9 +122,7 @@ impl Reactor {
             epoll: Arc::new(epoll),
             table: Table::default(),
             timers: Timers::new(now_ns / 1_000_000),
-            events: [Event::EMPTY; EVENTS_MAX],
-            next_event: 0,
-            end_event: 0,
+            events: VecDeque::with_capacity(EVENTS_MAX),
             ready: VecDeque::new(),
             again: Vec::new(),
             turns: VecDeque::new(),
@@ -188,14 +185,8 @@ impl Reactor {
 
     /// Takes what epoll reported.
     pub fn collect(&mut self, events: &[Event], now_ns: u64) {
-        debug_assert!(
-            self.next_event == self.end_event,
-            "the batch before is done"
-        );
         self.set_now(now_ns);
-        self.events[..events.len()].copy_from_slice(events);
-        self.next_event = 0;
-        self.end_event = events.len();
+        self.events.extend(events);
         self.turns.extend(self.again.drain(..));
     }
 
@@ -223,9 +214,7 @@ impl Reactor {
             if let Some(connection) = self.next_waiting_job() {
                 return Some(connection);
             }
-            if self.next_event < self.end_event {
-                let event = self.events[self.next_event];
-                self.next_event += 1;
+            if let Some(event) = self.events.pop_front() {
                 if let Some(connection) = self.on_event(event, None) {
                     return Some(connection);
                 }
@@ -239,16 +228,24 @@ impl Reactor {
         }
     }
 
+    /// Receives until there is a request to run; false when no event brings one.
+    pub fn fetch_job(&mut self) -> bool {
+        if self.ready.is_empty()
+            && let Some(connection) = self.next_job()
+        {
+            self.ready.push_back(connection);
+        }
+        !self.ready.is_empty()
+    }
+
     /// Handles what has come in while every thread is with the app: idle connections go to workers that are free, and the
     /// rest stays where it is.
     pub fn pump_while_busy(&mut self) {
-        let mut takers = self.acceptor.idle_others();
+        let mut takers = self.acceptor.takers(self.now_ns);
         for token in std::mem::take(&mut self.put_off) {
             self.offer(token, &mut takers);
         }
-        while self.next_event < self.end_event {
-            let event = self.events[self.next_event];
-            self.next_event += 1;
+        while let Some(event) = self.events.pop_front() {
             if let Some(connection) = self.on_event(event, Some(&mut takers)) {
                 self.ready.push_back(connection);
             }
@@ -262,7 +259,7 @@ impl Reactor {
 
     /// Anything that a free thread could go on with without looking for events.
     pub fn has_work(&self) -> bool {
-        self.next_event < self.end_event || !self.turns.is_empty() || self.has_waiting_jobs()
+        !self.events.is_empty() || !self.turns.is_empty() || self.has_waiting_jobs()
     }
 
     /// Whether [`Reactor::do_cold_work`] would read or write files.
