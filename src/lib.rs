@@ -12,5 +12,6 @@ pub mod http;
 mod python;
 pub mod sys;
 pub mod telemetry;
+pub mod websocket;
 pub mod wire;
 pub mod worker;

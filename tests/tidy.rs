@@ -43,6 +43,25 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "src/websocket",
+        &[
+            "crate::sys",
+            "crate::config",
+            "crate::arbiter",
+            "crate::worker",
+            "crate::python",
+            "crate::telemetry",
+            "std::net",
+            "std::fs",
+            "std::io",
+            "std::thread",
+            "std::process",
+            "std::env",
+            "Instant::now",
+            "SystemTime::now",
+        ],
+    ),
+    (
         "src/arbiter/core",
         &[
             "crate::sys",

@@ -3,9 +3,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use serde_json::Value;
+
 use super::{
     Config, Loaded, Origin, document, environment,
     file::File,
+    gunicorn,
     layer::{Layer, Setting},
     machine::Machine,
     problem::{COMMAND_LINE, Problem, Problems},
@@ -31,6 +34,7 @@ pub fn load(sources: &Sources, machine: &dyn Machine) -> Result<Loaded, Problems
     for layer in layers(sources) {
         match layer {
             Ok(mut layer) => {
+                understand_worker_class(&mut layer);
                 problems.extend(shape::check(&mut layer));
                 merged.cover_with(layer);
             }
@@ -71,6 +75,15 @@ fn layers(sources: &Sources) -> impl Iterator<Item = Result<Layer, Problem>> {
         .chain(file)
         .chain(environment::above_file(&sources.environment))
         .chain(flags)
+}
+
+/// Gunicorn's path of a worker class becomes our word for it.
+fn understand_worker_class(layer: &mut Layer) {
+    if let Some(Value::String(text)) = layer.value.get_mut("worker_class")
+        && let Some(class) = gunicorn::worker_class(text)
+    {
+        class.clone_into(text);
+    }
 }
 
 /// What was wrong in shape is gone from `merged` by now, so the rest can still be looked at.

@@ -439,6 +439,40 @@ fn a_save_that_switches_the_class_under_way_loses_no_request() {
 }
 
 #[test]
+fn gunicorns_names_of_the_classes_are_understood() {
+    for name in [
+        "gunicorn.workers.ggevent.GeventWorker",
+        "gevent_wsgi",
+        "gunicorn.workers.geventlet.EventletWorker",
+    ] {
+        let server = start(name, "");
+        let (bodies, took) = at_once(&server, 10, "/sleep?s=0.3");
+        assert!(bodies.iter().all(|body| body == "slept"), "{name}");
+        assert!(took < Duration::from_secs(2), "{name}: {took:?}");
+    }
+}
+
+#[test]
+fn a_stream_past_its_time_is_cut() {
+    let app = app("
+def route_flood(environ, start_response, query):
+    start_response('200 OK', [])
+    return Body((b'x' * 100_000 for number in range(2000)), 'flood')
+");
+    for class in CLASSES {
+        let server = setup(class, "[timeouts]\nrequest = '1s'").app(&app).start();
+        let mut slow = server.client();
+        send(&mut slow, "/flood");
+        eventually("the response is closed", || {
+            server.text("/counter?name=closed+flood") == "1"
+        });
+        server.says("GET /flood");
+        let received = slow.rest().unwrap_or_default().len();
+        assert!(received < 200_000_000, "{class}");
+    }
+}
+
+#[test]
 fn a_missing_package_is_told_with_the_command_that_installs_it() {
     let bare = interpreters()
         .iter()

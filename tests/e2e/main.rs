@@ -8,6 +8,8 @@
 
 pub mod harness;
 
+mod asgi;
+mod asgi_frameworks;
 mod death;
 mod examples;
 mod greenlets;
