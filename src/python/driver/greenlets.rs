@@ -10,7 +10,11 @@
 //!
 //! Nothing borrowed and no lock is held where Python code runs: every switch is an interleaving.
 
-use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{
+    os::fd::AsRawFd,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use pyo3::{intern, prelude::*, types::PyCFunction};
 
@@ -62,6 +66,8 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     hub.station.announce();
     event_loop.switch(py)?;
     event_loop.unwatch(py, &watcher)?;
+    // What the app registered for its end has a limit of its own.
+    hub.station.slot().stalled_since.store(0, SeqCst);
     py.detach(|| hub.station.finish_logs());
     Ok(())
 }
@@ -259,16 +265,23 @@ impl Greenlets {
         let mut overdue = Vec::new();
         let mut look_ns = now_ns + limit_ns;
         for member in state.members.iter().flatten() {
-            if member.seat.time_out(now_ns, limit_ns).is_some() {
-                overdue.push(member.greenlet.clone_ref(py));
+            if let Some(call) = member.seat.time_out(now_ns, limit_ns) {
+                overdue.push((
+                    member.greenlet.clone_ref(py),
+                    Arc::clone(&member.seat),
+                    call,
+                ));
             } else if let Some(due_ns) = member.seat.due_ns(limit_ns) {
                 look_ns = look_ns.min(due_ns);
             }
         }
         state.look_ns = look_ns.max(now_ns + LOOK_EVERY_NS);
         drop(state);
-        for greenlet in overdue {
-            greenlet.call_method1(py, "throw", (py.get_type::<RequestTimeout>(),))?;
+        for (greenlet, seat, call) in overdue {
+            // What the one before does in its last breath may have ended the next.
+            if seat.is_in_call(call) {
+                greenlet.call_method1(py, "throw", (py.get_type::<RequestTimeout>(),))?;
+            }
         }
         Ok(())
     }
