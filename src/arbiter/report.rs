@@ -153,7 +153,13 @@ impl Scene<'_> {
     ) {
         let generation = generation.0;
         match replaced {
-            None => info!("generation={generation} workers={workers} serving"),
+            None if reload.0 == 0 => info!("generation={generation} workers={workers} serving"),
+            // The generation before had not begun to serve.
+            None => info!(
+                "reload={} done in {}: generation={generation} workers={workers} serving",
+                reload.0,
+                seconds(self.since_began(reload).unwrap_or(took))
+            ),
             Some(old) if self.serving == Some(reload) => info!(
                 "generation={generation} workers={workers} serving in place of generation={}",
                 old.0

@@ -381,7 +381,11 @@ impl Connection {
         discarded
     }
 
-    /// The memory of an idle connection's buffer is given back; it is made again with its next request.
+    pub fn has_buffer(&self) -> bool {
+        self.input.capacity() > 0
+    }
+
+    /// Gives the memory of an idle connection's buffer back; it is made again with the next request.
     pub fn release_buffer(&mut self) {
         if self.input.is_empty() {
             self.input = Vec::new();

@@ -43,6 +43,8 @@ const EAGER_NS: u64 = 50_000_000;
 /// Looks without a call in progress after which the monitor sleeps until there is one.
 const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// The longest that the monitor, leading, does not look for events.
+const BUSY_LOOK_EVERY_MAX: Duration = Duration::from_millis(5);
 /// While leadership is passed on before each call, the monitor has only the limits of calls to watch.
 const EAGER_LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -408,7 +410,15 @@ impl Crew {
             self.after_events(&mut reactor);
         }
         self.station.with_logs(0);
-        std::thread::park_timeout(LOOK_EVERY);
+        std::thread::park_timeout(self.busy_look_every());
+    }
+
+    /// The longer the calls take already, the less it matters to see a moment earlier what came in meanwhile.
+    fn busy_look_every(&self) -> Duration {
+        let now_ns = sys::monotonic_ns();
+        let calls = self.seats.iter().map(|seat| seat.lasted_ns(now_ns));
+        let shortest_ns = calls.min().unwrap_or(0);
+        Duration::from_nanos(shortest_ns / 4).clamp(LOOK_EVERY, BUSY_LOOK_EVERY_MAX)
     }
 
     /// Takes the events that are there.

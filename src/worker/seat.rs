@@ -81,9 +81,16 @@ impl Seat {
         self.call_started.store(0, Release);
     }
 
+    /// How long the current call has lasted, nanoseconds; 0 while there is none.
+    pub fn lasted_ns(&self, now_ns: u64) -> u64 {
+        match self.call_started.load(Acquire) {
+            0 => 0,
+            started => now_ns.saturating_sub(started),
+        }
+    }
+
     pub fn call_lasts(&self, now_ns: u64, longer_than_ns: u64) -> bool {
-        let started = self.call_started.load(Acquire);
-        started != 0 && now_ns.saturating_sub(started) > longer_than_ns
+        self.lasted_ns(now_ns) > longer_than_ns
     }
 
     /// When the current call, if there is one, will have lasted so long.

@@ -45,6 +45,8 @@ pub(super) const EVENTS_MAX: usize = 64;
 /// How long an idle connection may still send a request to a server that stops, and how long a closed one lingers.
 const LINGER_MS: u64 = 1_000;
 const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long an idle connection keeps its input buffer.
+const BUFFER_KEPT_MS: u64 = 2_000;
 /// The longest wait while there are connections: deadlines may have been set by another thread meanwhile.
 const WAIT_MS_MAX: u64 = 1_000;
 
@@ -384,7 +386,10 @@ impl Reactor {
         entry.bucket = NO_BUCKET;
         let deadline_ms = match &mut entry.place {
             Place::Nobody => return,
-            Place::Here(connection) => connection.deadline_ms,
+            Place::Here(connection) => {
+                connection.release_buffer();
+                connection.deadline_ms
+            }
             Place::Lent(lent) => {
                 lent.broken |= !lent.output.is_empty() && lent.deadline_ms <= now_ms;
                 now_ms + WAIT_MS_MAX
@@ -409,7 +414,11 @@ impl Reactor {
 
     fn hold(&mut self, connection: Box<Connection>) {
         self.register(&connection);
-        self.arm(connection.token, connection.deadline_ms);
+        let look_ms = match connection.has_buffer() {
+            true => self.now_ms + BUFFER_KEPT_MS,
+            false => u64::MAX,
+        };
+        self.arm(connection.token, connection.deadline_ms.min(look_ms));
         self.table.put(connection);
     }
 
