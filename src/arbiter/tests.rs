@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
     AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WorkerClass,
+    LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -74,6 +74,12 @@ pub(super) fn config() -> Config {
             forwarded_allow_ips: Trusted::Networks(Vec::new()),
             scheme_headers: Vec::new(),
             header_map: HeaderMap::Drop,
+        },
+        websocket: WebSocket {
+            message_size: 1 << 20,
+            ping_interval: Duration::ZERO,
+            ping_timeout: Duration::from_secs(1),
+            compression: false,
         },
     }
 }

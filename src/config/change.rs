@@ -121,6 +121,20 @@ const KEYS: &[Key] = &[
     key!(Live, "reload.code", reload.code, list),
     key!(Live, "reload.debounce", reload.debounce, time),
     key!(Live, "reload.surge", reload.surge, u16::to_string),
+    key!(Roll, "websocket.message_size", websocket.message_size, size),
+    key!(
+        Roll,
+        "websocket.ping_interval",
+        websocket.ping_interval,
+        time
+    ),
+    key!(Roll, "websocket.ping_timeout", websocket.ping_timeout, time),
+    key!(
+        Roll,
+        "websocket.compression",
+        websocket.compression,
+        bool::to_string
+    ),
     key!(
         Roll,
         "proxy.forwarded_allow_ips",

@@ -10,6 +10,7 @@ mod reload;
 mod schemas;
 mod shapes;
 mod timeouts;
+mod websocket;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use reload::Reload;
 pub(super) use shapes::EXPECTED;
 pub use shapes::{Amount, NameOrNumber, Octal, Texts};
 pub use timeouts::Timeouts;
+pub use websocket::WebSocket;
 
 use super::resolved::{EventLoop, Lifespan, WorkerClass};
 
@@ -177,6 +179,7 @@ pub struct File {
     pub log: Log,
     pub reload: Reload,
     pub proxy: Proxy,
+    pub websocket: WebSocket,
 }
 
 impl Default for File {
@@ -207,6 +210,7 @@ impl Default for File {
             log: Log::default(),
             reload: Reload::default(),
             proxy: Proxy::default(),
+            websocket: WebSocket::default(),
         }
     }
 }

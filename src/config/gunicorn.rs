@@ -81,7 +81,7 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("asgi_loop", Key("loop")),
     ("asgi_lifespan", Key("lifespan")),
     ("asgi_disconnect_grace_period", Gone("an ASGI app is told of a disconnect at once and ends by itself: remove it")),
-    ("websocket_max_message_size", Gone("WebSockets are not part of this version")),
+    ("websocket_max_message_size", Key("websocket.message_size")),
     ("keyfile", Gone(TLS)),
     ("certfile", Gone(TLS)),
     ("ssl_version", Gone(TLS)),

@@ -33,6 +33,6 @@ pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
     AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WorkerClass,
+    LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    AppRef, Config, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WorkerClass,
+    AppRef, Config, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WebSocket, WorkerClass,
     file::{self, Amount, File},
     layer::Places,
     log_format,
@@ -63,6 +63,7 @@ impl Resolver<'_> {
             log: self.log(&file.log, &chdir),
             reload: self.reload(&file.reload, workers),
             proxy: self.proxy(file.proxy),
+            websocket: websocket(&file.websocket),
             app,
             chdir,
         }
@@ -292,6 +293,15 @@ fn workers(file: &File, processors: u16) -> u16 {
             .saturating_mul(2)
             .saturating_add(1)
             .min(AUTO_WORKERS_MAX),
+    }
+}
+
+fn websocket(written: &file::WebSocket) -> WebSocket {
+    WebSocket {
+        message_size: written.message_size.0,
+        ping_interval: written.ping_interval.0,
+        ping_timeout: written.ping_timeout.0,
+        compression: written.compression,
     }
 }
 

@@ -46,6 +46,7 @@ pub struct Config {
     pub log: Log,
     pub reload: Reload,
     pub proxy: Proxy,
+    pub websocket: WebSocket,
 }
 
 /// Where the application is: `module`, `module:attr`, `module:factory('arg', key=1)`.
@@ -238,6 +239,19 @@ pub struct Reload {
     pub debounce: Duration,
     /// How many workers beyond `workers` a roll may start at once; at least 1. Resolved from a number or per cent.
     pub surge: u16,
+}
+
+/// WebSockets of ASGI apps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebSocket {
+    /// Bytes of the longest message.
+    pub message_size: u64,
+    /// How long a client may be silent before it is pinged. Zero: it is never.
+    pub ping_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub ping_timeout: Duration,
+    /// Whether permessage-deflate is agreed to.
+    pub compression: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -275,7 +275,15 @@ mod tests {
 
     #[test]
     fn every_table_refuses_unknown_keys() {
-        for table in ["", "timeouts", "limits", "log", "reload", "proxy"] {
+        for table in [
+            "",
+            "timeouts",
+            "limits",
+            "log",
+            "reload",
+            "proxy",
+            "websocket",
+        ] {
             let node = node(table.split('.').filter(|step| !step.is_empty())).unwrap();
             assert_eq!(node["additionalProperties"], false, "[{table}]");
         }

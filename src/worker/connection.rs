@@ -343,6 +343,16 @@ impl Connection {
         }
     }
 
+    /// Takes what came behind the head, and the input buffer's memory beyond the head with it: the connection leaves HTTP.
+    pub fn take_surplus(&mut self) -> Vec<u8> {
+        let end = self.start + self.head.length;
+        let surplus = self.input.split_off(end);
+        self.input.drain(..self.start);
+        self.start = 0;
+        self.input.shrink_to_fit();
+        surplus
+    }
+
     /// Whether a part of the request's body is still to be received.
     pub fn awaits_body(&self) -> bool {
         matches!(self.body, Body::Arriving(_))

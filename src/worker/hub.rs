@@ -53,6 +53,8 @@ pub struct Hub {
     leaving: AtomicU8,
     /// When the process ends whatever it does; 0: never.
     leave_by_ns: AtomicU64,
+    /// 0: it is not.
+    draining_since_ns: AtomicU64,
 }
 
 impl Hub {
@@ -68,6 +70,7 @@ impl Hub {
             shown: AtomicU64::new(0),
             leaving: AtomicU8::new(Leaving::No as u8),
             leave_by_ns: AtomicU64::new(0),
+            draining_since_ns: AtomicU64::new(0),
         })
     }
 
@@ -80,6 +83,12 @@ impl Hub {
     pub fn reactor(&self) -> MutexGuard<'_, Reactor> {
         // A panic while it was locked ended one request; the table is consistent after each step.
         self.reactor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long the worker has been draining; `None` while it is not.
+    pub fn draining_for_ns(&self, now_ns: u64) -> Option<u64> {
+        let since_ns = self.draining_since_ns.load(SeqCst);
+        (since_ns != 0).then(|| now_ns.saturating_sub(since_ns))
     }
 
     pub fn leaving(&self) -> Leaving {
@@ -158,6 +167,9 @@ impl Hub {
         if let Some(grace_ns) = orders.leave_within_ns {
             self.leave_by_ns
                 .store(now_ns.saturating_add(grace_ns), SeqCst);
+        }
+        if reactor.is_draining() && self.draining_since_ns.load(SeqCst) == 0 {
+            self.draining_since_ns.store(now_ns, SeqCst);
         }
         let leave_by_ns = self.leave_by_ns.load(SeqCst);
         let leaving = match (orders.leave, reactor.is_drained()) {

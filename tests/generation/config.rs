@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
     AppRef, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget,
-    Proxy, Reload, Timeouts, Trusted, WorkerClass,
+    Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -67,6 +67,12 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             forwarded_allow_ips: Trusted::Everyone,
             scheme_headers: Vec::new(),
             header_map: HeaderMap::Drop,
+        },
+        websocket: WebSocket {
+            message_size: 1 << 20,
+            ping_interval: Duration::ZERO,
+            ping_timeout: Duration::from_secs(1),
+            compression: false,
         },
     }
 }

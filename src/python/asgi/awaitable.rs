@@ -8,7 +8,7 @@ use pyo3::{
     types::PyType,
 };
 
-use super::exchange::Exchange;
+use super::party::Party;
 use crate::python::ffi::HeldCell;
 
 /// What `send` returns when there is nothing to wait for: one for all. It holds nothing, so it may be awaited any number
@@ -55,19 +55,19 @@ pub(super) enum Awaited {
     Room,
 }
 
-/// Asks the exchange each time it is resumed; waits on a future of the loop in between.
+/// Asks the party each time it is resumed; waits on a future of the loop in between.
 #[pyclass(frozen, module = "rgunicorn")]
 pub(super) struct Wait {
-    exchange: Py<Exchange>,
+    party: Party,
     awaited: Awaited,
     /// The iterator of the future that is waited on.
     future: HeldCell<Option<Py<PyAny>>>,
 }
 
 impl Wait {
-    pub(super) fn new(exchange: Py<Exchange>, awaited: Awaited) -> Self {
+    pub(super) fn new(party: Party, awaited: Awaited) -> Self {
         Self {
-            exchange,
+            party,
             awaited,
             future: HeldCell::new(None),
         }
@@ -88,15 +88,10 @@ impl Wait {
                 Err(error) => return Err(error),
             }
         }
-        let exchange = self.exchange.bind(py);
-        let result = match self.awaited {
-            Awaited::Message => Exchange::poll_receive(exchange)?,
-            Awaited::Room => Exchange::poll_room(exchange)?.then(|| py.None()),
-        };
-        if let Some(result) = result {
+        if let Some(result) = self.party.poll(py, self.awaited)? {
             return Err(PyStopIteration::new_err((result,)));
         }
-        let future = Exchange::new_waiter(exchange, self.awaited)?;
+        let future = self.party.new_waiter(py, self.awaited)?;
         let iterator = future.call_method0(intern!(py, "__await__"))?;
         let yielded = iterator.call_method0(intern!(py, "__next__"))?;
         *self.future.borrow(py) = Some(iterator.unbind());

@@ -16,7 +16,8 @@ use super::{
     scope::ScopeBuilder,
 };
 use crate::{
-    config::{Config, EventLoop, Lifespan, LogLevel},
+    config::{self, Config, EventLoop, Lifespan, LogLevel},
+    websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
 };
@@ -120,6 +121,12 @@ impl<'a, 'py> Stage<'a, 'py> {
             hub: Arc::clone(&hub),
             app: self.app,
             scopes,
+            socket_settings: socket_settings(&self.config.websocket),
+            socket_compression: self
+                .config
+                .websocket
+                .compression
+                .then(DeflateSettings::default),
         };
         let asyncio_loop = &self.asyncio_loop;
         let turn = Gateway::new(py, asyncio_loop, parts)?.turn_callable(py)?;
@@ -142,6 +149,15 @@ impl<'a, 'py> Stage<'a, 'py> {
         self.glue.call_method1("close", (asyncio_loop, seconds))?;
         py.detach(|| hub.station.finish_logs());
         Ok(())
+    }
+}
+
+fn socket_settings(config: &config::WebSocket) -> websocket::Settings {
+    websocket::Settings {
+        message_bytes_max: usize::try_from(config.message_size).unwrap_or(usize::MAX),
+        ping_interval: (!config.ping_interval.is_zero()).then_some(config.ping_interval),
+        ping_timeout: config.ping_timeout,
+        ..websocket::Settings::default()
     }
 }
 

@@ -331,12 +331,9 @@ impl Exchange {
         }
     }
 
-    /// Looks at the deadlines. True: the exchange is over.
-    pub(super) fn sweep(
-        this: &Bound<'_, Self>,
-        now_ns: u64,
-        request_timeout_ns: u64,
-    ) -> PyResult<()> {
+    /// Looks at the deadlines.
+    pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
+        let request_timeout_ns = this.get().gateway.hub.station.request_timeout_ns;
         let state = this.get().state.borrow(this.py());
         let Some(connection) = &state.connection else {
             return Ok(());
@@ -424,7 +421,7 @@ impl State {
 }
 
 /// Sends what waits; true when all is out.
-fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
+pub(super) fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
     let mut output = std::mem::take(&mut connection.output);
     let mut progress = false;
     let sent = output.send(connection.socket(), &mut progress);
@@ -438,7 +435,7 @@ fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
     sent
 }
 
-fn wake(py: Python<'_>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
+pub(super) fn wake(py: Python<'_>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
     for future in futures {
         let future = future.bind(py);
         if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
@@ -448,7 +445,7 @@ fn wake(py: Python<'_>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
     Ok(())
 }
 
-fn gone() -> PyErr {
+pub(super) fn gone() -> PyErr {
     ClientDisconnected::new_err("the client has closed the connection")
 }
 

@@ -17,10 +17,13 @@ use pyo3::{
 use super::{
     awaitable::Done,
     exchange::Exchange,
+    frames::{ReceiveFrame, SendFrame},
     outcome::{CachedDate, Outcome},
+    party::Party,
     run::Run,
     scope::ScopeBuilder,
     send::{Receive, Send},
+    socket::Socket,
 };
 use crate::{
     http::{RequestTraits, ResponseShape},
@@ -29,6 +32,7 @@ use crate::{
         ffi::{self, Behaviour, Builtin, HeldCell},
     },
     sys::{self, Readiness},
+    websocket::{self, DeflateSettings, Opening},
     worker::{Connection, Hub, Leaving},
 };
 
@@ -36,6 +40,9 @@ use crate::{
 const SWEEP_MS_MAX: u64 = 1_000;
 /// And at the most.
 const SWEEP_MS_MIN: u64 = 10;
+
+/// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
+const SOCKET_GRACE_MS_MAX: u64 = 5_000;
 
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
@@ -50,18 +57,24 @@ pub(super) struct Gateway {
     body_ms: u64,
     write_ms: u64,
     sweep_ms: u64,
+    pub(super) socket_settings: websocket::Settings,
+    socket_compression: Option<DeflateSettings>,
+    /// What a worker that leaves waits for its WebSockets before it closes them.
+    socket_grace_ns: u64,
     inner: HeldCell<Inner>,
 }
 
 struct Inner {
     scopes: ScopeBuilder,
     date: CachedDate,
-    /// Exchanges whose app is suspended.
-    suspended: Vec<Option<Py<Exchange>>>,
+    /// Those whose app is suspended.
+    suspended: Vec<Option<Party>>,
     free: Vec<usize>,
     /// By the low half of the connection's token: where its exchange is, and the token.
     by_token: Vec<Option<(u64, usize)>>,
     reports: Vec<(u64, Readiness)>,
+    /// What WebSockets receive into.
+    scratch: Vec<u8>,
     next_sweep_ms: u64,
     /// The loop's timer for the next turn, and when it is due.
     timer: Option<(Py<PyAny>, u64)>,
@@ -75,6 +88,9 @@ pub(super) struct Parts {
     pub(super) hub: Arc<Hub>,
     pub(super) app: Py<PyAny>,
     pub(super) scopes: ScopeBuilder,
+    pub(super) socket_settings: websocket::Settings,
+    /// `None`: messages are not compressed.
+    pub(super) socket_compression: Option<DeflateSettings>,
 }
 
 impl Gateway {
@@ -94,10 +110,12 @@ impl Gateway {
             0 => SWEEP_MS_MAX,
             timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
         };
-        let (body_ms, write_ms) = {
+        let (body_ms, write_ms, graceful_ms) = {
             let reactor = parts.hub.reactor();
-            (reactor.settings.body_ms, reactor.settings.write_ms)
+            let settings = &reactor.settings;
+            (settings.body_ms, settings.write_ms, settings.graceful_ms)
         };
+        let socket_grace_ns = (graceful_ms / 4).min(SOCKET_GRACE_MS_MAX) * 1_000_000;
         Ok(Arc::new(Self {
             hub: parts.hub,
             app: parts.app,
@@ -110,6 +128,9 @@ impl Gateway {
             body_ms,
             write_ms,
             sweep_ms,
+            socket_settings: parts.socket_settings,
+            socket_compression: parts.socket_compression,
+            socket_grace_ns,
             inner: HeldCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
@@ -117,6 +138,7 @@ impl Gateway {
                 free: Vec::new(),
                 by_token: Vec::new(),
                 reports: Vec::new(),
+                scratch: Vec::new(),
                 next_sweep_ms: 0,
                 timer: None,
                 is_turning: false,
@@ -197,6 +219,22 @@ impl Gateway {
             true => self.turn_soon(py),
             false => Ok(()),
         }
+    }
+
+    /// Whether the worker leaves and its WebSockets have had their time.
+    pub(super) fn must_close_sockets(&self, now_ns: u64) -> bool {
+        self.hub
+            .draining_for_ns(now_ns)
+            .is_some_and(|ns| ns >= self.socket_grace_ns)
+    }
+
+    /// Room to receive into; to be given back.
+    pub(super) fn take_scratch(&self, py: Python<'_>) -> Vec<u8> {
+        std::mem::take(&mut self.inner.borrow(py).scratch)
+    }
+
+    pub(super) fn put_scratch(&self, py: Python<'_>, scratch: Vec<u8>) {
+        self.inner.borrow(py).scratch = scratch;
     }
 
     /// The app of an exchange has ended.
@@ -296,39 +334,89 @@ impl Gateway {
 
     /// Starts a request's task.
     fn begin(self: &Arc<Self>, py: Python<'_>, mut connection: Box<Connection>) -> PyResult<()> {
-        let token = connection.token;
         let is_half_closed = connection.half_closed;
         let scope = self.inner.borrow(py).scopes.build(py, &mut connection)?;
-        let exchange = Bound::new(py, Exchange::new(Arc::clone(self), connection))?;
         let scope = match scope {
             Ok(scope) => scope,
             Err(refusal) => {
-                Exchange::refuse(&exchange, refusal);
+                let exchange = Exchange::new(Arc::clone(self), connection);
+                Exchange::refuse(&Bound::new(py, exchange)?, refusal);
                 return Ok(());
             }
         };
+        if websocket::handshake::is_asked_for(connection.head(), connection.request_bytes()) {
+            return self.begin_socket(py, connection, scope);
+        }
+        let exchange = Bound::new(py, Exchange::new(Arc::clone(self), connection))?;
+        let messages = [
+            ffi::builtin::<Receive>(&exchange)?,
+            ffi::builtin::<Send>(&exchange)?,
+        ];
+        let party = Party::Request(exchange.clone().unbind());
+        let is_suspended = self.start(py, party, scope, messages)?;
+        match is_suspended && is_half_closed {
+            true => Exchange::start_grace(&exchange),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts the task of a WebSocket; the app decides whether it becomes one.
+    fn begin_socket(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        connection: Box<Connection>,
+        scope: Bound<'_, PyDict>,
+    ) -> PyResult<()> {
+        let deflate = self.socket_compression.as_ref();
+        let (head, bytes) = (connection.head(), connection.request_bytes());
+        let opening = match Opening::read(head, bytes, deflate) {
+            Ok(opening) => opening,
+            Err(rejection) => {
+                Socket::reject(self, connection, &rejection);
+                return Ok(());
+            }
+        };
+        self.inner
+            .borrow(py)
+            .scopes
+            .make_websocket(py, &scope, opening.subprotocols())?;
+        let socket = Bound::new(py, Socket::new(Arc::clone(self), connection, opening))?;
+        let messages = [
+            ffi::builtin::<ReceiveFrame>(&socket)?,
+            ffi::builtin::<SendFrame>(&socket)?,
+        ];
+        let party = Party::Socket(socket.unbind());
+        self.start(py, party, scope, messages).map(drop)
+    }
+
+    /// Makes the task. True: the app is suspended in it.
+    fn start(
+        &self,
+        py: Python<'_>,
+        party: Party,
+        scope: Bound<'_, PyDict>,
+        messages: [Py<PyAny>; 2],
+    ) -> PyResult<bool> {
+        let [receive, send] = messages;
         let arguments = PyTuple::new(
             py,
             [
                 scope.into_any(),
-                ffi::builtin::<Receive>(&exchange)?.into_bound(py),
-                ffi::builtin::<Send>(&exchange)?.into_bound(py),
+                receive.into_bound(py),
+                send.into_bound(py),
             ],
         )?;
         let run = Run::new(
-            exchange.clone().unbind(),
+            party.clone_ref(py),
             self.app.clone_ref(py),
             arguments.unbind(),
         );
         let task = self.new_task(py, Bound::new(py, run)?.into_any())?;
-        if task.call_method0(intern!(py, "done"))?.is_truthy()? {
-            return Ok(());
+        if task.call_method0(intern!(py, "done"))?.is_truthy()? && party.is_over(py) {
+            return Ok(false);
         }
-        self.keep(py, &exchange, task, token)?;
-        match is_half_closed {
-            true => Exchange::start_grace(&exchange),
-            false => Ok(()),
-        }
+        self.keep(py, party, task)?;
+        Ok(true)
     }
 
     fn new_task<'py>(
@@ -346,25 +434,15 @@ impl Gateway {
             .call((run,), Some(self.task_options.bind(py)))
     }
 
-    /// Keeps an exchange whose app is suspended, and has the kernel report what happens to its connection.
-    fn keep(
-        &self,
-        py: Python<'_>,
-        exchange: &Bound<'_, Exchange>,
-        task: Bound<'_, PyAny>,
-        token: u64,
-    ) -> PyResult<()> {
+    /// Keeps what is not over, and has the kernel report what happens to its connection.
+    fn keep(&self, py: Python<'_>, party: Party, task: Bound<'_, PyAny>) -> PyResult<()> {
         let mut inner = self.inner.borrow(py);
         let place = inner.free.pop().unwrap_or_else(|| {
             inner.suspended.push(None);
             inner.suspended.len() - 1
         });
-        inner.suspended[place] = Some(exchange.clone().unbind());
-        let mut state = exchange.get().state.borrow(py);
-        state.task = Some(task.unbind());
-        state.place = Some(place);
-        if let Some(connection) = &state.connection {
-            self.hub.reactor().register(connection);
+        inner.suspended[place] = Some(party.clone_ref(py));
+        if let Some(token) = party.suspend(py, task.unbind(), place) {
             let index = token as u32 as usize;
             if inner.by_token.len() <= index {
                 inner.by_token.resize(index + 1, None);
@@ -380,9 +458,9 @@ impl Gateway {
         reports.clear();
         self.hub.take_reports(&mut reports);
         for (token, readiness) in &reports {
-            let exchange = self.inner.borrow(py).find(py, *token);
-            if let Some(exchange) = exchange {
-                Exchange::on_event(exchange.bind(py), *readiness)?;
+            let party = self.inner.borrow(py).find(py, *token);
+            if let Some(party) = party {
+                party.on_event(py, *readiness)?;
             }
         }
         let had_some = !reports.is_empty();
@@ -397,29 +475,28 @@ impl Gateway {
             return Ok(());
         }
         inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_ms;
-        let suspended: Vec<Py<Exchange>> = inner
+        let suspended: Vec<Party> = inner
             .suspended
             .iter()
             .flatten()
-            .map(|exchange| exchange.clone_ref(py))
+            .map(|party| party.clone_ref(py))
             .collect();
         drop(inner);
-        let request_timeout_ns = self.hub.station.request_timeout_ns;
-        for exchange in suspended {
-            Exchange::sweep(exchange.bind(py), now_ns, request_timeout_ns)?;
+        for party in suspended {
+            party.sweep(py, now_ns)?;
         }
         Ok(())
     }
 }
 
 impl Inner {
-    fn take(&mut self, place: usize) -> Option<Py<Exchange>> {
+    fn take(&mut self, place: usize) -> Option<Party> {
         let exchange = self.suspended.get_mut(place)?.take();
         self.free.push(place);
         exchange
     }
 
-    fn find(&self, py: Python<'_>, token: u64) -> Option<Py<Exchange>> {
+    fn find(&self, py: Python<'_>, token: u64) -> Option<Party> {
         let (known, place) = (*self.by_token.get(token as u32 as usize)?)?;
         if known != token {
             return None;
@@ -427,7 +504,7 @@ impl Inner {
         self.suspended
             .get(place)?
             .as_ref()
-            .map(|exchange| exchange.clone_ref(py))
+            .map(|party| party.clone_ref(py))
     }
 
     fn forget_token(&mut self, token: u64) {

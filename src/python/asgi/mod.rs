@@ -7,10 +7,13 @@ mod awaitable;
 mod driver;
 mod exchange;
 mod forwarded;
+mod frames;
 mod gateway;
 mod outcome;
+mod party;
 mod run;
 mod scope;
 mod send;
+mod socket;
 
 pub(super) use driver::{Loop, Stage};

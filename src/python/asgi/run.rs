@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyTuple, PyType},
 };
 
-use super::{awaitable::thrown, exchange::Exchange};
+use super::{awaitable::thrown, party::Party};
 use crate::python::ffi::{self, HeldCell, Sent};
 
 enum Stage {
@@ -25,14 +25,14 @@ enum Stage {
 
 #[pyclass(frozen, weakref, module = "rgunicorn", name = "request")]
 pub(super) struct Run {
-    exchange: Py<Exchange>,
+    party: Party,
     stage: HeldCell<Stage>,
 }
 
 impl Run {
-    pub(super) fn new(exchange: Py<Exchange>, app: Py<PyAny>, arguments: Py<PyTuple>) -> Self {
+    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: Py<PyTuple>) -> Self {
         Self {
-            exchange,
+            party,
             stage: HeldCell::new(Stage::Fresh { app, arguments }),
         }
     }
@@ -73,7 +73,7 @@ impl Run {
             Err(error) => Err(error),
         };
         *self.stage.borrow(py) = Stage::Over;
-        Exchange::app_ended(self.exchange.bind(py), &ended);
+        self.party.app_ended(py, &ended);
         match ended {
             Err(error) if is_cancellation(py, &error) => Err(error),
             _ => Ok(None),

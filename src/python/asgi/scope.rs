@@ -149,6 +149,24 @@ impl ScopeBuilder {
         Ok(self.set_headers(py, &scope, connection)?.map(|()| scope))
     }
 
+    /// Makes the scope of a request that of a WebSocket.
+    pub(super) fn make_websocket(
+        &self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyDict>,
+        subprotocols: &[String],
+    ) -> PyResult<()> {
+        scope.set_item(intern!(py, "type"), intern!(py, "websocket"))?;
+        scope.del_item(&self.keys.method)?;
+        let scheme = scope.get_item(&self.keys.scheme)?;
+        let is_https = scheme.is_some_and(|scheme| scheme.eq("https").unwrap_or(false));
+        scope.set_item(&self.keys.scheme, if is_https { "wss" } else { "ws" })?;
+        scope.set_item(intern!(py, "subprotocols"), subprotocols)?;
+        let extensions = PyDict::new(py);
+        extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        scope.set_item(&self.keys.extensions, extensions)
+    }
+
     /// The mount point stands before the path in both: a request target is below it.
     fn set_path(&mut self, py: Python<'_>, scope: &Bound<'_, PyDict>, raw: &[u8]) -> PyResult<()> {
         let path = percent::decode(raw, &mut self.decoded);

@@ -13,6 +13,8 @@ use pyo3::{
 use super::{
     awaitable::{Awaited, Wait},
     exchange::Exchange,
+    outcome::Outcome,
+    party::Party,
 };
 use crate::{
     http::{ResponseFraming, response},
@@ -43,7 +45,7 @@ impl Builtin for Send {
 }
 
 fn receive(exchange: &Bound<'_, Exchange>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
-    let wait = Wait::new(exchange.clone().unbind(), Awaited::Message);
+    let wait = Wait::new(Party::Request(exchange.clone().unbind()), Awaited::Message);
     Ok(Bound::new(exchange.py(), wait)?.into_any().unbind())
 }
 
@@ -79,13 +81,13 @@ fn send(
         .as_ref()
         .is_some_and(|connection| !connection.output.is_empty());
     if is_full {
-        let wait = Wait::new(exchange.clone().unbind(), Awaited::Room);
+        let wait = Wait::new(Party::Request(exchange.clone().unbind()), Awaited::Room);
         return Ok(Bound::new(py, wait)?.into_any().unbind());
     }
     Ok(exchange.get().gateway.done(py))
 }
 
-fn required<'py>(
+pub(super) fn required<'py>(
     message: &Bound<'py, PyDict>,
     key: &Bound<'py, pyo3::types::PyString>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -96,38 +98,57 @@ fn required<'py>(
 
 fn start(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
     let py = exchange.py();
-    let status: u16 = required(message, intern!(py, "status"))?.extract()?;
-    if !(200..=999).contains(&status) {
-        return Err(PyValueError::new_err(
-            "the status of a response is from 200 to 999",
-        ));
-    }
-    let mut fields = Vec::new();
-    if let Some(headers) = message.get_item(intern!(py, "headers"))? {
-        for header in headers.try_iter()? {
-            let header = header?;
-            let pair = (header.get_item(0)?, header.get_item(1)?);
-            fields.push((
-                into_bytes(pair.0, "a header's name")?,
-                into_bytes(pair.1, "a header's value")?,
-            ));
-        }
-    }
+    let status = status(message)?;
+    let fields = fields(message)?;
     let mut state = exchange.get().state.borrow(py);
     state.open()?;
-    if state.outcome.has_begun() {
+    begin(&mut state.outcome, status, &fields)
+}
+
+/// Begins a response with the app's fields.
+pub(super) fn begin(outcome: &mut Outcome, status: u16, fields: &Fields<'_>) -> PyResult<()> {
+    if outcome.has_begun() {
         return Err(PyRuntimeError::new_err("the response has begun already"));
     }
-    state.outcome.begin(status);
-    for (name, value) in &fields {
-        let added = state.outcome.add_field(name.as_bytes(), value.as_bytes());
-        if let Err(fault) = added {
+    outcome.begin(status);
+    for (name, value) in fields {
+        if let Err(fault) = outcome.add_field(name.as_bytes(), value.as_bytes()) {
             // A head with a fault was not begun.
-            state.outcome = Default::default();
+            *outcome = Outcome::default();
             return Err(PyValueError::new_err(fault));
         }
     }
     Ok(())
+}
+
+/// Names and values.
+pub(super) type Fields<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
+
+/// The headers of a message.
+pub(super) fn fields<'py>(message: &Bound<'py, PyDict>) -> PyResult<Fields<'py>> {
+    let mut fields = Vec::new();
+    let Some(headers) = message.get_item(intern!(message.py(), "headers"))? else {
+        return Ok(fields);
+    };
+    for header in headers.try_iter()? {
+        let header = header?;
+        fields.push((
+            into_bytes(header.get_item(0)?, "a header's name")?,
+            into_bytes(header.get_item(1)?, "a header's value")?,
+        ));
+    }
+    Ok(fields)
+}
+
+/// The status of a response.
+pub(super) fn status(message: &Bound<'_, PyDict>) -> PyResult<u16> {
+    let status: u16 = required(message, intern!(message.py(), "status"))?.extract()?;
+    match status {
+        200..=999 => Ok(status),
+        _ => Err(PyValueError::new_err(
+            "the status of a response is from 200 to 999",
+        )),
+    }
 }
 
 fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -239,7 +260,7 @@ fn write(
 }
 
 /// Nothing was sent when the socket is full.
-fn taken(sent: std::io::Result<usize>) -> std::io::Result<usize> {
+pub(super) fn taken(sent: std::io::Result<usize>) -> std::io::Result<usize> {
     match sent {
         Err(error)
             if matches!(
@@ -327,7 +348,10 @@ fn send_hints(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> Py
 }
 
 /// `bytes`, or what the like of it holds.
-fn into_bytes<'py>(object: Bound<'py, PyAny>, what: &str) -> PyResult<Bound<'py, PyBytes>> {
+pub(super) fn into_bytes<'py>(
+    object: Bound<'py, PyAny>,
+    what: &str,
+) -> PyResult<Bound<'py, PyBytes>> {
     let object = match object.cast_into::<PyBytes>() {
         Ok(bytes) => return Ok(bytes),
         Err(error) => error.into_inner(),

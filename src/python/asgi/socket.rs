@@ -1,0 +1,606 @@
+//! One WebSocket between the app and its client: the handshake, messages in and out, and the end of both.
+//!
+//! What the client sends is read ahead of the app up to [`MESSAGES_MAX`] messages, so that pings are answered and a
+//! goodbye is heard; beyond that nothing is read, and the client has to wait. State is never borrowed while Python code
+//! runs.
+
+use std::{collections::VecDeque, io, sync::Arc, time::Instant};
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    intern,
+    prelude::*,
+    types::{PyBytes, PyDict, PyString},
+};
+
+use super::{
+    awaitable::Awaited,
+    exchange::{described, flush, gone, wake},
+    gateway::Gateway,
+    outcome::Outcome,
+    send::{Fields, taken},
+};
+use crate::{
+    http::{RequestTraits, Version, date},
+    python::{ClientDisconnected, ffi::HeldCell},
+    sys::{self, Readiness, net},
+    websocket::{CloseError, Event, Opening, WebSocket, close, handshake::Rejection},
+    worker::{Answered, Connection, log_answered},
+};
+
+/// Messages that wait for the app; beyond this nothing is read.
+const MESSAGES_MAX: usize = 32;
+/// Bytes that are received at once.
+const RECEIVE_BYTES: usize = 64 * 1024;
+/// What the log shows for a WebSocket.
+const SWITCHING_PROTOCOLS: u16 = 101;
+
+#[pyclass(frozen, weakref, module = "rgunicorn")]
+pub(super) struct Socket {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) state: HeldCell<State>,
+}
+
+pub(super) enum Phase {
+    /// The app has not decided yet.
+    Connecting(Box<Opening>),
+    Open(Box<WebSocket>),
+    /// It was denied, or the client was gone before it was accepted.
+    Denied,
+}
+
+enum Message {
+    Text(Py<PyString>),
+    Bytes(Py<PyBytes>),
+}
+
+pub(super) struct State {
+    /// `None` once the WebSocket is over.
+    pub(super) connection: Option<Box<Connection>>,
+    pub(super) phase: Phase,
+    /// Received and not taken by the app yet.
+    messages: VecDeque<Message>,
+    /// The app was told of the connection.
+    is_announced: bool,
+    /// Received bytes of a frame that is not complete.
+    rest: Vec<u8>,
+    /// How it ended, as the app is told.
+    end: Option<(u16, String)>,
+    /// Of a denial.
+    pub(super) outcome: Outcome,
+    pub(super) denial: Vec<u8>,
+    bytes_sent: u64,
+    receivers: Vec<Py<PyAny>>,
+    senders: Vec<Py<PyAny>>,
+    pub(super) task: Option<Py<PyAny>>,
+    /// Where the gateway keeps it.
+    pub(super) place: Option<usize>,
+    app_has_ended: bool,
+}
+
+impl Socket {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        connection: Box<Connection>,
+        opening: Opening,
+    ) -> Self {
+        Self {
+            gateway,
+            state: HeldCell::new(State {
+                connection: Some(connection),
+                phase: Phase::Connecting(Box::new(opening)),
+                messages: VecDeque::new(),
+                is_announced: false,
+                rest: Vec::new(),
+                end: None,
+                outcome: Outcome::default(),
+                denial: Vec::new(),
+                bytes_sent: 0,
+                receivers: Vec::new(),
+                senders: Vec::new(),
+                task: None,
+                place: None,
+                app_has_ended: false,
+            }),
+        }
+    }
+
+    /// Answers a request for a WebSocket that does not keep the rules.
+    pub(super) fn reject(
+        gateway: &Gateway,
+        mut connection: Box<Connection>,
+        rejection: &Rejection,
+    ) {
+        let mut answer = Vec::new();
+        rejection.write_response(&mut answer, &date::format(sys::unix_seconds()));
+        connection.output.push_bytes(&answer);
+        let answered = Answered {
+            status: rejection.0.status,
+            bytes: 0,
+            head: b"",
+            environ: &[],
+        };
+        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        gateway.hub.finish(connection, true, rejection.0.status);
+    }
+
+    pub(super) fn is_full(&self, py: Python<'_>) -> bool {
+        let state = self.state.borrow(py);
+        let connection = state.connection.as_ref();
+        connection.is_some_and(|connection| !connection.output.is_empty())
+    }
+
+    /// The next message, if there is one.
+    pub(super) fn poll_receive(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let py = this.py();
+        let mut state = this.get().state.borrow(py);
+        if !state.is_announced {
+            state.is_announced = true;
+            drop(state);
+            return message(py, "websocket.connect").map(|dict| Some(dict.into_any().unbind()));
+        }
+        if let Some(received) = state.messages.pop_front() {
+            let has_room_again = state.messages.len() == MESSAGES_MAX - 1;
+            drop(state);
+            let dict = message(py, "websocket.receive")?;
+            match received {
+                Message::Text(text) => dict.set_item(intern!(py, "text"), text)?,
+                Message::Bytes(bytes) => dict.set_item(intern!(py, "bytes"), bytes)?,
+            }
+            if has_room_again {
+                Self::read(this)?;
+            }
+            return Ok(Some(dict.into_any().unbind()));
+        }
+        let end = match (&state.end, &state.connection) {
+            (Some((code, reason)), _) => (*code, reason.clone()),
+            (None, None) => (close::ABNORMAL, String::new()),
+            (None, Some(_)) => return Ok(None),
+        };
+        drop(state);
+        let dict = message(py, "websocket.disconnect")?;
+        dict.set_item(intern!(py, "code"), end.0)?;
+        dict.set_item(intern!(py, "reason"), end.1)?;
+        Ok(Some(dict.into_any().unbind()))
+    }
+
+    /// Whether what was sent is out.
+    pub(super) fn poll_room(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let state = this.get().state.borrow(this.py());
+        Ok(state
+            .connection
+            .as_ref()
+            .is_none_or(|connection| connection.output.is_empty()))
+    }
+
+    pub(super) fn new_waiter<'py>(
+        this: &Bound<'py, Self>,
+        awaited: Awaited,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = this.py();
+        let future = this.get().gateway.new_future(py)?;
+        let mut state = this.get().state.borrow(py);
+        let waiters = match awaited {
+            Awaited::Message => &mut state.receivers,
+            Awaited::Room => &mut state.senders,
+        };
+        waiters.push(future.clone().unbind());
+        Ok(future)
+    }
+
+    /// The app accepts: from here on frames are spoken.
+    pub(super) fn accept(
+        this: &Bound<'_, Self>,
+        subprotocol: Option<&str>,
+        fields: &Fields<'_>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let mut out = Vec::new();
+        let mut state = this.get().state.borrow(py);
+        let opening = state.undecided()?;
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        opening
+            .write_acceptance(subprotocol, fields, &mut out)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let settings = &this.get().gateway.socket_settings;
+        let open = WebSocket::new(settings, opening.deflate(), Instant::now());
+        state.phase = Phase::Open(Box::new(open));
+        if let Some(connection) = &mut state.connection {
+            let surplus = connection.take_surplus();
+            state.rest = surplus;
+        }
+        drop(state);
+        Self::transmit(this, &out)?;
+        Self::read(this)
+    }
+
+    /// Answers in place of a WebSocket.
+    pub(super) fn deny(this: &Bound<'_, Self>, status: u16) -> PyResult<()> {
+        let mut state = this.get().state.borrow(this.py());
+        state.undecided()?;
+        state.outcome = Outcome::default();
+        state.outcome.begin(status);
+        drop(state);
+        Self::finish_denial(this)
+    }
+
+    pub(super) fn finish_denial(this: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let Some(connection) = &mut state.connection else {
+            return Ok(());
+        };
+        let traits = RequestTraits {
+            version: Version::Http11,
+            is_head: false,
+            persistent: connection.head().persistent && gateway.hub.station.may_persist(),
+        };
+        let length = state.denial.len();
+        state
+            .outcome
+            .count(length, true)
+            .map_err(PyRuntimeError::new_err)?;
+        gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
+        connection.output.push_bytes(&state.outcome.head);
+        connection.output.push_bytes(&state.denial);
+        state.phase = Phase::Denied;
+        state.end = Some((close::ABNORMAL, String::new()));
+        drop(guard);
+        Self::finish(this)
+    }
+
+    /// Says goodbye; the connection stays until the client has said so too, or takes too long to.
+    pub(super) fn close(this: &Bound<'_, Self>, code: u16, reason: &str) -> Result<(), CloseError> {
+        let mut out = Vec::new();
+        let mut state = this.get().state.borrow(this.py());
+        let Phase::Open(open) = &mut state.phase else {
+            return Err(CloseError::IsClosed);
+        };
+        open.close(code, reason, Instant::now(), &mut out)?;
+        drop(state);
+        if let Err(error) = Self::transmit(this, &out) {
+            error.write_unraisable(this.py(), Some(this.as_any()));
+        }
+        Ok(())
+    }
+
+    /// Sends frames; what the socket does not take waits.
+    pub(super) fn transmit(this: &Bound<'_, Self>, bytes: &[u8]) -> PyResult<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut guard = this.get().state.borrow(this.py());
+        let state = &mut *guard;
+        let Some(connection) = &mut state.connection else {
+            return Err(gone());
+        };
+        let sent = match connection.output.is_empty() {
+            true => taken(net::send(connection.socket(), bytes)),
+            false => Ok(0),
+        };
+        match sent {
+            Ok(sent) => {
+                if connection.output.is_empty() && sent < bytes.len() {
+                    let write_ms = this.get().gateway.write_ms();
+                    connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+                }
+                connection.output.push_bytes(&bytes[sent..]);
+                state.bytes_sent += bytes.len() as u64;
+                Ok(())
+            }
+            Err(_) => {
+                drop(guard);
+                Self::lose_client(this)
+            }
+        }
+    }
+
+    /// Reads what has come, as far as there is room for it.
+    fn read(this: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut scratch = gateway.take_scratch(py);
+        let mut out = Vec::new();
+        let mut guard = this.get().state.borrow(py);
+        let result = guard.read(py, &mut scratch, &mut out);
+        let state = &mut *guard;
+        let is_over = matches!(&state.phase, Phase::Open(open) if open.is_over());
+        let receivers = match state.messages.is_empty() && state.end.is_none() {
+            true => Vec::new(),
+            false => std::mem::take(&mut state.receivers),
+        };
+        drop(guard);
+        scratch.clear();
+        gateway.put_scratch(py, scratch);
+        if result.is_err() {
+            Self::lose_client(this)?;
+        } else {
+            Self::transmit(this, &out)?;
+            if is_over {
+                Self::finish(this)?;
+            }
+        }
+        wake(py, receivers)
+    }
+
+    pub(super) fn on_event(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
+        let py = this.py();
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let Some(connection) = &mut state.connection else {
+            return Ok(());
+        };
+        connection.unread |= readiness.can_read();
+        let mut is_broken = readiness.is_broken();
+        let mut senders = Vec::new();
+        if !is_broken && readiness.can_write() && !connection.output.is_empty() {
+            match flush(connection, this.get().gateway.write_ms()) {
+                Ok(true) => senders = std::mem::take(&mut state.senders),
+                Ok(false) => {}
+                Err(_) => is_broken = true,
+            }
+        }
+        // Before the handshake nothing is expected but the end.
+        is_broken |= readiness.has_ended() && matches!(state.phase, Phase::Connecting(_));
+        drop(guard);
+        if is_broken {
+            // What the client said before it went is still there.
+            Self::read(this)?;
+            return Self::lose_client(this);
+        }
+        wake(py, senders)?;
+        Self::read(this)
+    }
+
+    /// Nothing can be sent any more.
+    fn lose_client(this: &Bound<'_, Self>) -> PyResult<()> {
+        let mut state = this.get().state.borrow(this.py());
+        if state.connection.is_none() {
+            return Ok(());
+        }
+        state.end.get_or_insert((close::ABNORMAL, String::new()));
+        drop(state);
+        Self::finish(this)
+    }
+
+    /// The connection is done with; who waits is told.
+    fn finish(this: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let receivers = std::mem::take(&mut state.receivers);
+        let senders = std::mem::take(&mut state.senders);
+        let Some(connection) = state.connection.take() else {
+            return Ok(());
+        };
+        let is_socket = matches!(state.phase, Phase::Open(_));
+        let (status, bytes) = match is_socket {
+            true => (SWITCHING_PROTOCOLS, state.bytes_sent),
+            false => (state.outcome.status, state.outcome.body_bytes),
+        };
+        let answered = Answered {
+            status,
+            bytes,
+            head: &state.outcome.head,
+            environ: &[],
+        };
+        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        let persistent = state.outcome.shape.is_some_and(|shape| shape.persistent);
+        let then_close = is_socket || !persistent;
+        let token = connection.token;
+        let place = match state.app_has_ended {
+            true => state.place.take(),
+            false => None,
+        };
+        drop(guard);
+        gateway.hub.finish(connection, then_close, status);
+        gateway.on_finished(py, Some(token))?;
+        gateway.forget(py, place, None);
+        wake(py, receivers)?;
+        wake(py, senders)
+    }
+
+    /// The app has returned, or failed: a WebSocket that it left open is closed for it.
+    pub(super) fn app_ended(this: &Bound<'_, Self>, result: &PyResult<()>) {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut state = this.get().state.borrow(py);
+        state.task = None;
+        state.app_has_ended = true;
+        let has_end = state.end.is_some();
+        let request = state.connection.as_deref().map(described);
+        let is_undecided = matches!(state.phase, Phase::Connecting(_));
+        let place = match state.connection.is_none() {
+            true => state.place.take(),
+            false => None,
+        };
+        drop(state);
+        gateway.forget(py, place, None);
+        let request = request.unwrap_or_else(|| "a WebSocket that had ended".to_owned());
+        let code = match result {
+            Ok(()) => close::NORMAL,
+            Err(error) if has_end && error.is_instance_of::<ClientDisconnected>(py) => {
+                close::NORMAL
+            }
+            Err(error) => {
+                gateway.report(py, error, &format!("the app failed on {request}"));
+                close::INTERNAL_ERROR
+            }
+        };
+        if !is_undecided {
+            // It may be closed already.
+            let _ = Self::close(this, code, "");
+            return;
+        }
+        if result.is_ok() && !has_end {
+            py.detach(|| {
+                crate::error!("the app neither accepted nor closed the WebSocket of {request}");
+            });
+        }
+        if let Err(error) = Self::deny(this, 500) {
+            // The client was gone before.
+            drop(error);
+        }
+    }
+
+    /// Keeps the deadlines: pings, the answer to a goodbye, a client that does not read; and says goodbye when the worker
+    /// leaves.
+    pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
+        let py = this.py();
+        let mut out = Vec::new();
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let Some(connection) = &state.connection else {
+            return Ok(());
+        };
+        let is_stuck =
+            !connection.output.is_empty() && connection.deadline_ms <= now_ns / 1_000_000;
+        let Phase::Open(open) = &mut state.phase else {
+            return Ok(());
+        };
+        let is_leaving = open.is_open() && this.get().gateway.must_close_sockets(now_ns);
+        let now = Instant::now();
+        let is_due = open.deadline().is_some_and(|deadline| deadline <= now);
+        let event = match is_due {
+            true => open.tick(now, &mut out),
+            false => None,
+        };
+        if let Some(Event::Failed(failure)) = event {
+            state
+                .end
+                .get_or_insert((failure.code, failure.detail.to_owned()));
+        }
+        let is_over = open.is_over();
+        drop(guard);
+        if is_stuck {
+            return Self::lose_client(this);
+        }
+        Self::transmit(this, &out)?;
+        if is_over {
+            return Self::finish(this);
+        }
+        if is_leaving && Self::close(this, close::SERVICE_RESTART, "the server restarts").is_ok() {
+            let mut state = this.get().state.borrow(py);
+            state
+                .end
+                .get_or_insert((close::SERVICE_RESTART, "the server restarts".to_owned()));
+            let receivers = std::mem::take(&mut state.receivers);
+            drop(state);
+            return wake(py, receivers);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The handshake's request, while the app has not decided about it.
+    pub(super) fn undecided(&mut self) -> PyResult<&mut Opening> {
+        if self.connection.is_none() && self.outcome.status == 0 {
+            return Err(gone());
+        }
+        match &mut self.phase {
+            Phase::Connecting(opening) => Ok(opening),
+            Phase::Open(_) | Phase::Denied => Err(PyRuntimeError::new_err(
+                "the WebSocket was accepted or denied already",
+            )),
+        }
+    }
+
+    /// The open WebSocket: an error when it is not, or when the client is gone.
+    pub(super) fn open(&mut self) -> PyResult<&mut WebSocket> {
+        if self.end.is_some() || self.connection.is_none() {
+            return Err(gone());
+        }
+        match &mut self.phase {
+            Phase::Open(open) => Ok(open),
+            Phase::Connecting(_) | Phase::Denied => Err(PyRuntimeError::new_err(
+                "websocket.accept comes before websocket.send",
+            )),
+        }
+    }
+
+    /// Receives and decodes until there is nothing more, or enough. Answers of the protocol go to `out`.
+    fn read(&mut self, py: Python<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> io::Result<()> {
+        let Phase::Open(open) = &mut self.phase else {
+            return Ok(());
+        };
+        loop {
+            // A client that does not read its answers is not read either.
+            let is_blocked = self
+                .connection
+                .as_ref()
+                .is_none_or(|connection| !connection.output.is_empty());
+            if self.messages.len() >= MESSAGES_MAX || open.is_over() || is_blocked {
+                return Ok(());
+            }
+            scratch.clear();
+            scratch.append(&mut self.rest);
+            let before = scratch.len();
+            let mut has_ended = false;
+            if let Some(connection) = self
+                .connection
+                .as_mut()
+                .filter(|connection| connection.unread)
+            {
+                scratch.reserve(RECEIVE_BYTES);
+                match net::receive(connection.socket(), scratch) {
+                    Ok(0) => has_ended = true,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        connection.unread = false;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let now = Instant::now();
+            let mut consumed = 0;
+            let mut has_event = false;
+            while self.messages.len() < MESSAGES_MAX {
+                let received = open.receive(&mut scratch[consumed..], now, out);
+                consumed += received.consumed;
+                match received.event {
+                    None => break,
+                    Some(Event::Text(text)) => {
+                        let text = PyString::new(py, text).unbind();
+                        self.messages.push_back(Message::Text(text));
+                    }
+                    Some(Event::Binary(data)) => {
+                        let data = PyBytes::new(py, data).unbind();
+                        self.messages.push_back(Message::Bytes(data));
+                    }
+                    Some(Event::Ping(_) | Event::Pong(_)) => {}
+                    Some(Event::Closed { code, reason }) => {
+                        self.end.get_or_insert((code, reason.to_owned()));
+                    }
+                    Some(Event::Failed(failure)) => {
+                        self.end
+                            .get_or_insert((failure.code, failure.detail.to_owned()));
+                    }
+                }
+                has_event = true;
+            }
+            self.rest.extend_from_slice(&scratch[consumed..]);
+            if has_ended {
+                if let Some(connection) = &mut self.connection {
+                    connection.unread = false;
+                    connection.ended = true;
+                }
+                if let Some(Event::Failed(failure)) = open.end() {
+                    self.end
+                        .get_or_insert((failure.code, failure.detail.to_owned()));
+                }
+                return Ok(());
+            }
+            if scratch.len() == before && !has_event {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn message<'py>(py: Python<'py>, kind: &'static str) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item(intern!(py, "type"), PyString::intern(py, kind))?;
+    Ok(dict)
+}
