@@ -15,6 +15,7 @@ from servers import GUNICORN_GEVENT, LIMIT, OURS, Setup
 
 WSGI = [OURS, "fastwsgi", "bjoern", "granian", "uwsgi", "gunicorn sync", "gunicorn gthread"]
 SEVERAL_WORKERS = [OURS, "granian", "uwsgi", "gunicorn sync"]
+ASGI = [OURS, "uvicorn", "granian"]
 THREADED = [OURS, "granian", "uwsgi", "gunicorn gthread"]
 
 
@@ -77,6 +78,22 @@ ROWS = [
     ),
     Row("echo", "echo of a 10 KiB POST", WSGI, Setup("echo"), under(Load(post=10240)), [ratio_at_least("rps", 1.05)]),
     Row("flask", "Flask hello", WSGI, Setup("flask_hello"), under(Load()), [ratio_at_least("rps", 1)]),
+    Row(
+        "asgi",
+        "ASGI hello world on uvloop",
+        ASGI,
+        Setup("asgi_hello", interface="asgi"),
+        under(Load()),
+        [ratio_at_least("rps", 2.5), ratio_at_most("p99", 1)],
+    ),
+    Row(
+        "fastapi",
+        "FastAPI answers JSON, on uvloop",
+        ASGI,
+        Setup("fastapi_json", interface="asgi"),
+        under(Load()),
+        [ratio_at_least("rps", 1.2), ratio_at_most("p99", 1)],
+    ),
     Row(
         "close",
         "a new connection for each request",

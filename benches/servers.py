@@ -30,10 +30,11 @@ class Setup:
     app: str  # the module in apps/; the callable is `app`
     workers: int = 1
     threads: int = 1
-    # Ours; by default what `threads` asks for.
+    # Ours; by default what suits the app and `threads`.
     worker_class: str = "auto"
     preload: bool = False
     access_log: bool = False
+    interface: str = "wsgi"
 
     @property
     def is_pinned(self):
@@ -76,9 +77,15 @@ def gunicorn(worker_class):
 
 def granian(setup, port, directory):
     log = ["--access-log"] if setup.access_log else []
-    options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", port, "--workers", setup.workers]
-    threads = ["--blocking-threads", setup.threads]
+    options = ["--interface", setup.interface, "--host", "127.0.0.1", "--port", port, "--workers", setup.workers]
+    threads = ["--blocking-threads", setup.threads] if setup.interface == "wsgi" else ["--loop", "uvloop"]
     return [environment.VENV / "bin" / "granian", *options, *threads, *log, f"{setup.app}:app"]
+
+
+def uvicorn(setup, port, directory):
+    log = [] if setup.access_log else ["--no-access-log"]
+    options = ["--host", "127.0.0.1", "--port", port, "--workers", setup.workers, "--loop", "uvloop", "--http", "httptools"]
+    return [environment.VENV / "bin" / "uvicorn", *options, "--log-level", "warning", *log, f"{setup.app}:app"]
 
 
 def uwsgi(setup, port, directory):
@@ -112,6 +119,7 @@ COMMANDS = {
     "fastwsgi": from_python("import fastwsgi; fastwsgi.run(app, '127.0.0.1', port)"),
     "bjoern": from_python("import bjoern; bjoern.run(app, '127.0.0.1', port)"),
     "granian": granian,
+    "uvicorn": uvicorn,
     "uwsgi": uwsgi,
     "gunicorn sync": gunicorn("sync"),
     "gunicorn gthread": gunicorn("gthread"),

@@ -20,5 +20,6 @@ mod serving;
 mod signals;
 mod slow_clients;
 mod threads;
+mod websocket;
 mod wsgi;
 mod wsgi_requests;
