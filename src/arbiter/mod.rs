@@ -11,7 +11,9 @@ pub mod pidfile;
 mod processes;
 mod reading;
 mod report;
+pub mod running;
 mod shell;
+mod tally;
 #[cfg(test)]
 mod tests;
 pub mod trial;

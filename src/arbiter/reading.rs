@@ -122,6 +122,7 @@ pub(super) fn rules(config: &Config) -> Rules {
         boot: config.timeouts.boot,
         graceful: config.timeouts.graceful,
         stall: config.timeouts.worker,
+        probation: config.reload.probation,
     }
 }
 

@@ -5,13 +5,17 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{
     core::{
-        Change, Exit, Failure, GenerationId, Moment, Order, ReloadId, Report, Retirement, Stop,
-        Why, WorkerId,
+        Change, Exit, Failure, GenerationId, Misconduct, Moment, Order, ReloadId, Report,
+        Retirement, Stop, Why, WorkerId,
     },
     processes::Processes,
     reading::Reading,
 };
-use crate::{error, info, warning, wire::Scoreboard};
+use crate::{
+    config::{changes, summary},
+    critical, error, info, warning,
+    wire::{EXIT_SICK, Scoreboard},
+};
 
 /// What reports are about, by number.
 pub(super) struct Scene<'a> {
@@ -52,12 +56,59 @@ impl Scene<'_> {
                 replaced,
                 workers,
                 took,
-            } => self.tell_serving(*reload, *generation, *replaced, *workers, *took),
+                probation,
+            } => self.tell_serving(*reload, *generation, *replaced, *workers, *took, *probation),
+            Report::Proven {
+                generation,
+                dismissed,
+            } => info!(
+                "generation={} passed its probation, generation={} leaves",
+                generation.0, dismissed.0
+            ),
+            Report::RollingBack {
+                reload,
+                generation,
+                misconduct,
+                back_to,
+                back_to_reload,
+            } => {
+                self.tell_rolling_back(*reload, *generation, misconduct, *back_to, *back_to_reload)
+            }
+            Report::RolledBack {
+                generation,
+                replaced,
+                workers,
+                took,
+                ..
+            } => info!(
+                "rolled back in {}: generation={} workers={workers} serving again, generation={} drains",
+                seconds(*took),
+                generation.0,
+                replaced.0
+            ),
+            Report::ParkedDied { generation, exit } => warning!(
+                "generation={} died of {} while it was kept: there is nothing to roll back to",
+                generation.0,
+                exit_words(*exit)
+            ),
+            Report::Undone {
+                returned: true,
+                generation,
+                failure,
+                serving: Some(serving),
+                ..
+            } => error!(
+                "generation={} could not come back: {}; generation={} goes on",
+                generation.0,
+                failure_words(failure),
+                serving.0
+            ),
             Report::Undone {
                 reload,
                 generation,
                 failure,
                 serving,
+                ..
             } => self.tell_undone(*reload, *generation, failure, *serving),
             Report::WorkerReady {
                 generation, worker, ..
@@ -103,8 +154,15 @@ impl Scene<'_> {
                 "generation={} worker={} not forked: {reason}",
                 generation.0, worker.0
             ),
-            Report::BackingOff { failures, delay } => warning!(
-                "{failures} in a row did not live long: the next start in {}",
+            Report::BackingOff {
+                generation,
+                failures,
+                delay,
+                serving,
+                wanted,
+            } => tell_backing_off(*generation, *failures, *delay, *serving, *wanted),
+            Report::RevivalDelayed { failures, delay } => error!(
+                "{failures} generations in a row did not live long: the next start in {}",
                 seconds(*delay)
             ),
             Report::ServingGenerationDied { generation, exit } => error!(
@@ -150,8 +208,12 @@ impl Scene<'_> {
         replaced: Option<GenerationId>,
         workers: u16,
         took: Duration,
+        probation: Option<Duration>,
     ) {
         let generation = generation.0;
+        let probation = probation
+            .map(|lasts| format!(", on probation for {}", seconds(lasts)))
+            .unwrap_or_default();
         match replaced {
             None if reload.0 == 0 => info!("generation={generation} workers={workers} serving"),
             // The generation before had not begun to serve.
@@ -165,12 +227,38 @@ impl Scene<'_> {
                 old.0
             ),
             Some(old) => info!(
-                "reload={} done in {}: generation={generation} workers={workers} serving, generation={} drains",
+                "reload={} done in {}: generation={generation} workers={workers} serving{probation}, generation={} drains",
                 reload.0,
                 seconds(self.since_began(reload).unwrap_or(took)),
                 old.0
             ),
         }
+    }
+
+    fn tell_rolling_back(
+        &self,
+        reload: ReloadId,
+        generation: GenerationId,
+        misconduct: &Misconduct,
+        back_to: GenerationId,
+        back_to_reload: ReloadId,
+    ) {
+        let config = |id| self.readings.get(&id).map(|reading| &reading.config);
+        let lost = match (config(back_to_reload), config(reload)) {
+            (Some(back), Some(bad)) => summary(&changes(back, bad)),
+            _ => String::new(),
+        };
+        let lost = match lost.as_str() {
+            "" => "the file is in force, with the code before".to_owned(),
+            lost => format!("not in force: {lost}"),
+        };
+        error!(
+            "reload={} rolled back: {}; generation={} comes back for generation={}; {lost}",
+            reload.0,
+            misconduct_words(misconduct),
+            back_to.0,
+            generation.0
+        );
     }
 
     /// A scaled or live change is in force.
@@ -301,6 +389,28 @@ impl Scene<'_> {
     }
 }
 
+/// The first time it may be chance; from then on somebody has to look.
+fn tell_backing_off(
+    generation: GenerationId,
+    failures: u32,
+    delay: Duration,
+    serving: usize,
+    wanted: u16,
+) {
+    let (id, delay) = (generation.0, seconds(delay));
+    match (failures, serving) {
+        (1, _) => warning!(
+            "generation={id} a worker did not live long: the next start in {delay}; {serving} of {wanted} workers serve"
+        ),
+        (_, 0) => critical!(
+            "generation={id} {failures} starts in a row failed: the next in {delay}; no worker serves, connections wait"
+        ),
+        (_, _) => error!(
+            "generation={id} {failures} starts in a row failed: the next in {delay}; {serving} of {wanted} workers serve on"
+        ),
+    }
+}
+
 /// `0.41s`, `12.3s`, `300s`
 pub(super) fn seconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -344,6 +454,20 @@ fn reason(why: Why) -> &'static str {
     }
 }
 
+fn misconduct_words(misconduct: &Misconduct) -> String {
+    match misconduct {
+        Misconduct::WorkersDied(count) => format!("{count} workers died or got stuck"),
+        Misconduct::BootFailed(failure) => {
+            format!("a worker could not be replaced: {}", failure_words(failure))
+        }
+        Misconduct::ProcessDied(exit) => format!("its process died of {}", exit_words(*exit)),
+        Misconduct::Errors { counts, before } => format!(
+            "{} of {} answers were 5xx, and {} of {} before",
+            counts.errors, counts.requests, before.errors, before.requests
+        ),
+    }
+}
+
 fn failure_words(failure: &Failure) -> String {
     match failure {
         Failure::Said { reason, .. } => reason.clone(),
@@ -352,6 +476,10 @@ fn failure_words(failure: &Failure) -> String {
             format!("not prepared after {} (timeouts.boot)", seconds(*after))
         }
         Failure::NotForked { reason } => format!("no worker could be forked: {reason}"),
+        Failure::WorkerDied {
+            worker,
+            exit: Exit::Code(EXIT_SICK),
+        } => format!("worker={} failed its health check", worker.0),
         Failure::WorkerDied { worker, exit } => {
             format!("worker={} died of {}", worker.0, exit_words(*exit))
         }

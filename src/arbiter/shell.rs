@@ -22,18 +22,21 @@ use nix::{
 
 use super::{
     clock,
-    core::{Core, Event, Moment, ReloadId},
+    core::{Core, Event, GenerationId, Moment, ReloadId},
     listeners::Listeners,
     pidfile::Pidfile,
     processes::Processes,
     reading::{self, Reading, Resources},
     report::Scene,
+    running::{Notice, Running},
+    tally::Tally,
     watcher::Watcher,
 };
 use crate::{
     config::{Config, ConfigLoader},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
+    warning,
     wire::{SLOTS_MAX, Scoreboard},
 };
 
@@ -71,6 +74,12 @@ pub(super) struct Shell {
     watcher: Watcher,
     pidfile: Option<Pidfile>,
     next_sample: Option<Moment>,
+    tally: Tally,
+    notice: Notice,
+    /// What the notice is about.
+    noticed: Option<(ReloadId, GenerationId, bool)>,
+    /// From fork to ready, the last time.
+    last_boot: Option<Duration>,
     /// When log files were opened again last.
     reopened: Option<Moment>,
     exit: Option<u8>,
@@ -152,6 +161,10 @@ impl Shell {
             watcher,
             pidfile,
             next_sample: None,
+            tally: Tally::default(),
+            notice: Notice::default(),
+            noticed: None,
+            last_boot: None,
             reopened: None,
             exit: None,
         };
@@ -186,6 +199,7 @@ impl Shell {
             self.events.push_back(Event::Tick);
             self.take_events();
             self.tell_settled();
+            self.tell_running();
             self.rest();
             if let Some(code) = self.exit {
                 info!("stopped");
@@ -226,6 +240,38 @@ impl Shell {
         self.is_resting = is_settled;
     }
 
+    /// For `rgunicorn plan`.
+    fn tell_running(&mut self) {
+        let Some(generation) = self.core.candidate().or_else(|| self.core.serving()) else {
+            return;
+        };
+        let Some(handle) = self.processes.generations.get(&generation) else {
+            return;
+        };
+        let is_booting = self.core.candidate().is_some();
+        let about = (handle.reload, generation, is_booting);
+        let Some(reading) = self.readings.get(&handle.reload) else {
+            return;
+        };
+        if self.noticed == Some(about) {
+            return;
+        }
+        let running = Running {
+            pid: std::process::id(),
+            standing: self.loader.standing(),
+            generation: generation.0,
+            generation_pid: handle.process.as_ref().map_or(0, |process| process.pid),
+            is_booting,
+            config: Config::clone(&reading.config),
+            boot: self.last_boot,
+        };
+        self.noticed = Some(about);
+        if let Err(problem) = self.notice.tell(&running) {
+            // The server serves all the same.
+            warning!("`rgunicorn plan` will not know what runs: {problem}");
+        }
+    }
+
     /// Sleeps until something happens or is due.
     fn wait(&mut self) {
         let now = clock::now();
@@ -234,6 +280,7 @@ impl Shell {
             .deadline(now)
             .into_iter()
             .chain(self.next_sample)
+            .chain(self.tally.next_look)
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);

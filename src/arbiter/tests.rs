@@ -67,8 +67,12 @@ pub(super) fn config() -> Config {
         reload: Reload {
             watch: true,
             code: Vec::new(),
+            ignore: Vec::new(),
+            touch: None,
             debounce: Duration::from_millis(50),
             surge: 1,
+            health_check: None,
+            probation: Duration::ZERO,
         },
         proxy: Proxy {
             forwarded_allow_ips: Trusted::Networks(Vec::new()),

@@ -9,6 +9,7 @@
 mod code;
 mod config_file;
 mod directories;
+mod touch;
 
 use std::{
     io,
@@ -22,6 +23,7 @@ use crate::config::Reload;
 use code::Code;
 use config_file::ConfigFile;
 use directories::Directories;
+use touch::Touch;
 
 /// How often the config file is looked at without being told to.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -32,6 +34,8 @@ pub enum Changed {
     Config,
     /// One of the files.
     Code(PathBuf),
+    /// What `reload.touch` names.
+    Touch,
 }
 
 #[derive(Debug)]
@@ -39,6 +43,7 @@ pub struct Watcher {
     directories: Directories,
     config: Option<ConfigFile>,
     code: Option<Code>,
+    touch: Option<Touch>,
     debounce: Duration,
     next_look: Moment,
 }
@@ -50,6 +55,7 @@ impl Watcher {
             directories: Directories::new()?,
             config: path.map(ConfigFile::new),
             code: None,
+            touch: None,
             debounce: Duration::ZERO,
             next_look: now + LOOK_EVERY,
         })
@@ -65,9 +71,15 @@ impl Watcher {
         if self
             .code
             .as_ref()
-            .is_none_or(|code| !code.is_of(chdir, &reload.code))
+            .is_none_or(|code| !code.is_of(chdir, &reload.code, &reload.ignore))
         {
-            self.code = (!reload.code.is_empty()).then(|| Code::new(chdir, &reload.code));
+            self.code =
+                (!reload.code.is_empty()).then(|| Code::new(chdir, &reload.code, &reload.ignore));
+        }
+        match &reload.touch {
+            None => self.touch = None,
+            Some(path) if self.touch.as_ref().is_some_and(|touch| touch.is_of(path)) => {}
+            Some(path) => self.touch = Some(Touch::new(path)),
         }
         self.watch_directories();
     }
@@ -89,6 +101,9 @@ impl Watcher {
             if let Some(code) = &mut self.code {
                 code.on_touched(&path, quiet_at);
             }
+            if let Some(touch) = &mut self.touch {
+                touch.on_touched(&path, quiet_at);
+            }
         }
     }
 
@@ -96,7 +111,8 @@ impl Watcher {
     pub fn deadline(&self) -> Moment {
         let config = self.config.as_ref().and_then(ConfigFile::quiet_at);
         let code = self.code.as_ref().and_then(Code::quiet_at);
-        [config, code]
+        let touch = self.touch.as_ref().and_then(Touch::quiet_at);
+        [config, code, touch]
             .into_iter()
             .flatten()
             .fold(self.next_look, Moment::min)
@@ -109,6 +125,9 @@ impl Watcher {
             if let Some(config) = &mut self.config {
                 config.look(now + self.debounce);
             }
+            if let Some(touch) = &mut self.touch {
+                touch.look(now + self.debounce);
+            }
             self.watch_directories();
         }
         let mut changed = Vec::new();
@@ -119,6 +138,10 @@ impl Watcher {
         }
         let touched = self.code.as_mut().and_then(|code| code.take_changed(now));
         changed.extend(touched.map(Changed::Code));
+        let is_touched = |touch: &mut Touch| touch.take_changed(now);
+        if self.touch.as_mut().is_some_and(is_touched) {
+            changed.push(Changed::Touch);
+        }
         if !changed.is_empty() {
             self.watch_directories();
         }
@@ -128,7 +151,9 @@ impl Watcher {
     fn watch_directories(&mut self) {
         let config = self.config.iter().flat_map(ConfigFile::directories);
         let code = self.code.iter().flat_map(Code::directories);
-        self.directories.set(config.chain(code).collect());
+        let touch = self.touch.iter().flat_map(Touch::directories);
+        self.directories
+            .set(config.chain(code).chain(touch).collect());
     }
 }
 

@@ -50,7 +50,7 @@ fn beyond_the_text(loaded: &Loaded) -> Result<(), String> {
 }
 
 /// See no-color.org.
-fn wants_color() -> bool {
+pub(super) fn wants_color() -> bool {
     let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !is_refused
 }

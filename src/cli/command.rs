@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use super::flags;
+use super::{flags, plan};
 
 /// Looked for in the current directory where no `--config` is given.
 pub(super) const DEFAULT_FILE: &str = "rgunicorn.toml";
@@ -13,6 +13,7 @@ Examples:
   rgunicorn -c /etc/mysite/rgunicorn.toml      what that file says
   rgunicorn mysite.wsgi -b 0.0.0.0:8000 -w 4   without a file
   rgunicorn check                              show all that is wrong, serve nothing
+  rgunicorn plan new.toml                      what saving this as ./rgunicorn.toml would do
 
 Every key of the file can be set by the environment too: RGUNICORN_WORKERS, RGUNICORN_TIMEOUTS_KEEPALIVE.
 An app whose module is called like a command is written with its attribute: `check:application`.";
@@ -39,17 +40,26 @@ pub(super) fn command() -> Command {
                 .about("Check the configuration, show all that is wrong, and exit with 1 if anything is")
                 .args(configuration()),
         )
+        .subcommand(
+            Command::new("plan")
+                .about("Tell what saving the file would do to the running server: exit with 0 for nothing, 2 for something, 1 if it is wrong")
+                .arg(file())
+                .args(plan::arguments()),
+        )
         .subcommand(Command::new("schema").about("Print the JSON schema of rgunicorn.toml, for editors"))
 }
 
 fn configuration() -> Vec<Arg> {
-    let file = Arg::new("config")
+    [file()].into_iter().chain(flags::arguments()).collect()
+}
+
+fn file() -> Arg {
+    Arg::new("config")
         .short('c')
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(std::path::PathBuf))
-        .help("The configuration; `rgunicorn.toml` in the current directory is found by itself");
-    [file].into_iter().chain(flags::arguments()).collect()
+        .help("The configuration; `rgunicorn.toml` in the current directory is found by itself")
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ impl Here {
         let directory = logical(&directory).unwrap_or(directory);
         Ok(Self { directory })
     }
+
+    /// Where another process was started.
+    pub(super) fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
 }
 
 /// `$PWD` keeps the links that a person went through, so that `current -> releases/7` can be switched under us.

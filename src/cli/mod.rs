@@ -1,10 +1,11 @@
-//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn schema`. The only folder that talks to the
+//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn plan`, `rgunicorn schema`. The only folder that talks to the
 //! terminal.
 
 mod check;
 mod command;
 mod flags;
 mod machine;
+mod plan;
 mod run;
 mod schema;
 mod source;
@@ -34,6 +35,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // What stands before a command counts for it, too; what stands after it is stronger.
     match matches.subcommand() {
         Some(("schema", _)) => schema::schema(),
+        Some(("plan", after)) => plan::plan(&matches, after),
         Some(("check", after)) => check::check(&[&matches, after]),
         Some((_, after)) => run::run(&[&matches, after]),
         None => run::run(&[&matches]),

@@ -9,7 +9,7 @@ use std::{
 use clap::ArgMatches;
 
 use super::{command::DEFAULT_FILE, flags, machine::Here};
-use crate::config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, load};
+use crate::config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, Standing, load};
 
 /// The environment and the flags stay what they were at the start; the file is read at each load.
 #[derive(Debug)]
@@ -58,6 +58,19 @@ impl ConfigSource {
         })
     }
 
+    /// The source of a server that runs already.
+    pub(super) fn of(standing: Standing) -> Self {
+        Self {
+            file: standing.file.map(|path| ConfigFile {
+                typed: path.clone(),
+                absolute: path,
+            }),
+            environment: standing.environment,
+            flags: standing.flags,
+            here: Here::at(standing.directory),
+        }
+    }
+
     /// Rendered problems have colours where `color` says so.
     pub fn load_with(&self, color: bool) -> Result<Loaded, String> {
         let file = match &self.file {
@@ -69,6 +82,16 @@ impl ConfigSource {
             }
             None => None,
         };
+        self.load_text(file, color)
+    }
+
+    /// As if the file held this text.
+    pub(super) fn load_as(&self, text: String, color: bool) -> Result<Loaded, String> {
+        let file = self.file.as_ref().map(|file| (file.typed.clone(), text));
+        self.load_text(file, color)
+    }
+
+    fn load_text(&self, file: Option<(PathBuf, String)>, color: bool) -> Result<Loaded, String> {
         let sources = Sources {
             file,
             environment: self.environment.clone(),
@@ -90,5 +113,14 @@ impl ConfigLoader for ConfigSource {
 
     fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.absolute.as_path())
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            file: self.path().map(Path::to_owned),
+            directory: self.here.directory().to_owned(),
+            environment: self.environment.clone(),
+            flags: self.flags.clone(),
+        }
     }
 }

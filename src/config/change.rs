@@ -119,6 +119,8 @@ const KEYS: &[Key] = &[
     key!(Roll, "log.format", log.format, log_format),
     key!(Live, "reload.watch", reload.watch, bool::to_string),
     key!(Live, "reload.code", reload.code, list),
+    key!(Live, "reload.ignore", reload.ignore, list),
+    key!(Live, "reload.touch", reload.touch, optional_path),
     key!(Live, "reload.debounce", reload.debounce, time),
     key!(Live, "reload.surge", reload.surge, u16::to_string),
     key!(Roll, "websocket.message_size", websocket.message_size, size),
@@ -135,6 +137,13 @@ const KEYS: &[Key] = &[
         websocket.compression,
         bool::to_string
     ),
+    key!(
+        Roll,
+        "reload.health_check",
+        reload.health_check,
+        health_check
+    ),
+    key!(Live, "reload.probation", reload.probation, time),
     key!(
         Roll,
         "proxy.forwarded_allow_ips",

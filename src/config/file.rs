@@ -3,6 +3,7 @@
 //!
 //! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
 
+mod health;
 mod limits;
 mod log;
 mod proxy;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use health::HealthCheck;
 pub use limits::Limits;
 pub use log::Log;
 pub use proxy::Proxy;

@@ -1,8 +1,13 @@
 //! How the arbiter gets a configuration, at start and again at each reload, without knowing where it comes from.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use super::Loaded;
+use serde::{Deserialize, Serialize};
+
+use super::{Loaded, Setting};
 
 /// Reads everything anew: the file may have changed, the environment and the command line stay in force.
 pub trait ConfigLoader: Send {
@@ -11,4 +16,18 @@ pub trait ConfigLoader: Send {
 
     /// The file to watch, if there is one.
     fn path(&self) -> Option<&Path>;
+
+    /// All but the content of the file.
+    fn standing(&self) -> Standing;
+}
+
+/// What stays in force whatever the file becomes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Absolute.
+    pub file: Option<PathBuf>,
+    /// Where the server was started.
+    pub directory: PathBuf,
+    pub environment: BTreeMap<String, String>,
+    pub flags: Vec<Setting>,
 }

@@ -27,12 +27,13 @@ pub use change::{Apply, Change, Plan, changes, summary};
 pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use load::{Sources, load};
-pub use loader::ConfigLoader;
+pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
+    AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, Lifespan, Limits, Log, LogFormat,
+    LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket,
+    WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    AppRef, Config, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WebSocket, WorkerClass,
+    AppRef, Config, HealthCheck, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WebSocket,
+    WorkerClass,
     file::{self, Amount, File},
     layer::Places,
     log_format,
@@ -61,7 +62,7 @@ impl Resolver<'_> {
             timeouts: self.timeouts(&file.timeouts),
             limits: self.limits(&file.limits),
             log: self.log(&file.log, &chdir),
-            reload: self.reload(&file.reload, workers),
+            reload: self.reload(&file.reload, workers, &chdir),
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
             app,
@@ -252,18 +253,46 @@ impl Resolver<'_> {
         }
     }
 
-    fn reload(&mut self, reload: &file::Reload, workers: u16) -> Reload {
-        for (index, pattern) in reload.code.0.iter().enumerate() {
-            if let Err(error) = globset::Glob::new(pattern) {
-                let title = format!("`{pattern}` is not a glob pattern: {}", error.kind());
-                self.problem(&format!("/reload/code/{index}"), title, "", None);
+    fn reload(&mut self, reload: &file::Reload, workers: u16, chdir: &Path) -> Reload {
+        for (key, patterns) in [("code", &reload.code.0), ("ignore", &reload.ignore.0)] {
+            for (index, pattern) in patterns.iter().enumerate() {
+                if let Err(error) = globset::Glob::new(pattern) {
+                    let title = format!("`{pattern}` is not a glob pattern: {}", error.kind());
+                    self.problem(&format!("/reload/{key}/{index}"), title, "", None);
+                }
             }
+        }
+        if reload.code.0.is_empty() && !reload.ignore.0.is_empty() {
+            let title = "`reload.ignore` has no effect without `reload.code`";
+            self.problem("/reload/ignore", title.to_owned(), "", None);
+        }
+        if let Some(check) = &reload.health_check
+            && !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&check.timeout.0)
+        {
+            let title = "`timeout` of `reload.health_check` must be from 100ms to 1h";
+            self.problem("/reload/health_check/timeout", title.to_owned(), "", None);
         }
         Reload {
             watch: reload.watch,
             code: reload.code.0.clone(),
+            ignore: reload.ignore.0.clone(),
+            touch: reload.touch.as_ref().map(|path| chdir.join(path)),
             debounce: reload.debounce.0,
             surge: surge(&reload.surge, workers),
+            health_check: reload.health_check.clone().map(HealthCheck::from),
+            probation: reload.probation.0,
+        }
+    }
+}
+
+impl From<file::HealthCheck> for HealthCheck {
+    fn from(written: file::HealthCheck) -> Self {
+        Self {
+            path: written.path,
+            host: written.host,
+            status: written.status,
+            tries: written.tries,
+            timeout: written.timeout.0,
         }
     }
 }

@@ -236,9 +236,31 @@ pub struct Reload {
     pub watch: bool,
     /// Globs relative to `chdir`; empty means that code is not watched.
     pub code: Vec<String>,
+    /// Globs relative to `chdir` that are not code after all.
+    pub ignore: Vec<String>,
+    /// Absolute.
+    pub touch: Option<PathBuf>,
     pub debounce: Duration,
     /// How many workers beyond `workers` a roll may start at once; at least 1. Resolved from a number or per cent.
     pub surge: u16,
+    pub health_check: Option<HealthCheck>,
+    /// Zero: off.
+    pub probation: Duration,
+}
+
+/// What a new worker has to answer before it takes connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Begins with a slash.
+    pub path: String,
+    /// The `Host` header.
+    pub host: String,
+    /// `None`: any of 200 to 399.
+    pub status: Option<u16>,
+    /// At least 1.
+    pub tries: u16,
+    /// For each try.
+    pub timeout: Duration,
 }
 
 /// WebSockets of ASGI apps.

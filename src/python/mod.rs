@@ -5,11 +5,13 @@
 
 mod app;
 mod asgi;
+mod date;
 mod driver;
 mod fault;
 mod ffi;
 mod generation;
 mod green;
+mod header_hash;
 mod kind;
 mod worker;
 mod wsgi;

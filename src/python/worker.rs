@@ -204,6 +204,7 @@ impl Serving {
             ),
             request_timeout: self.config.timeouts.request,
             requests_max: requests_max(&self.config),
+            health_check: self.config.reload.health_check.clone(),
         };
         Ok(Gear {
             reactor,

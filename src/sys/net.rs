@@ -144,6 +144,21 @@ pub fn send_vectored(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Resu
     check_size(result)
 }
 
+/// A send to a socket that takes nothing now has sent nothing.
+pub fn taken(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(0)
+        }
+        sent => sent,
+    }
+}
+
 /// Sends up to `count` bytes of `file` from `offset` without copying them through this process.
 pub fn send_file(
     socket: BorrowedFd<'_>,

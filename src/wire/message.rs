@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 
+/// Exit code of a worker that failed its health check. The others that mean something are Gunicorn's.
+pub const EXIT_SICK: i32 = 5;
+
 /// Orders of the arbiter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToGeneration {

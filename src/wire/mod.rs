@@ -6,7 +6,9 @@ mod message;
 mod scoreboard;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
-pub use message::{FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings};
+pub use message::{
+    EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
+};
 pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,
 };

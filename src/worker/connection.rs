@@ -154,6 +154,13 @@ impl Connection {
         &self.input[self.start..]
     }
 
+    /// `GET /path`, for the log.
+    pub fn described(&self) -> String {
+        let (head, bytes) = (self.head(), self.request_bytes());
+        let text = |part| String::from_utf8_lossy(part);
+        format!("{} {}", text(head.method(bytes)), text(head.target(bytes)))
+    }
+
     /// The bytes of an inline body.
     pub fn inline_body(&self, length: usize) -> &[u8] {
         &self.request_bytes()[self.head.length..self.head.length + length]

@@ -7,6 +7,7 @@ mod access;
 mod body;
 mod connection;
 mod crew;
+mod health;
 mod hub;
 mod lobby;
 mod output;

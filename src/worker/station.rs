@@ -17,12 +17,14 @@ use nix::sys::signal::Signal;
 
 use super::{
     access,
+    health::Verdict,
     reactor::{Calls, Reactor},
 };
 use crate::{
-    sys::{Bell, SignalBell},
+    config::HealthCheck,
+    sys::{self, Bell, SignalBell},
     telemetry::{self, AccessLog},
-    wire::{Scoreboard, Slot, WorkerState},
+    wire::{EXIT_SICK, Scoreboard, Slot, WorkerState},
 };
 
 /// What a quick stop leaves to requests in flight.
@@ -41,6 +43,8 @@ pub struct Equipment {
     pub request_timeout: Duration,
     /// Requests after which the worker asks to be replaced; zero: never.
     pub requests_max: u64,
+    /// `reload.health_check`
+    pub health_check: Option<HealthCheck>,
 }
 
 /// What the worker has been told to do, beside draining, which the reactor does.
@@ -70,6 +74,7 @@ pub struct Station {
     /// Zero: no limit.
     pub request_timeout_ns: u64,
     requests_max: u64,
+    health_check: Option<HealthCheck>,
     graceful_ns: u64,
     /// Responses may not say that the connection goes on.
     closing: AtomicBool,
@@ -89,6 +94,7 @@ impl Station {
             access_log: equipment.access_log,
             request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
             requests_max: equipment.requests_max,
+            health_check: equipment.health_check,
             graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
             closing: AtomicBool::new(!reactor.may_persist()),
         })
@@ -98,10 +104,41 @@ impl Station {
         &self.board.slots()[self.slot]
     }
 
-    /// Tells the arbiter that this worker serves.
-    pub fn announce(&self) {
+    /// The app is there: this worker serves, once it has answered its health check.
+    pub fn announce(&self, reactor: &mut Reactor) {
+        match &self.health_check {
+            Some(check) => reactor.check_health(check.clone()),
+            None => self.open(reactor),
+        }
+    }
+
+    /// Takes connections, and tells the arbiter so.
+    fn open(&self, reactor: &mut Reactor) {
+        reactor.open();
         self.slot().set_state(WorkerState::Ready);
         self.bell.ring();
+    }
+
+    /// A worker that is not well never takes a connection.
+    fn on_health(&self, verdict: Verdict, reactor: &mut Reactor) {
+        let slot = self.slot();
+        match verdict {
+            Verdict::Healthy => {
+                // What was served so far was for ourselves.
+                slot.requests.store(0, Relaxed);
+                slot.errors.store(0, Relaxed);
+                self.open(reactor);
+            }
+            Verdict::Sick(reason) => {
+                crate::error!(
+                    "generation={} worker={} health check failed: {reason}",
+                    slot.generation(),
+                    slot.worker()
+                );
+                self.finish_logs();
+                sys::exit_now(EXIT_SICK);
+            }
+        }
     }
 
     /// Whether a response may say that the connection goes on.
@@ -128,10 +165,12 @@ impl Station {
         let Calls {
             signals,
             arbiter_is_gone,
+            health,
         } = std::mem::take(&mut reactor.calls);
         if signals {
             for signal in self.signals.take() {
                 match signal {
+                    Signal::SIGTERM if !reactor.is_open() => orders = Orders::QUIT,
                     Signal::SIGTERM => self.drain(reactor, self.board.is_closing()),
                     Signal::SIGQUIT | Signal::SIGINT => orders = Orders::QUIT,
                     Signal::SIGUSR1 => {
@@ -148,8 +187,15 @@ impl Station {
                 "worker={} the arbiter is gone; draining",
                 self.slot().worker()
             );
-            orders.leave_within_ns = Some(self.graceful_ns);
-            self.drain(reactor, true);
+            if reactor.is_open() {
+                orders.leave_within_ns = Some(self.graceful_ns);
+                self.drain(reactor, true);
+            } else {
+                orders = Orders::QUIT;
+            }
+        }
+        if let Some(verdict) = health {
+            self.on_health(verdict, reactor);
         }
         for refused in reactor.refused.drain(..) {
             access::log_refused(&self.access_log, &refused);

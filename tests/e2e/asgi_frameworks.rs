@@ -166,7 +166,7 @@ async def groups_fail():
     );
     assert_eq!(client.get("/items/x").status, 422);
     let created = client.request(
-        "POST /items HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\r\n{\"name\": \"a\", \"price\": 1.5}",
+        "POST /items HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{\"name\": \"a\", \"price\": 1.5}",
     );
     assert_eq!(created.text(), r#"{"name":"a","price":1.5}"#);
     assert_eq!(client.get("/thread").text(), "\"from a thread\"");

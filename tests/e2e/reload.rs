@@ -260,6 +260,64 @@ fn code_that_is_watched_is_rolled_in_when_it_changes() {
 }
 
 #[test]
+fn while_code_is_written_a_mistake_is_shown_and_the_old_code_serves_until_it_is_mended() {
+    let server = Server::start("[reload]\ncode = '**/*.py'\nignore = 'scratch'\nsurge = '100%'");
+    server
+        .directory
+        .write("scratch/notes.py", "this is no code");
+    server.directory.write("app.py", "def application(:\n");
+    server.says("app.py\", line 1");
+    server.says("SyntaxError");
+    server.says(REJECTED);
+    assert_eq!(server.text("/version"), "1");
+    assert!(!server.has_said("scratch"));
+    server.from_now();
+    server.directory.write("app.py", &version(2));
+    server.applied();
+    assert_eq!(server.text("/version"), "2");
+}
+
+#[test]
+fn a_file_that_is_touched_rolls_new_code_in() {
+    let server = Server::start("[reload]\ntouch = 'tmp/restart.txt'");
+    server.directory.write("app.py", &version(2));
+    for _ in 0..2 {
+        server.from_now();
+        server.directory.write("tmp/restart.txt", "");
+        server.says("asked for by reload.touch");
+        server.applied();
+        assert_eq!(server.text("/version"), "2");
+    }
+}
+
+#[test]
+fn a_release_that_is_linked_into_place_is_rolled_in_and_a_broken_one_is_not() {
+    let setup = Setup::with("chdir = 'current'\n[reload]\ncode = '**/*.py'");
+    let link = |folder: &std::path::Path, release: &str| {
+        let next = folder.join("next");
+        std::os::unix::fs::symlink(release, &next).unwrap();
+        std::fs::rename(&next, folder.join("current")).unwrap();
+    };
+    for number in [1, 2] {
+        let folder = setup.path().join(format!("releases/{number}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("app.py"), version(number)).unwrap();
+    }
+    std::fs::create_dir_all(setup.path().join("releases/3")).unwrap();
+    std::fs::write(setup.path().join("releases/3/app.py"), "import nowhere").unwrap();
+    link(setup.path(), "releases/1");
+    let server = setup.start();
+    assert_eq!(server.text("/version"), "1");
+    link(server.directory.path(), "releases/2");
+    server.applied();
+    assert_eq!(server.text("/version"), "2");
+    server.from_now();
+    link(server.directory.path(), "releases/3");
+    server.says(REJECTED);
+    assert_eq!(server.text("/version"), "2");
+}
+
+#[test]
 fn what_environment_and_command_line_say_stays_in_force() {
     let server = Setup::with("threads = 1")
         .arguments(&["-c", "rgunicorn.toml", "--threads", "2"])

@@ -60,8 +60,12 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
         reload: Reload {
             watch: false,
             code: Vec::new(),
+            ignore: Vec::new(),
+            touch: None,
             debounce: second,
             surge: 1,
+            health_check: None,
+            probation: Duration::ZERO,
         },
         proxy: Proxy {
             forwarded_allow_ips: Trusted::Everyone,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Moment, Order, Why};
+use super::{Counts, Misconduct, Moment, Order, Why};
 
 /// Numbered from 1 in the order of their start, failed ones included: a number is never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,8 @@ pub struct Rules {
     pub graceful: Duration,
     /// No progress for this long makes a worker stuck; zero: never.
     pub stall: Duration,
+    /// How long the generation is watched once it serves, and the one before kept; zero: not at all.
+    pub probation: Duration,
 }
 
 /// The least that makes a running configuration the wanted one.
@@ -102,6 +104,11 @@ pub enum Event {
         worker: WorkerId,
         since: Moment,
     },
+    /// What the workers of the generation answered so far.
+    Counted {
+        generation: GenerationId,
+        counts: Counts,
+    },
     WorkerExited {
         worker: WorkerId,
         exit: Exit,
@@ -160,9 +167,15 @@ pub enum Action {
         reload: ReloadId,
     },
     /// The serving generation goes on under the configuration of that reload.
-    Adopt(ReloadId),
+    Adopt {
+        generation: GenerationId,
+        reload: ReloadId,
+    },
     /// The candidate's booting goes on under the configuration of that reload.
-    AdoptForCandidate(ReloadId),
+    AdoptForCandidate {
+        generation: GenerationId,
+        reload: ReloadId,
+    },
     /// Nothing of this generation runs any more, and it is not coming back.
     Forget(GenerationId),
     /// Tell the workers that nobody is left to hand a connection to.
@@ -200,9 +213,39 @@ pub enum Report {
         replaced: Option<GenerationId>,
         workers: u16,
         took: Duration,
+        /// For how long it is on probation.
+        probation: Option<Duration>,
+    },
+    /// The generation passed its probation; the one kept for a rollback goes.
+    Proven {
+        generation: GenerationId,
+        dismissed: GenerationId,
+    },
+    /// The generation did not pass its probation: the one before comes back.
+    RollingBack {
+        reload: ReloadId,
+        generation: GenerationId,
+        misconduct: Misconduct,
+        back_to: GenerationId,
+        back_to_reload: ReloadId,
+    },
+    /// It came back and serves.
+    RolledBack {
+        reload: ReloadId,
+        generation: GenerationId,
+        replaced: GenerationId,
+        workers: u16,
+        took: Duration,
+    },
+    /// The process kept for a rollback died.
+    ParkedDied {
+        generation: GenerationId,
+        exit: Exit,
     },
     /// The candidate was undone.
     Undone {
+        /// It was to come back.
+        returned: bool,
         reload: ReloadId,
         generation: GenerationId,
         failure: Failure,
@@ -245,8 +288,17 @@ pub enum Report {
         worker: WorkerId,
         reason: String,
     },
-    /// Workers (or generations) die young: the next is started only after the delay.
+    /// Workers die young or cannot boot: the next is started only after the delay.
     BackingOff {
+        generation: GenerationId,
+        failures: u32,
+        delay: Duration,
+        /// How many serve on, all generations together.
+        serving: usize,
+        wanted: u16,
+    },
+    /// The generations that were to take the serving one's place failed: the next is started only after the delay.
+    RevivalDelayed {
         failures: u32,
         delay: Duration,
     },
@@ -317,7 +369,7 @@ impl Failure {
             } => APP_ATTRIBUTE_MISSING as u8,
             Self::Said { .. }
             | Self::WorkerDied {
-                exit: Exit::Code(APP_NOT_BOOTED),
+                exit: Exit::Code(APP_NOT_BOOTED | APP_SICK),
                 ..
             }
             | Self::Died {
@@ -334,5 +386,7 @@ impl Failure {
 
 /// Exit status of a process whose app could not boot, as in Gunicorn (`Arbiter.WORKER_BOOT_ERROR`).
 const APP_NOT_BOOTED: i32 = 3;
+/// Exit status of a worker that failed its health check (`wire::EXIT_SICK`): to the outside, its app did not boot.
+const APP_SICK: i32 = 5;
 /// Exit status of a process whose app attribute is missing or not callable (`Arbiter.APP_LOAD_ERROR`).
 const APP_ATTRIBUTE_MISSING: i32 = 4;

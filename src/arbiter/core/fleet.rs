@@ -1,8 +1,8 @@
 //! The workers: what happens to each, and how many there have to be.
 
 use super::{
-    ABORT_AFTER, Action, Core, Exit, Failure, GenerationId, Moment, Order, Process, Report,
-    Retirement, Role, State, Why, Worker, WorkerId,
+    ABORT_AFTER, Action, Core, Exit, Failure, GenerationId, Misconduct, Moment, Order, Process,
+    Report, Retirement, Role, State, Why, Worker, WorkerId,
 };
 
 impl Core {
@@ -94,8 +94,10 @@ impl Core {
             since: now,
             abort_at: now + ABORT_AFTER,
         };
+        let generation = worker.generation;
+        self.note_death(generation);
         actions.push(Action::Report(Report::WorkerStuck {
-            generation: worker.generation,
+            generation,
             worker: id,
             stalled,
         }));
@@ -128,6 +130,12 @@ impl Core {
         }
         let id_of_generation = worker.generation;
         let was_serving = worker.serves();
+        let failure = Failure::WorkerDied { worker: id, exit };
+        if was_serving {
+            self.note_death(id_of_generation);
+        } else {
+            self.accuse(id_of_generation, Misconduct::BootFailed(failure.clone()));
+        }
         if !worker.dies_young(now) {
             if let Some(generation) = self.generations.get_mut(&id_of_generation) {
                 generation.backoff.reset();
@@ -135,7 +143,6 @@ impl Core {
             return;
         }
         self.reset_backoff_if_one_lived(now, id_of_generation);
-        let failure = Failure::WorkerDied { worker: id, exit };
         let role = self.generations[&id_of_generation].role;
         // Before the first commit there is nothing to go back to: a worker that served is replaced, not the server ended.
         if role == Role::Candidate && was_serving && self.serving().is_none() {
@@ -145,7 +152,7 @@ impl Core {
         }
     }
 
-    fn delay_forks(
+    pub(super) fn delay_forks(
         &mut self,
         now: Moment,
         id: GenerationId,
@@ -155,8 +162,13 @@ impl Core {
         if let Some(generation) = self.generations.get_mut(&id)
             && let Some(delay) = generation.backoff.fail(now, started)
         {
-            let failures = generation.backoff.failures();
-            actions.push(Action::Report(Report::BackingOff { failures, delay }));
+            actions.push(Action::Report(Report::BackingOff {
+                generation: id,
+                failures: generation.backoff.failures(),
+                delay,
+                serving: self.workers.values().filter(|w| w.serves()).count(),
+                wanted: generation.workers,
+            }));
         }
     }
 

@@ -1,7 +1,7 @@
 //! One generation: its part in the play and the state of its process. The two are apart because workers outlive the
 //! process that forked them.
 
-use super::{Backoff, Moment, ReloadId, Rules};
+use super::{Backoff, Counts, Moment, ReloadId, Rules, probation::Probation};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -9,6 +9,8 @@ pub(super) enum Role {
     Candidate,
     /// Was committed. At most one.
     Serving,
+    /// Replaced, and kept without workers until the serving one has passed its probation. At most one.
+    Parked,
     /// Replaced, undone or superseded: ends with its last worker, and forks no more.
     Leaving,
 }
@@ -44,6 +46,10 @@ pub(super) struct Generation {
     pub(super) workers: u16,
     pub(super) started: Moment,
     pub(super) backoff: Backoff,
+    pub(super) probation: Option<Probation>,
+    /// It was replaced before and comes back.
+    pub(super) returns: bool,
+    pub(super) counts: Counts,
 }
 
 impl Generation {

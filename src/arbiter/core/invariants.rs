@@ -6,7 +6,7 @@ impl Core {
     /// # Panics
     /// When the core has a fault.
     pub fn assert_invariants(&self) {
-        for role in [Role::Candidate, Role::Serving] {
+        for role in [Role::Candidate, Role::Serving, Role::Parked] {
             let number = self.generations.values().filter(|g| g.role == role).count();
             assert!(number <= 1, "at most one generation is {role:?}");
         }
@@ -18,6 +18,16 @@ impl Core {
         for (id, worker) in &self.workers {
             assert_eq!(self.slots.holder(worker.slot), Some(*id));
             self.assert_worker(worker);
+        }
+        for (id, generation) in &self.generations {
+            assert!(
+                generation.probation.is_none() || self.with_role(Role::Parked).is_some(),
+                "who is on probation can be replaced: {id:?}"
+            );
+            assert!(
+                generation.role != Role::Parked || generation.process == Process::Prepared,
+                "what is parked can come back: {id:?}"
+            );
         }
         if self.phase != Phase::Running {
             assert!(
@@ -39,7 +49,7 @@ impl Core {
             "nobody is left to fork this worker"
         );
         assert!(
-            generation.role != Role::Leaving || !worker.is_booting(),
+            !matches!(generation.role, Role::Leaving | Role::Parked) || !worker.is_booting(),
             "a generation that leaves boots no worker"
         );
     }

@@ -16,6 +16,7 @@ mod fleet;
 mod generation;
 mod invariants;
 mod moment;
+mod probation;
 mod roll;
 mod slots;
 mod stop;
@@ -31,6 +32,7 @@ pub use event::{
     WorkerId,
 };
 pub use moment::Moment;
+pub use probation::{Counts, Misconduct};
 pub use worker::{ABORT_AFTER, KILL_AFTER, Order, State, Why, Worker};
 
 use generation::{Generation, Process, Role};
@@ -88,6 +90,7 @@ impl Core {
         self.enforce_deadlines(now, actions);
         match self.phase {
             Phase::Running => {
+                self.judge(now, actions);
                 self.revive(now, actions);
                 self.drain_replaced(now, actions);
                 self.commit(now, actions);
@@ -120,6 +123,7 @@ impl Core {
             Event::NotForked { worker, reason } => self.not_forked(now, worker, reason, actions),
             Event::Ready(worker) => self.ready(now, worker, actions),
             Event::Leaves(worker) => self.leaves(now, worker),
+            Event::Counted { generation, counts } => self.counted(generation, counts),
             Event::WantsRetirement { worker, why } => self.wants_retirement(worker, why),
             Event::Stalled { worker, since } => self.stalled(now, worker, since, actions),
             Event::WorkerExited { worker, exit } => self.worker_exited(now, worker, exit, actions),
@@ -144,7 +148,14 @@ impl Core {
             .chain([&self.revival])
             .filter_map(|backoff| backoff.waits_until(now));
         let delays = delays.filter(|_| self.phase == Phase::Running);
-        workers.chain(generations).chain(delays).min()
+        let probation = self
+            .probation_deadline()
+            .filter(|_| self.phase == Phase::Running);
+        workers
+            .chain(generations)
+            .chain(delays)
+            .chain(probation)
+            .min()
     }
 
     /// False once the generation was killed: then its end settles what became of its forks.
@@ -179,6 +190,7 @@ impl Core {
         }
         for (worker, generation, started, after) in not_ready {
             let failure = Failure::WorkerNotReady { worker, after };
+            self.accuse(generation, Misconduct::BootFailed(failure.clone()));
             self.boot_failed(now, generation, started, failure, actions);
         }
         for generation in hung {

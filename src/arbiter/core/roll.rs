@@ -2,8 +2,8 @@
 //! is committed; or it is undone, and the serving generation is the target again.
 
 use super::{
-    Action, Backoff, Change, Core, Exit, Failure, Generation, GenerationId, Moment, Phase, Process,
-    ReloadId, Report, Role, Rules, Why, stop,
+    Action, Backoff, Change, Core, Counts, Exit, Failure, Generation, GenerationId, Misconduct,
+    Moment, Phase, Process, ReloadId, Report, Role, Rules, Why, stop,
 };
 
 impl Core {
@@ -28,7 +28,10 @@ impl Core {
             Change::Nothing => actions.push(Action::Report(Report::Unchanged(reload))),
             Change::Live | Change::Scale => {
                 self.adopt(candidate, reload, rules);
-                actions.push(Action::AdoptForCandidate(reload));
+                actions.push(Action::AdoptForCandidate {
+                    generation: candidate,
+                    reload,
+                });
                 actions.push(Action::Report(Report::Adopted {
                     reload,
                     change: from_candidate,
@@ -53,7 +56,10 @@ impl Core {
             Change::Nothing => actions.push(Action::Report(Report::Unchanged(reload))),
             Change::Live | Change::Scale => {
                 self.adopt(serving, reload, rules);
-                actions.push(Action::Adopt(reload));
+                actions.push(Action::Adopt {
+                    generation: serving,
+                    reload,
+                });
                 actions.push(Action::Report(Report::Adopted { reload, change }));
             }
             Change::Roll => {
@@ -78,7 +84,7 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let workers = self.workers_wanted_under(rules, candidate);
-        self.take_out(now, candidate, Why::Undone, actions);
+        self.take_out(now, candidate, Role::Leaving, Why::Undone, actions);
         if self.serving().is_some() && from_serving != Change::Roll {
             actions.push(Action::Report(Report::TakenBack {
                 reload,
@@ -98,7 +104,7 @@ impl Core {
     }
 
     /// TTIN and TTOU survive a reload unless the file changes `workers`.
-    fn workers_wanted_under(&self, rules: Rules, from: GenerationId) -> u16 {
+    pub(super) fn workers_wanted_under(&self, rules: Rules, from: GenerationId) -> u16 {
         let from = &self.generations[&from];
         if rules.workers == from.rules.workers {
             from.workers
@@ -137,6 +143,9 @@ impl Core {
                 workers,
                 started: now,
                 backoff: Backoff::default(),
+                probation: None,
+                returns: false,
+                counts: Counts::default(),
             },
         );
         actions.push(Action::Spawn {
@@ -199,12 +208,14 @@ impl Core {
                     generation: id,
                     exit,
                 }));
+                self.accuse(id, Misconduct::ProcessDied(exit));
                 if now.since(started) < super::YOUNG {
                     self.delay_revival(now, started, actions);
                 } else {
                     self.revival.reset();
                 }
             }
+            Role::Parked => self.lose_parked(id, exit, actions),
             Role::Serving | Role::Leaving => {}
         }
     }
@@ -212,7 +223,7 @@ impl Core {
     fn delay_revival(&mut self, now: Moment, started: Moment, actions: &mut Vec<Action>) {
         if let Some(delay) = self.revival.fail(now, started) {
             let failures = self.revival.failures();
-            actions.push(Action::Report(Report::BackingOff { failures, delay }));
+            actions.push(Action::Report(Report::RevivalDelayed { failures, delay }));
         }
     }
 
@@ -244,7 +255,7 @@ impl Core {
         }
         let replaced = self.serving();
         if let Some(old) = replaced {
-            self.take_out(now, old, Why::Replaced, actions);
+            self.begin_probation(now, candidate, old, actions);
         }
         let Some(generation) = self.generations.get_mut(&candidate) else {
             return;
@@ -252,17 +263,32 @@ impl Core {
         generation.role = Role::Serving;
         let (reload, workers) = (generation.reload, generation.workers);
         let took = now.since(generation.started);
+        let probation = generation
+            .probation
+            .as_ref()
+            .map(|probation| probation.until.since(now));
+        let report = match replaced {
+            Some(replaced) if generation.returns => Report::RolledBack {
+                reload,
+                generation: candidate,
+                replaced,
+                workers,
+                took,
+            },
+            _ => Report::Serving {
+                reload,
+                generation: candidate,
+                replaced,
+                workers,
+                took,
+                probation,
+            },
+        };
         actions.push(Action::Commit {
             generation: candidate,
             reload,
         });
-        actions.push(Action::Report(Report::Serving {
-            reload,
-            generation: candidate,
-            replaced,
-            workers,
-            took,
-        }));
+        actions.push(Action::Report(report));
         self.drain_replaced(now, actions);
     }
 
@@ -276,15 +302,17 @@ impl Core {
     ) {
         let generation = &self.generations[&candidate];
         let (reload, started) = (generation.reload, generation.started);
+        let returned = generation.returns;
         let code = failure.exit_code();
         let serving = self.serving();
         actions.push(Action::Report(Report::Undone {
+            returned,
             reload,
             generation: candidate,
             failure,
             serving,
         }));
-        self.take_out(now, candidate, Why::Undone, actions);
+        self.take_out(now, candidate, Role::Leaving, Why::Undone, actions);
         match serving {
             Some(serving) if self.generations[&serving].process == Process::Gone => {
                 self.delay_revival(now, started, actions);
@@ -295,11 +323,19 @@ impl Core {
     }
 
     /// Takes a generation out of the play. What of it serves already goes on until it is replaced.
-    fn take_out(&mut self, now: Moment, id: GenerationId, why: Why, actions: &mut Vec<Action>) {
+    pub(super) fn take_out(
+        &mut self,
+        now: Moment,
+        id: GenerationId,
+        role: Role,
+        why: Why,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(generation) = self.generations.get_mut(&id) else {
             return;
         };
-        generation.role = Role::Leaving;
+        generation.role = role;
+        generation.probation = None;
         let graceful = generation.rules.graceful;
         for (&worker_id, worker) in &mut self.workers {
             if worker.generation == id
@@ -325,18 +361,13 @@ impl Core {
         if self.phase != Phase::Running {
             return;
         }
-        let Some(generation) = self.generations.get_mut(&id) else {
+        let Some(generation) = self.generations.get(&id) else {
             return;
         };
         match generation.role {
             Role::Candidate => self.undo(now, id, failure, actions),
-            Role::Serving => {
-                if let Some(delay) = generation.backoff.fail(now, started) {
-                    let failures = generation.backoff.failures();
-                    actions.push(Action::Report(Report::BackingOff { failures, delay }));
-                }
-            }
-            Role::Leaving => {}
+            Role::Serving => self.delay_forks(now, id, started, actions),
+            Role::Parked | Role::Leaving => {}
         }
     }
 }

@@ -45,6 +45,7 @@ impl Core {
         self.phase = Phase::Stopping { force, code };
         for generation in self.generations.values_mut() {
             generation.role = Role::Leaving;
+            generation.probation = None;
         }
         for (&id, worker) in &mut self.workers {
             let graceful = self.generations[&worker.generation].rules.graceful;

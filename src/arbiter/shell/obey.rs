@@ -43,14 +43,16 @@ impl Shell {
             Action::Release { worker, slot } => self.release(worker, slot),
             Action::Abandon { slot, .. } => self.kill_in_slot(slot),
             Action::Commit { reload, .. } => self.commit(reload),
-            Action::Adopt(reload) => {
-                self.go_by(self.core.serving(), reload);
+            Action::Adopt { generation, reload } => {
+                self.go_by(generation, reload);
                 self.put_in_force(reload);
                 self.serving = Some(reload);
             }
-            Action::AdoptForCandidate(reload) => self.go_by(self.core.candidate(), reload),
+            // It may have been committed meanwhile: it is known by its number.
+            Action::AdoptForCandidate { generation, reload } => self.go_by(generation, reload),
             Action::Forget(generation) => {
                 self.processes.generations.remove(&generation);
+                self.tally.forget(generation);
                 self.forget_readings();
             }
             Action::AnnounceStop => self.shared.board.set_closing(),
@@ -64,16 +66,22 @@ impl Shell {
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
-            Report::Serving { reload, .. } => {
+            Report::Serving { reload, .. } | Report::RolledBack { reload, .. } => {
                 self.serving = Some(*reload);
                 self.settling = None;
                 self.forget_readings();
             }
-            Report::Undone { .. } | Report::TakenBack { .. } | Report::Rolling { .. } => {
+            Report::Undone { .. }
+            | Report::TakenBack { .. }
+            | Report::Rolling { .. }
+            | Report::RollingBack { .. } => {
                 self.settling = None;
                 self.close_unused_listeners(self.serving);
             }
-            Report::WorkerReady { worker, .. } => self.reopen_logs_since_fork(*worker),
+            Report::WorkerReady { worker, took, .. } => {
+                self.last_boot = Some(*took);
+                self.reopen_logs_since_fork(*worker);
+            }
             _ => {}
         }
     }
@@ -183,6 +191,7 @@ impl Shell {
     fn release(&mut self, worker: WorkerId, slot: u32) {
         self.processes.workers.remove(&worker);
         if let Some(place) = self.shared.board.slots().get(slot as usize) {
+            self.tally.keep(place);
             place.clear();
         }
     }
@@ -198,8 +207,8 @@ impl Shell {
     }
 
     /// The generation goes on under another reading.
-    fn go_by(&mut self, generation: Option<GenerationId>, reload: ReloadId) {
-        if let Some(handle) = generation.and_then(|id| self.processes.generations.get_mut(&id)) {
+    fn go_by(&mut self, generation: GenerationId, reload: ReloadId) {
+        if let Some(handle) = self.processes.generations.get_mut(&generation) {
             handle.reload = reload;
         }
     }
@@ -259,7 +268,9 @@ impl Shell {
 
     /// Closes what neither that reading nor a candidate's needs.
     fn close_unused_listeners(&mut self, serving: Option<ReloadId>) {
-        let used: BTreeSet<u32> = [serving, self.candidate_reload()]
+        let parked = self.core.parked();
+        let parked = parked.and_then(|id| self.processes.generations.get(&id));
+        let used: BTreeSet<u32> = [serving, self.candidate_reload(), parked.map(|p| p.reload)]
             .into_iter()
             .flatten()
             .filter_map(|id| self.readings.get(&id))

@@ -39,11 +39,13 @@ impl Shell {
             self.read_board();
         }
         self.sample();
+        self.count_answers();
         self.watcher.on_rung(clock::now());
         for changed in self.watcher.take_changed(clock::now()) {
             match changed {
                 Changed::Config => self.reload(&Cause::Saved),
                 Changed::Code(path) => self.reload(&Cause::Code(path)),
+                Changed::Touch => self.reload(&Cause::Touch),
             }
         }
     }
@@ -216,6 +218,19 @@ impl Shell {
                 let (worker, why) = (id, Retirement::Requests);
                 self.events
                     .push_back(Event::WantsRetirement { worker, why });
+            }
+        }
+    }
+
+    /// What the generations answered, while one of them is on probation.
+    fn count_answers(&mut self) {
+        let now = clock::now();
+        if !self.core.is_on_probation() {
+            self.tally.next_look = None;
+        } else if self.tally.is_due(now) {
+            // In their order: what was before is known when what is now is judged.
+            for (generation, counts) in self.tally.count(now, &self.shared.board) {
+                self.events.push_back(Event::Counted { generation, counts });
             }
         }
     }

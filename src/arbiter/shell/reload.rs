@@ -1,7 +1,7 @@
 //! From a save or a signal to one event for the core: read, compare, check and open. Whatever fails, nothing that runs
 //! was touched.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use super::Shell;
 use crate::{
@@ -21,6 +21,8 @@ pub(super) enum Cause {
     Hup,
     /// A file that `reload.code` names changed; rolls too.
     Code(PathBuf),
+    /// The file that `reload.touch` names was; rolls too.
+    Touch,
 }
 
 impl Shell {
@@ -64,7 +66,11 @@ impl Shell {
             .unwrap_or_default();
         match self.reading(config, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
-                let rules = reading::rules(&reading.config);
+                let mut rules = reading::rules(&reading.config);
+                if self.rebinds(&reading.config) {
+                    // What is parked would keep addresses open that nobody serves.
+                    rules.probation = Duration::ZERO;
+                }
                 self.readings.insert(reload, reading);
                 self.events.push_back(Event::Edited {
                     reload,
@@ -109,6 +115,11 @@ impl Shell {
         })
     }
 
+    fn rebinds(&self, config: &Config) -> bool {
+        self.serving_config()
+            .is_some_and(|serving| Plan::of(&changes(serving, config)) == Plan::Rebind)
+    }
+
     fn goes_on(&self) -> String {
         match (self.core.serving(), self.core.candidate()) {
             (Some(serving), None) => format!("generation={} goes on", serving.0),
@@ -138,6 +149,7 @@ fn told(cause: &Cause, summary: &str) -> String {
     match cause {
         Cause::Saved => changed,
         Cause::Hup => format!("asked for by SIGHUP, {changed}"),
+        Cause::Touch => format!("asked for by reload.touch, {changed}"),
         Cause::Code(path) => format!("code changed: {}", path.display()),
     }
 }

@@ -1,4 +1,4 @@
-//! Code that `reload.code` names: all files below `chdir` that match, and whether one of them is another one now.
+//! Code that `reload.code` names and `reload.ignore` does not: all files below `chdir` that match, and whether one of them is another one now.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{
     Moment,
-    config_file::{Signature, signature},
+    config_file::{Signature, hops, signature},
 };
 
 /// Directories that hold no code of the app's own, and many files.
@@ -21,8 +21,12 @@ const DIRECTORIES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Code {
     root: PathBuf,
+    /// The links that lead to the root, and the root: a release may be swapped by any of them.
+    hops: BTreeSet<PathBuf>,
     globs: Vec<String>,
+    ignored_globs: Vec<String>,
     matcher: GlobSet,
+    ignored: GlobSet,
     files: BTreeMap<PathBuf, Option<Signature>>,
     directories: BTreeSet<PathBuf>,
     quiet_at: Option<Moment>,
@@ -30,18 +34,14 @@ pub(super) struct Code {
 
 impl Code {
     /// The globs were checked when the configuration was; one that is none after all matches nothing.
-    pub(super) fn new(root: &Path, globs: &[String]) -> Self {
-        let mut builder = GlobSetBuilder::new();
-        for glob in globs {
-            // As in gitignore: `*` ends at a slash, `**` does not.
-            if let Ok(glob) = GlobBuilder::new(glob).literal_separator(true).build() {
-                builder.add(glob);
-            }
-        }
+    pub(super) fn new(root: &Path, globs: &[String], ignored: &[String]) -> Self {
         let mut code = Self {
             root: root.to_owned(),
+            hops: hops(root),
             globs: globs.to_vec(),
-            matcher: builder.build().unwrap_or_default(),
+            ignored_globs: ignored.to_vec(),
+            matcher: matcher(globs),
+            ignored: matcher(ignored),
             files: BTreeMap::new(),
             directories: BTreeSet::new(),
             quiet_at: None,
@@ -50,17 +50,20 @@ impl Code {
         code
     }
 
-    pub(super) fn is_of(&self, root: &Path, globs: &[String]) -> bool {
-        self.root == root && self.globs == globs
+    pub(super) fn is_of(&self, root: &Path, globs: &[String], ignored: &[String]) -> bool {
+        self.root == root && self.globs == globs && self.ignored_globs == ignored
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.directories.iter().cloned()
+        let above = self.hops.iter().filter_map(|hop| hop.parent());
+        let above = above.map(Path::to_owned);
+        self.directories.iter().cloned().chain(above)
     }
 
     pub(super) fn on_touched(&mut self, path: &Path, quiet_at: Moment) {
         // A new directory may hold files that match.
-        if self.matches(path) || (path.starts_with(&self.root) && path.is_dir()) {
+        let is_directory = || path.starts_with(&self.root) && path.is_dir();
+        if self.matches(path) || self.hops.contains(path) || is_directory() {
             self.quiet_at = Some(quiet_at);
         }
     }
@@ -92,12 +95,20 @@ impl Code {
     }
 
     fn matches(&self, path: &Path) -> bool {
-        path.strip_prefix(&self.root)
-            .is_ok_and(|relative| self.matcher.is_match(relative))
+        path.strip_prefix(&self.root).is_ok_and(|relative| {
+            self.matcher.is_match(relative) && !self.ignored.is_match(relative)
+        })
+    }
+
+    fn is_skipped(&self, directory: &Path) -> bool {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy();
+        let relative = directory.strip_prefix(&self.root).unwrap_or(directory);
+        name.starts_with('.') || SKIPPED.contains(&name.as_ref()) || self.ignored.is_match(relative)
     }
 
     fn scan(&mut self) {
         self.directories.clear();
+        self.hops = hops(&self.root);
         let mut waiting = vec![self.root.clone()];
         while let Some(directory) = waiting.pop() {
             if self.directories.len() >= DIRECTORIES_MAX {
@@ -106,7 +117,7 @@ impl Code {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                if is_directory && !is_skipped(&path) {
+                if is_directory && !self.is_skipped(&path) {
                     waiting.push(path);
                 } else if !is_directory && self.matches(&path) {
                     self.files.insert(path.clone(), signature(&path));
@@ -117,7 +128,13 @@ impl Code {
     }
 }
 
-fn is_skipped(directory: &Path) -> bool {
-    let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with('.') || SKIPPED.contains(&name.as_ref())
+fn matcher(globs: &[String]) -> GlobSet {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        // As in gitignore: `*` ends at a slash, `**` does not.
+        if let Ok(glob) = GlobBuilder::new(glob).literal_separator(true).build() {
+            builder.add(glob);
+        }
+    }
+    builder.build().unwrap_or_default()
 }

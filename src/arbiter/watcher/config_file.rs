@@ -114,7 +114,7 @@ pub(super) fn signature(path: &Path) -> Option<Signature> {
 }
 
 /// The path and every link that it leads through, each as the kernel names it: with the links before it resolved.
-fn hops(path: &Path) -> BTreeSet<PathBuf> {
+pub(super) fn hops(path: &Path) -> BTreeSet<PathBuf> {
     let mut hops = BTreeSet::new();
     let mut rest = path.to_owned();
     for _ in 0..LINKS_MAX {

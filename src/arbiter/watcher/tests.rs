@@ -160,6 +160,65 @@ fn code_that_changes_appears_or_goes_is_told_and_code_that_is_read_is_not() {
 }
 
 #[test]
+fn code_that_is_ignored_is_not_told() {
+    let mut scene = scene();
+    let mut reload = crate::arbiter::tests::config().reload;
+    reload.debounce = Duration::from_millis(30);
+    reload.code = vec!["**/*.py".to_owned()];
+    reload.ignore = vec!["**/tests".to_owned(), "**/local_*.py".to_owned()];
+    fs::create_dir_all(scene.path("code/shop/tests")).unwrap();
+    scene
+        .watcher
+        .apply(&scene.folder.path().join("code"), &reload);
+    fs::write(scene.path("code/shop/tests/views.py"), "x").unwrap();
+    fs::write(scene.path("code/local_settings.py"), "x").unwrap();
+    scene.assert_quiet();
+    fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
+    assert_eq!(scene.changed(), [Changed::Code("shop/views.py".into())]);
+}
+
+#[test]
+fn a_release_that_is_swapped_by_a_link_is_new_code() {
+    let mut scene = scene_with("server.toml", |folder| {
+        fs::write(folder.join("server.toml"), "workers = 1").unwrap();
+        for release in ["1", "2", "3"] {
+            fs::create_dir_all(folder.join("releases").join(release)).unwrap();
+            fs::write(folder.join("releases").join(release).join("a.py"), "").unwrap();
+        }
+        symlink("releases/1", folder.join("code")).unwrap();
+    });
+    for release in ["releases/2", "releases/3"] {
+        symlink(release, scene.path("next")).unwrap();
+        fs::rename(scene.path("next"), scene.path("code")).unwrap();
+        assert_eq!(scene.changed(), [Changed::Code("a.py".into())]);
+    }
+}
+
+#[test]
+fn a_file_to_touch_is_told_when_it_is_made_or_touched_and_not_when_it_goes() {
+    let mut scene = scene();
+    let mut reload = crate::arbiter::tests::config().reload;
+    reload.debounce = Duration::from_millis(30);
+    let file = scene.path("tmp/restart.txt");
+    reload.touch = Some(file.clone());
+    fs::create_dir_all(scene.path("tmp")).unwrap();
+    scene.watcher.apply(Path::new("/"), &reload);
+    scene.assert_quiet();
+    fs::write(&file, "").unwrap();
+    assert_eq!(scene.changed(), [Changed::Touch]);
+    let opened = fs::File::open(&file).unwrap();
+    opened.set_modified(std::time::SystemTime::now()).unwrap();
+    assert_eq!(scene.changed(), [Changed::Touch]);
+    scene.watcher.apply(Path::new("/"), &reload);
+    fs::remove_file(&file).unwrap();
+    scene.assert_quiet();
+    fs::remove_dir(scene.path("tmp")).unwrap();
+    fs::create_dir(scene.path("tmp")).unwrap();
+    fs::write(&file, "").unwrap();
+    assert_eq!(scene.changed(), [Changed::Touch], "found by looking");
+}
+
+#[test]
 fn a_watcher_that_is_switched_off_tells_nothing() {
     let mut scene = scene();
     let mut reload = crate::arbiter::tests::config().reload;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::config::{
-    LogFormat, LogTarget, SchemeHeader, Trusted,
+    HealthCheck, LogFormat, LogTarget, SchemeHeader, Trusted,
     units::{Size, Time},
 };
 
@@ -80,6 +80,20 @@ pub(super) fn log_format(format: &LogFormat) -> String {
         LogFormat::Json => "json".to_owned(),
         LogFormat::Atoms(template) => format!("{template:?}"),
     }
+}
+
+pub(super) fn health_check(check: &Option<HealthCheck>) -> String {
+    let Some(check) = check else { return unset() };
+    let status = check
+        .status
+        .map_or_else(|| "2xx or 3xx".to_owned(), |status| status.to_string());
+    format!(
+        "{} at {} ({status}, {} tries, {})",
+        check.path,
+        check.host,
+        check.tries,
+        time(&check.timeout)
+    )
 }
 
 pub(super) fn trusted(trusted: &Trusted) -> String {

@@ -133,7 +133,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         let descriptor = hub.descriptor().as_raw_fd();
         asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
-        hub.station.announce();
+        hub.station.announce(&mut hub.reactor());
         asyncio_loop.call_method0("run_forever")?;
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;
         // The end of the app has a bound of its own.

@@ -289,7 +289,7 @@ impl Exchange {
         let is_open = state.connection.is_some();
         let knows_of_the_end = state.disconnected || state.broken;
         let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
-        let request = state.connection.as_deref().map(described);
+        let request = state.connection.as_deref().map(Connection::described);
         let token = state.connection.as_ref().map(|connection| connection.token);
         drop(state);
         gateway.forget(py, place, token);
@@ -319,7 +319,7 @@ impl Exchange {
         let request = state
             .connection
             .as_deref()
-            .map(described)
+            .map(Connection::described)
             .unwrap_or_default();
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
@@ -461,11 +461,4 @@ fn disconnect(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let message = PyDict::new(py);
     message.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?;
     Ok(message.into_any().unbind())
-}
-
-/// `GET /path`, for the log.
-pub(super) fn described(connection: &Connection) -> String {
-    let (head, bytes) = (connection.head(), connection.request_bytes());
-    let text = |part| String::from_utf8_lossy(part);
-    format!("{} {}", text(head.method(bytes)), text(head.target(bytes)))
 }

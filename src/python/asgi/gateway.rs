@@ -18,7 +18,7 @@ use super::{
     awaitable::Done,
     exchange::Exchange,
     frames::{ReceiveFrame, SendFrame},
-    outcome::{CachedDate, Outcome},
+    outcome::Outcome,
     party::Party,
     run::Run,
     scope::ScopeBuilder,
@@ -29,6 +29,7 @@ use crate::{
     http::{RequestTraits, ResponseShape},
     python::{
         app::formatted,
+        date::CachedDate,
         ffi::{self, Behaviour, Builtin, HeldCell},
     },
     sys::{self, Readiness},

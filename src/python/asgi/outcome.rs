@@ -1,8 +1,8 @@
 //! The response as the app has said it so far: its head, how its body is framed, how much of it there was.
 
 use crate::{
-    http::{RequestTraits, ResponseFraming, ResponseShape, date, field, response, status},
-    sys,
+    http::{RequestTraits, ResponseFraming, ResponseShape, field, response, status},
+    python::date::CachedDate,
 };
 
 /// Room for a usual head.
@@ -132,24 +132,6 @@ impl Outcome {
         }
         self.body_bytes = total;
         Ok(())
-    }
-}
-
-/// The Date field's value, formatted once a second.
-#[derive(Default)]
-pub(super) struct CachedDate {
-    second: u64,
-    text: Vec<u8>,
-}
-
-impl CachedDate {
-    fn now(&mut self) -> &[u8] {
-        let second = sys::unix_seconds();
-        if second != self.second {
-            self.second = second;
-            self.text = date::format(second).to_vec();
-        }
-        &self.text
     }
 }
 

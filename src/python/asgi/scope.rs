@@ -11,7 +11,7 @@ use super::forwarded;
 use crate::{
     config::{HeaderMap, Proxy, SchemeHeader},
     http::{Refusal, Version, percent},
-    python::ffi,
+    python::{ffi, header_hash::header_hash},
     sys::net::{self, PeerAddress},
     wire::ListenerAddress,
     worker::{Connection, remote_address},
@@ -250,7 +250,7 @@ impl ScopeBuilder {
         name: &[u8],
         value: &[u8],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let slot = &mut self.headers[hash(name) % KEPT_HEADERS];
+        let slot = &mut self.headers[header_hash(name) % KEPT_HEADERS];
         if let Some(kept) = slot
             && *kept.name == *name
             && *kept.value == *value
@@ -316,21 +316,4 @@ fn scheme_header<'a>(headers: &'a [SchemeHeader], name: &[u8]) -> Option<&'a Sch
     headers
         .iter()
         .find(|header| header.name.as_bytes().eq_ignore_ascii_case(name))
-}
-
-/// Length, beginning and end: enough to tell header names apart.
-fn hash(name: &[u8]) -> usize {
-    let word = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0u64, |word, byte| word << 8 | u64::from(*byte))
-    };
-    let (first, last) = match name {
-        [.., _, _, _, _] => (word(&name[..4]), word(&name[name.len() - 4..])),
-        _ => (word(name), 0),
-    };
-    let mixed = (first << 32 | last)
-        .wrapping_add(name.len() as u64)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 48) as usize
 }

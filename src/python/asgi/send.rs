@@ -226,14 +226,14 @@ fn write(
         before.extend_from_slice(body);
         before.extend_from_slice(after);
         let sent = match is_idle && !before.is_empty() {
-            true => taken(net::send(connection.socket(), &before))?,
+            true => net::taken(net::send(connection.socket(), &before))?,
             false => 0,
         };
         connection.output.push_bytes(&before[sent..]);
     } else {
         let slices = [&before[..], body, after];
         let mut sent = match is_idle {
-            true => taken(net::send_vectored(
+            true => net::taken(net::send_vectored(
                 connection.socket(),
                 &slices.map(IoSlice::new),
             ))?,
@@ -257,21 +257,6 @@ fn write(
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
     }
     Ok(())
-}
-
-/// Nothing was sent when the socket is full.
-pub(super) fn taken(sent: std::io::Result<usize>) -> std::io::Result<usize> {
-    match sent {
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
-            ) =>
-        {
-            Ok(0)
-        }
-        sent => sent,
-    }
 }
 
 /// The whole body is a file: the reactor sends it without the app and without the interpreter.
@@ -340,7 +325,7 @@ fn send_hints(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> Py
     let fields = links.iter().map(|link| (&b"link"[..], link.as_bytes()));
     response::write_early_hints(&mut hints, fields);
     let sent = match connection.output.is_empty() {
-        true => taken(net::send(connection.socket(), &hints)).unwrap_or(hints.len()),
+        true => net::taken(net::send(connection.socket(), &hints)).unwrap_or(hints.len()),
         false => 0,
     };
     connection.output.push_bytes(&hints[sent..]);

@@ -15,10 +15,10 @@ use pyo3::{
 
 use super::{
     awaitable::Awaited,
-    exchange::{described, flush, gone, wake},
+    exchange::{flush, gone, wake},
     gateway::Gateway,
     outcome::Outcome,
-    send::{Fields, taken},
+    send::Fields,
 };
 use crate::{
     http::{RequestTraits, Version, date},
@@ -278,7 +278,7 @@ impl Socket {
             return Err(gone());
         };
         let sent = match connection.output.is_empty() {
-            true => taken(net::send(connection.socket(), bytes)),
+            true => net::taken(net::send(connection.socket(), bytes)),
             false => Ok(0),
         };
         match sent {
@@ -409,7 +409,7 @@ impl Socket {
         state.task = None;
         state.app_has_ended = true;
         let has_end = state.end.is_some();
-        let request = state.connection.as_deref().map(described);
+        let request = state.connection.as_deref().map(Connection::described);
         let is_undecided = matches!(state.phase, Phase::Connecting(_));
         let place = match state.connection.is_none() {
             true => state.place.take(),

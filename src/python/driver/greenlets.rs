@@ -63,7 +63,7 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     let event_loop = &greenlets.event_loop;
     let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
     greenlets.set_alarm(py, 0)?;
-    hub.station.announce();
+    hub.station.announce(&mut hub.reactor());
     event_loop.switch(py)?;
     event_loop.unwatch(py, &watcher)?;
     // What the app registered for its end has a limit of its own.

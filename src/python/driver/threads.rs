@@ -96,7 +96,7 @@ pub(in crate::python) fn run(py: Python<'_>, seating: Seating) -> PyResult<()> {
         followers.push(start_thread(py, Arc::clone(&seating), seat)?);
     }
     let monitor = start_monitor(&seating.crew)?;
-    seating.crew.station.announce();
+    seating.crew.station.announce(&mut seating.crew.reactor());
     take_seat(py, &seating, 0)?;
     for thread in followers {
         thread.bind(py).call_method1("join", (JOIN_SECONDS,))?;

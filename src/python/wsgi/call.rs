@@ -10,9 +10,11 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{desk::Desk, send::Sending};
 use crate::{
-    http::{RequestTraits, ResponseFraming, ResponseShape, Version, date, response},
-    python::ffi::{HeldCell, SharedBytes},
-    sys,
+    http::{RequestTraits, ResponseFraming, ResponseShape, Version, response},
+    python::{
+        date::CachedDate,
+        ffi::{HeldCell, SharedBytes},
+    },
     worker::Connection,
 };
 
@@ -254,23 +256,5 @@ impl State {
             }) => length.saturating_sub(self.body_bytes),
             _ => 0,
         }
-    }
-}
-
-/// The Date field's value, formatted once a second.
-#[derive(Default)]
-struct CachedDate {
-    second: u64,
-    text: Vec<u8>,
-}
-
-impl CachedDate {
-    fn now(&mut self) -> &[u8] {
-        let second = sys::unix_seconds();
-        if second != self.second {
-            self.second = second;
-            self.text = date::format(second).to_vec();
-        }
-        &self.text
     }
 }

@@ -247,7 +247,7 @@ impl Gateway {
         log_answered(&self.desk.station().access_log, &connection, &answered);
         drop(state);
         if excess > 0 || (missing > 0 && then_close) {
-            let request = described(&connection);
+            let request = connection.described();
             py.detach(|| match excess {
                 0 => crate::error!(
                     "{request} was answered with {missing} bytes less than its Content-Length said"
@@ -392,16 +392,9 @@ fn close(iterable: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-/// `GET /path`, for the log.
-fn described(connection: &Connection) -> String {
-    let (head, bytes) = (connection.head(), connection.request_bytes());
-    let text = |part| String::from_utf8_lossy(part);
-    format!("{} {}", text(head.method(bytes)), text(head.target(bytes)))
-}
-
 fn report(py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
     let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-    let request = described(connection);
+    let request = connection.described();
     py.detach(|| {
         crate::telemetry::block(
             crate::config::LogLevel::Error,

@@ -5,7 +5,7 @@ use pyo3::{prelude::*, types::PyString};
 
 use crate::{
     config::{HeaderMap, Proxy},
-    python::ffi,
+    python::{ffi, header_hash::header_hash},
 };
 
 /// Slots of the cache, a power of two; names beyond it are looked up anew each time.
@@ -91,7 +91,7 @@ impl HeaderKeys {
     /// What is known of a name.
     #[inline]
     pub(super) fn look_up(&mut self, py: Python<'_>, name: &[u8]) -> &mut Known {
-        let start = hash(name) % SLOTS;
+        let start = header_hash(name) % SLOTS;
         for step in 0..4 {
             let index = (start + step) % SLOTS;
             match &self.slots[index] {
@@ -154,22 +154,4 @@ impl HeaderKeys {
             shares_key: false,
         }
     }
-}
-
-/// Length, beginning and end: enough to tell header names apart.
-#[inline]
-fn hash(name: &[u8]) -> usize {
-    let word = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0u64, |word, byte| word << 8 | u64::from(*byte))
-    };
-    let (first, last) = match name {
-        [.., _, _, _, _] => (word(&name[..4]), word(&name[name.len() - 4..])),
-        _ => (word(name), 0),
-    };
-    let mixed = (first << 32 | last)
-        .wrapping_add(name.len() as u64)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 48) as usize
 }

@@ -52,7 +52,7 @@ impl Sending {
         if body.len() <= COPIED_BYTES_MAX {
             let head_bytes = head.len();
             head.extend_from_slice(body);
-            let sent = taken(net::send(connection.socket(), head));
+            let sent = net::taken(net::send(connection.socket(), head));
             if let Ok(sent) = sent {
                 connection.output.push_bytes(&head[sent..]);
             }
@@ -60,7 +60,7 @@ impl Sending {
             return sent.map(drop);
         }
         let slices = [IoSlice::new(head), IoSlice::new(body)];
-        let sent = taken(net::send_vectored(connection.socket(), &slices))?;
+        let sent = net::taken(net::send_vectored(connection.socket(), &slices))?;
         if sent < head.len() {
             connection.output.push_bytes(&head[sent..]);
         }
@@ -141,7 +141,7 @@ impl Sending {
         }
         let sent = match self.queued {
             true => 0,
-            false => taken(net::send_vectored(
+            false => net::taken(net::send_vectored(
                 connection.socket(),
                 &slices.map(IoSlice::new),
             ))?,
@@ -153,21 +153,6 @@ impl Sending {
             py.detach(|| desk.queue(connection, &rest))?;
         }
         Ok(())
-    }
-}
-
-/// Nothing was sent when the socket is full.
-fn taken(sent: io::Result<usize>) -> io::Result<usize> {
-    match sent {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-            ) =>
-        {
-            Ok(0)
-        }
-        sent => sent,
     }
 }
 

@@ -244,7 +244,8 @@ impl Reactor {
         if !self.table.is_empty() {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);
         }
-        if free_threads > 0 && self.drain.is_none() {
+        timeout_ms = timeout_ms.min(self.health_in_ms().unwrap_or(u64::MAX));
+        if free_threads > 0 && self.is_open && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
             let may_try = self.now_ms >= self.accept_again_ms;
             let has_share = self.acceptor.allowance(self.table.len()) > 0;

@@ -7,6 +7,7 @@
 //! Invariants: a connection is in the table as `Here` or lent to one thread, never both. Only an idle connection is
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
+mod health;
 mod intake;
 mod progress;
 mod streaming;
@@ -21,6 +22,7 @@ use std::{
 use super::{
     acceptor::Acceptor,
     connection::{Connection, Peer, Stage},
+    health::{Probe, Verdict},
     lobby::Lobby,
     settings::Settings,
     table::{NO_BUCKET, Place, Table},
@@ -38,6 +40,7 @@ const LOBBY: u64 = SPECIAL;
 const SIGNALS: u64 = SPECIAL + 1;
 const LIFELINE: u64 = SPECIAL + 2;
 const WAKE: u64 = SPECIAL + 3;
+const HEALTH: u64 = SPECIAL + 4;
 const FIRST_LISTENER: u64 = SPECIAL + 16;
 
 /// Events fetched at once.
@@ -55,6 +58,8 @@ const WAIT_MS_MAX: u64 = 1_000;
 pub struct Calls {
     pub signals: bool,
     pub arbiter_is_gone: bool,
+    /// The health check is over.
+    pub health: Option<Verdict>,
 }
 
 /// A request that was refused before there was a job, for the access log.
@@ -94,6 +99,10 @@ pub struct Reactor {
     slot: usize,
     pub now_ns: u64,
     now_ms: u64,
+    /// Takes connections; before, it serves its own health check alone.
+    is_open: bool,
+    /// The health check while it lasts.
+    health: Option<Probe>,
     drain: Option<Drain>,
     /// Accepting failed for lack of descriptors; not before this moment again.
     accept_again_ms: u64,
@@ -138,6 +147,8 @@ impl Reactor {
             slot,
             now_ns,
             now_ms: now_ns / 1_000_000,
+            is_open: false,
+            health: None,
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
@@ -291,6 +302,7 @@ impl Reactor {
                 self.calls.arbiter_is_gone = true;
             }
             WAKE => drop(self.wake.drain()),
+            HEALTH => self.hear_health(),
             listener => self.accept((listener - FIRST_LISTENER) as usize, thread_is_free),
         }
         None
@@ -337,6 +349,7 @@ impl Reactor {
                 self.on_timer(token, bucket);
             }
         }
+        self.attend_health();
     }
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.

@@ -1,6 +1,7 @@
 //! Scripts of events in, traces of orders out. `stories` are told by hand, `random` ones by proptest.
 
 mod random;
+mod simulation;
 mod stories;
 
 use std::time::Duration;
@@ -32,6 +33,7 @@ fn trace(script: &str) -> String {
             boot: Duration::from_secs(30),
             graceful: Duration::from_secs(30),
             stall: Duration::from_secs(60),
+            probation: Duration::ZERO,
         },
         lines: Vec::new(),
     };
@@ -52,6 +54,9 @@ impl Stage {
                 let mut actions = Vec::new();
                 self.core.boot(self.now, self.rules, &mut actions);
                 self.note(command, &actions);
+            }
+            ["probation", seconds] => {
+                self.rules.probation = Duration::from_secs(seconds.parse().unwrap());
             }
             ["wait", seconds] => self.wait(seconds.parse().unwrap()),
             ["ready", workers @ ..] => {
@@ -108,6 +113,13 @@ impl Stage {
             ["outworn", id] => Event::WantsRetirement {
                 worker: WorkerId(number(id)),
                 why: Retirement::Requests,
+            },
+            ["counted", id, errors, "of", requests] => Event::Counted {
+                generation: GenerationId(number(&id[1..])),
+                counts: Counts {
+                    requests: number(requests),
+                    errors: number(errors),
+                },
             },
             ["leaves", id] => Event::Leaves(WorkerId(number(id))),
             ["stalled", id] => Event::Stalled {
@@ -189,8 +201,10 @@ fn tell(action: &Action) -> Option<String> {
         Action::Release { .. } => return None,
         Action::Abandon { worker, .. } => format!("abandon w{}", worker.0),
         Action::Commit { generation, .. } => format!("commit g{}", generation.0),
-        Action::Adopt(reload) => format!("adopt r{}", reload.0),
-        Action::AdoptForCandidate(reload) => format!("adopt r{} for the candidate", reload.0),
+        Action::Adopt { reload, .. } => format!("adopt r{}", reload.0),
+        Action::AdoptForCandidate { reload, .. } => {
+            format!("adopt r{} for the candidate", reload.0)
+        }
         Action::Forget(generation) => format!("forget g{}", generation.0),
         Action::AnnounceStop => "announce the stop".to_owned(),
         Action::Finish(code) => format!("leave with {code}"),
@@ -207,12 +221,28 @@ fn tell_report(report: &Report) -> Option<String> {
             failure,
             ..
         } => format!("g{} undone: {}", generation.0, tell_failure(failure)),
+        Report::Proven { generation, .. } => format!("g{} proven", generation.0),
+        Report::RollingBack {
+            generation,
+            misconduct,
+            back_to,
+            ..
+        } => format!(
+            "g{} back for g{}: {}",
+            back_to.0,
+            generation.0,
+            tell_misconduct(misconduct)
+        ),
+        Report::RolledBack { generation, .. } => format!("g{} is back", generation.0),
+        Report::ParkedDied { generation, .. } => format!("g{} died parked", generation.0),
         Report::WorkerStuck { worker, .. } => format!("w{} is stuck", worker.0),
         Report::WorkerOverdue { worker, why, .. } => format!("w{} is overdue, {why:?}", worker.0),
         Report::WorkerDied {
             worker, why: None, ..
         } => format!("w{} died", worker.0),
-        Report::BackingOff { delay, .. } => format!("next try in {delay:?}"),
+        Report::BackingOff { delay, .. } | Report::RevivalDelayed { delay, .. } => {
+            format!("next try in {delay:?}")
+        }
         Report::ServingGenerationDied { generation, .. } => format!("g{} died", generation.0),
         Report::Adopted { .. }
         | Report::Rolling { .. }
@@ -226,6 +256,17 @@ fn tell_report(report: &Report) -> Option<String> {
         | Report::Stopping { .. }
         | Report::GenerationOverdue(_) => return None,
     })
+}
+
+fn tell_misconduct(misconduct: &Misconduct) -> String {
+    match misconduct {
+        Misconduct::WorkersDied(count) => format!("{count} died"),
+        Misconduct::BootFailed(failure) => tell_failure(failure),
+        Misconduct::ProcessDied(_) => "its process died".to_owned(),
+        Misconduct::Errors { counts, .. } => {
+            format!("{} errors in {}", counts.errors, counts.requests)
+        }
+    }
 }
 
 fn tell_failure(failure: &Failure) -> String {

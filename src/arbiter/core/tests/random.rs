@@ -42,6 +42,7 @@ enum Chance {
     EditBack,
     EditLive,
     EditScale,
+    Answers,
     More,
     Fewer,
     Stop,
@@ -65,6 +66,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         1 => Just(EditBack),
         1 => Just(EditLive),
         1 => Just(EditScale),
+        2 => Just(Answers),
         1 => Just(More),
         1 => Just(Fewer),
         8 => Just(TimePasses),
@@ -80,13 +82,14 @@ struct Play {
 }
 
 impl Play {
-    fn begin(workers: u16, surge: u16) -> Self {
+    fn begin(workers: u16, surge: u16, probation: u64) -> Self {
         let rules = Rules {
             workers,
             surge,
             boot: Duration::from_secs(30),
             graceful: Duration::from_secs(20),
             stall: Duration::from_secs(60),
+            probation: Duration::from_secs(probation),
         };
         let mut play = Self {
             core: Core::new(12),
@@ -137,7 +140,9 @@ impl Play {
                 Action::Release { worker, .. } => {
                     self.world.workers.remove(&worker);
                 }
-                Action::Report(Report::Undone { reload, .. }) => {
+                Action::Report(
+                    Report::Undone { reload, .. } | Report::RollingBack { reload, .. },
+                ) => {
                     if self.world.wanted == Some(reload) {
                         self.world.wanted = None;
                     }
@@ -145,8 +150,8 @@ impl Play {
                 Action::Finish(_) => self.world.finished = true,
                 Action::Abandon { .. }
                 | Action::Commit { .. }
-                | Action::Adopt(_)
-                | Action::AdoptForCandidate(_)
+                | Action::Adopt { .. }
+                | Action::AdoptForCandidate { .. }
                 | Action::Forget(_)
                 | Action::AnnounceStop
                 | Action::Report(_) => {}
@@ -223,6 +228,14 @@ impl Play {
             Chance::EditScale => {
                 self.rules.workers = 1 + (pick % 4) as u16;
                 self.edit(Change::Scale, Change::Scale);
+            }
+            Chance::Answers => {
+                if let Some(generation) = self.generation(pick) {
+                    let requests = pick as u64;
+                    let errors = requests / 7 * (requests % 5);
+                    let counts = Counts { requests, errors };
+                    self.step(Event::Counted { generation, counts });
+                }
             }
             Chance::More => self.step(Event::OneMore),
             Chance::Fewer => self.step(Event::OneFewer),
@@ -333,9 +346,10 @@ proptest! {
     fn whatever_happens_the_fleet_recovers_and_the_last_edit_wins(
         workers in 1..4u16,
         surge in 1..3u16,
+        probation in 0..20u64,
         script in proptest::collection::vec((chance(), 0..400usize), 0..150),
     ) {
-        let mut play = Play::begin(workers, surge);
+        let mut play = Play::begin(workers, surge, probation);
         for (chance, pick) in script {
             play.chance(chance, pick);
         }
@@ -361,7 +375,7 @@ proptest! {
         script in proptest::collection::vec((chance(), 0..400usize), 0..80),
         stops in 1..4usize,
     ) {
-        let mut play = Play::begin(2, 1);
+        let mut play = Play::begin(2, 1, 5);
         for (chance, pick) in script {
             play.chance(chance, pick);
         }

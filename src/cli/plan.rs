@@ -1,0 +1,164 @@
+//! `rgunicorn plan`: what saving the file would do to the server that runs with it, without doing it.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Arg, ArgMatches, value_parser};
+
+use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE};
+use crate::{
+    arbiter::running::{self, Running},
+    config::{Change, Config, Plan, changes},
+};
+
+/// There is something to do. As `terraform plan -detailed-exitcode` and `diff` have it: different from well and from wrong.
+const CHANGES: u8 = 2;
+
+pub(super) fn arguments() -> Vec<Arg> {
+    vec![
+        Arg::new("draft")
+            .value_name("DRAFT")
+            .value_parser(value_parser!(PathBuf))
+            .help("A text that is not saved yet, as if it were in FILE; `-` is the standard input"),
+        Arg::new("pid")
+            .long("pid")
+            .value_name("PID")
+            .value_parser(value_parser!(u32))
+            .help("The server to compare with, where several have the same file"),
+    ]
+}
+
+pub(super) fn plan(before: &ArgMatches, after: &ArgMatches) -> u8 {
+    match planned(before, after) {
+        Ok((told, code)) => {
+            // Whoever closed the pipe does not want to know.
+            let _ = writeln!(io::stdout(), "{told}");
+            code
+        }
+        Err(problems) => {
+            let _ = writeln!(io::stderr(), "{problems}");
+            FAILED
+        }
+    }
+}
+
+fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), String> {
+    let named = [after, before]
+        .into_iter()
+        .find_map(|matches| matches.get_one::<PathBuf>("config"));
+    let path = named.map_or(Path::new(DEFAULT_FILE), PathBuf::as_path);
+    let running = server(path, after.get_one("pid").copied())?;
+    // What the server was started with stays in force, not what is typed here.
+    let source = ConfigSource::of(running.standing.clone());
+    let loaded = match after.get_one::<PathBuf>("draft") {
+        Some(draft) => source.load_as(text_of(draft)?, wants_color())?,
+        None => source.load_with(wants_color())?,
+    };
+    let changes = changes(&running.config, &loaded.config);
+    let told = told(&running, &changes, &loaded.config, running.worker_bytes());
+    let code = if changes.is_empty() { OK } else { CHANGES };
+    Ok((told, code))
+}
+
+fn text_of(draft: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = if draft == Path::new("-") {
+        io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        fs::read_to_string(draft).map(|content| text = content)
+    };
+    read.map_err(|error| format!("error: cannot read `{}`: {error}", draft.display()))?;
+    Ok(text)
+}
+
+fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
+    let mut found = running::find(path);
+    found.retain(|running| pid.is_none_or(|pid| running.pid == pid));
+    match (found.pop(), found.as_slice()) {
+        (Some(running), []) => Ok(running),
+        (Some(running), others) => {
+            let pids: Vec<String> = others
+                .iter()
+                .chain([&running])
+                .map(|running| running.pid.to_string())
+                .collect();
+            Err(format!(
+                "error: several servers run with `{}`\n  = help: name one of them with `--pid`: {}",
+                path.display(),
+                pids.join(", ")
+            ))
+        }
+        (None, _) => Err(format!(
+            "error: no server runs with `{}`, or it is not yours to look into\n  \
+             = help: run this as the server's user or as root; to look at a file alone, there is `rgunicorn check`",
+            path.display()
+        )),
+    }
+}
+
+/// The words of the reload log, one change on each line, and what it costs.
+fn told(running: &Running, changes: &[Change], wanted: &Config, bytes: Option<u64>) -> String {
+    let doing = if running.is_booting {
+        "is booting"
+    } else {
+        "serves"
+    };
+    let mut lines = vec![format!(
+        "pid={} generation={} {doing}",
+        running.pid, running.generation
+    )];
+    lines.extend(changes.iter().map(|change| format!("  {change}")));
+    lines.push(consequence(running, Plan::of(changes), wanted, bytes));
+    lines.join("\n")
+}
+
+fn consequence(running: &Running, plan: Plan, wanted: &Config, bytes: Option<u64>) -> String {
+    let workers = i32::from(wanted.workers) - i32::from(running.config.workers);
+    match plan {
+        Plan::Nothing => "nothing would change".to_owned(),
+        Plan::Live => "no worker would be replaced".to_owned(),
+        Plan::Scale if workers > 0 => format!(
+            "{} would start{}",
+            counted(workers.unsigned_abs()),
+            cost(running, 1, workers.unsigned_abs(), bytes)
+        ),
+        Plan::Scale => format!("{} would leave", counted(workers.unsigned_abs())),
+        Plan::Roll | Plan::Rebind => {
+            let at_once = u32::from(wanted.reload.surge.min(wanted.workers).max(1));
+            let rounds = u32::from(wanted.workers).div_ceil(at_once);
+            let opened = match plan {
+                Plan::Rebind => "new addresses would be opened and ",
+                _ => "",
+            };
+            format!(
+                "{opened}a new generation rolled in: {}, {at_once} at a time{}",
+                counted(u32::from(wanted.workers)),
+                cost(running, rounds, at_once, bytes)
+            )
+        }
+    }
+}
+
+fn counted(workers: u32) -> String {
+    match workers {
+        1 => "1 worker".to_owned(),
+        many => format!("{many} workers"),
+    }
+}
+
+/// `, about 1.2s, up to 35 MiB more while it lasts`; what is not known is left out.
+fn cost(running: &Running, rounds: u32, at_once: u32, bytes: Option<u64>) -> String {
+    let time = running.boot.map(|boot| {
+        let seconds = Duration::as_secs_f64(&(boot * rounds));
+        format!(", about {seconds:.1}s")
+    });
+    let memory = bytes.map(|bytes| {
+        let mebibytes = (bytes * u64::from(at_once)) >> 20;
+        format!(", up to {mebibytes}MiB more")
+    });
+    [time, memory].into_iter().flatten().collect()
+}
