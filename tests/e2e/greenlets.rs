@@ -473,6 +473,27 @@ def route_flood(environ, start_response, query):
 }
 
 #[test]
+fn a_health_check_is_answered_by_a_greenlet() {
+    let app = app("
+def route_healthz(environ, start_response, query):
+    time.sleep(0.05)
+    return answer(start_response, 'well', '200 OK' if VERSION == '1' else '503 Service Unavailable')
+");
+    for class in CLASSES {
+        let server = setup(class, "[reload]\nhealth_check = { path = '/healthz' }")
+            .app(&app)
+            .start();
+        let before = server.worker();
+        server
+            .directory
+            .write("app.py", &app.replace("VERSION = \"1\"", "VERSION = \"2\""));
+        server.signal(Signal::SIGHUP);
+        server.says(REJECTED);
+        assert_eq!(server.worker(), before, "{class}");
+    }
+}
+
+#[test]
 fn a_missing_package_is_told_with_the_command_that_installs_it() {
     let bare = interpreters()
         .iter()
