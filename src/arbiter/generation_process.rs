@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::interpreter::Interpreter;
+use super::{activation::VARIABLES, interpreter::Interpreter};
 use crate::{
     config::Config,
     sys::{Identity, IdentityError, Inheritance, PidFd, spawn},
@@ -67,6 +67,9 @@ impl GenerationProcess {
         let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref())?;
         let (channel, descriptor) = channel().map_err(SpawnError::Channel)?;
         let mut command = Command::new(&interpreter.path);
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
         command
             // The text of the bootstrap also gives the process title its room: it is written over the command line.
             .args(["-c", BOOTSTRAP])

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 
 /// The oldest CPython the engine loads in: it is built for the stable ABI of this version (pyo3's `abi3-py310`).
@@ -20,7 +22,7 @@ const OLDEST: (u8, u8) = (3, 10);
 const PROBE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// An interpreter that can load the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interpreter {
     /// What to execute. Inside its virtualenv, where there is one: links are not followed, that is how Python finds it.
     pub path: PathBuf,
@@ -30,7 +32,7 @@ pub struct Interpreter {
 }
 
 /// Why this interpreter and no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     Configured,
     BesideBinary,

@@ -3,6 +3,8 @@
 //! A reload opens what is new before it touches anything that is open; what it does not want any more is closed only
 //! once the new generation serves. A socket that both want is the very same one, so its backlog survives.
 
+mod handed;
+mod kept;
 mod tcp;
 mod unix;
 
@@ -14,13 +16,18 @@ use std::{
     path::PathBuf,
 };
 
+use serde::{Deserialize, Serialize};
+
 use nix::sys::socket::{Backlog, SockaddrStorage, getsockname, getsockopt, sockopt};
 
+use super::activation::Passed;
 use crate::{
     config::{Bind, Config},
-    sys::{Identity, adopt_descriptor},
+    sys::{Identity, adopt_descriptor, duplicate},
     wire::{ListenerAddress, PassedListener},
 };
+pub use handed::HandedListeners;
+use kept::Kept;
 use unix::SocketFile;
 
 /// Names an open socket in messages.
@@ -42,8 +49,17 @@ pub enum ListenError {
     NotASocket { bind: Bind },
     #[error("`{bind}` is not a listening socket that this process inherited")]
     NotInherited { bind: Bind },
+    #[error("`{bind}`: the service manager passed {}", listed(passed))]
+    NotPassed { bind: Bind, passed: Vec<String> },
     #[error("opening `{bind}` failed: {source}")]
     Os { bind: Bind, source: io::Error },
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "no sockets".to_owned(),
+        names => format!("only `{}`", names.join("`, `")),
+    }
 }
 
 impl ListenError {
@@ -68,7 +84,7 @@ struct Listener {
 }
 
 /// What tells whether an open socket is the one that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Asked {
     Tcp { address: SocketAddr, v6_only: bool },
     Unix(PathBuf),
@@ -81,6 +97,10 @@ pub struct Listeners {
     opened: ListenerId,
     /// Inherited sockets keep their numbers for life, so that a later configuration can name them again.
     inherited: BTreeMap<i32, OwnedFd>,
+    /// The names of those of them that a service manager passed.
+    names: BTreeMap<i32, String>,
+    /// Sockets of our predecessor that the service manager kept, until a configuration wants them.
+    kept: Vec<(Kept, OwnedFd)>,
 }
 
 /// The sockets of one configuration. Not in force before [`Listeners::settle`].
@@ -92,17 +112,49 @@ pub struct Opened {
 }
 
 impl Listeners {
+    /// Takes over what a service manager passed. For the start of the process, as [`adopt_descriptor`] is.
+    pub fn adopt_passed(&mut self, passed: Vec<Passed>) {
+        for Passed { number, name } in passed {
+            let Ok(socket) = adopt_descriptor(number) else {
+                continue;
+            };
+            match Kept::parse(&name) {
+                Some(kept) => self.kept.push((kept, socket)),
+                None => {
+                    self.inherited.insert(number, socket);
+                    self.names.insert(number, name);
+                }
+            }
+        }
+    }
+
     /// Opens what the configuration binds, or finds it open. After an error everything is as it was before.
+    ///
+    /// Sockets that a service manager passed and that no `bind` names are served too; where nobody wrote a `bind`, they
+    /// take the place of its default. A configuration that names any of them names all that it wants.
     pub fn open(
         &mut self,
         config: &Config,
+        is_bind_written: bool,
         identity: Option<&Identity>,
     ) -> Result<Opened, ListenError> {
         let mut opened = Opened {
             ids: Vec::new(),
             new: Vec::new(),
         };
-        for bind in &config.bind {
+        let names_any = config
+            .bind
+            .iter()
+            .any(|bind| matches!(bind, Bind::Fd(_) | Bind::Systemd(_)));
+        let beside: Vec<Bind> = match names_any {
+            true => Vec::new(),
+            false => self.names.keys().map(|number| Bind::Fd(*number)).collect(),
+        };
+        let written = config
+            .bind
+            .iter()
+            .filter(|_| is_bind_written || beside.is_empty());
+        for bind in written.chain(&beside) {
             if let Err(error) = self.open_bind(bind, config, identity, &mut opened) {
                 self.abandon(&opened);
                 return Err(error);
@@ -125,6 +177,10 @@ impl Listeners {
                 let mut unavailable = None;
                 let before = opened.ids.len();
                 for address in addresses {
+                    if let Some(number) = self.passed_at(&ListenerAddress::Tcp(address)) {
+                        self.open_inherited(bind, number, opened)?;
+                        continue;
+                    }
                     let v6_only = tcp::leaves_v4_to_another(config, address);
                     let asked = Asked::Tcp { address, v6_only };
                     let open = |listeners: &mut Self| {
@@ -147,13 +203,54 @@ impl Listeners {
                     _ => Ok(()),
                 }
             }
-            Bind::Unix(path) => self.find_or_open(Asked::Unix(path.clone()), opened, |_| {
-                unix::open(bind, path, config, identity)
-            }),
-            Bind::Fd(number) => self.find_or_open(Asked::Inherited(*number), opened, |listeners| {
-                listeners.adopt(bind, *number)
-            }),
+            Bind::Unix(path) => {
+                let address = ListenerAddress::Unix(path.to_string_lossy().into_owned());
+                if let Some(number) = self.passed_at(&address) {
+                    return self.open_inherited(bind, number, opened);
+                }
+                self.find_or_open(Asked::Unix(path.clone()), opened, |_| {
+                    unix::open(bind, path, config, identity)
+                })
+            }
+            Bind::Fd(number) => self.open_inherited(bind, *number, opened),
+            Bind::Systemd(name) => {
+                let named = self.names.iter().filter(|(_, other)| *other == name);
+                let numbers: Vec<i32> = named.map(|(number, _)| *number).collect();
+                if numbers.is_empty() {
+                    return Err(ListenError::NotPassed {
+                        bind: bind.clone(),
+                        passed: self.names.values().cloned().collect(),
+                    });
+                }
+                numbers
+                    .into_iter()
+                    .try_for_each(|number| self.open_inherited(bind, number, opened))
+            }
         }
+    }
+
+    /// Once for each configuration, however often it is named.
+    fn open_inherited(
+        &mut self,
+        bind: &Bind,
+        number: i32,
+        opened: &mut Opened,
+    ) -> Result<(), ListenError> {
+        let asked = Asked::Inherited(number);
+        let is_it = |id| self.open.get(id).is_some_and(|open| open.asked == asked);
+        if opened.ids.iter().any(is_it) {
+            return Ok(());
+        }
+        self.find_or_open(asked, opened, |listeners| listeners.adopt(bind, number))
+    }
+
+    /// The passed socket that is bound to this address already.
+    fn passed_at(&self, address: &ListenerAddress) -> Option<i32> {
+        let mut passed = self.names.keys().copied();
+        passed.find(|number| {
+            let socket = self.inherited.get(number);
+            socket.is_some_and(|socket| address_of(socket) == *address)
+        })
     }
 
     fn find_or_open(
@@ -169,7 +266,10 @@ impl Listeners {
         let id = match found {
             Some((id, _)) => *id,
             None => {
-                let listener = open(self)?;
+                let listener = match self.take_kept(&asked) {
+                    Some(kept) => kept,
+                    None => open(self)?,
+                };
                 self.opened += 1;
                 self.open.insert(self.opened, listener);
                 opened.new.push(self.opened);
@@ -208,24 +308,21 @@ impl Listeners {
     fn adopt(&mut self, bind: &Bind, number: i32) -> Result<Listener, ListenError> {
         let not_inherited = || ListenError::NotInherited { bind: bind.clone() };
         let failed = |source| ListenError::of(bind, source);
-        let adopted = match self.inherited.entry(number) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                place.insert(adopt_descriptor(number).map_err(|_| not_inherited())?)
-            }
+        let socket = match self.inherited.get(&number) {
+            Some(known) => known.try_clone().map_err(failed)?,
+            // A copy: the number may be that of a descriptor of our own.
+            None => duplicate(number).map_err(|_| not_inherited())?,
         };
-        let socket = adopted.try_clone().map_err(failed)?;
         if !getsockopt(&socket, sockopt::AcceptConn).unwrap_or(false) {
             return Err(not_inherited());
         }
+        if let Entry::Vacant(place) = self.inherited.entry(number) {
+            place.insert(socket.try_clone().map_err(failed)?);
+        }
         tcp::set_nonblocking(&socket).map_err(failed)?;
-        let address = match tcp_address(&socket) {
-            Ok(address) => ListenerAddress::Tcp(address),
-            Err(_) => ListenerAddress::Unix(unix::name_of(&socket).unwrap_or_default()),
-        };
         Ok(Listener {
             asked: Asked::Inherited(number),
-            address,
+            address: address_of(&socket),
             socket,
             file: None,
         })
@@ -250,6 +347,45 @@ impl Listeners {
             }
             if let Some(file) = &listener.file {
                 file.set_mode(config.socket_mode);
+            }
+        }
+    }
+
+    /// Those that a service manager shall keep for our successor, each with a name that says what it is. What it passed
+    /// itself it has anyway.
+    pub fn worth_keeping(&self) -> Vec<(String, BorrowedFd<'_>)> {
+        let open = self.open.values();
+        open.filter_map(|listener| {
+            let kept = Kept::of(listener)?;
+            Some((kept.name()?, listener.socket.as_fd()))
+        })
+        .collect()
+    }
+
+    /// The names of those that it kept.
+    pub fn kept(&self) -> Vec<String> {
+        self.kept
+            .iter()
+            .filter_map(|(kept, _)| kept.name())
+            .collect()
+    }
+
+    /// Lets go what it kept and no configuration wants.
+    pub fn forget_kept(&mut self) {
+        self.kept.clear();
+    }
+
+    fn take_kept(&mut self, asked: &Asked) -> Option<Listener> {
+        let index = self.kept.iter().position(|(kept, _)| kept.is(asked))?;
+        let (kept, socket) = self.kept.swap_remove(index);
+        kept.listener(socket)
+    }
+
+    /// Closes all. With `keep_files` the names of UNIX sockets stay: the service manager keeps what they lead to.
+    pub fn close(&mut self, keep_files: bool) {
+        for (_, listener) in std::mem::take(&mut self.open) {
+            if let Some(file) = listener.file.filter(|_| keep_files) {
+                file.leave();
             }
         }
     }
@@ -279,6 +415,13 @@ fn shown(address: &ListenerAddress) -> String {
     match address {
         ListenerAddress::Tcp(address) => format!("http://{address}"),
         ListenerAddress::Unix(path) => format!("unix:{path}"),
+    }
+}
+
+fn address_of(socket: &OwnedFd) -> ListenerAddress {
+    match tcp_address(socket) {
+        Ok(address) => ListenerAddress::Tcp(address),
+        Err(_) => ListenerAddress::Unix(unix::name_of(socket).unwrap_or_default()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The arbiter: policy in `core`, a shell around it that obeys.
 
+pub mod activation;
 pub mod clock;
 pub mod core;
 pub mod engine;
@@ -12,11 +13,13 @@ mod processes;
 mod reading;
 mod report;
 pub mod running;
+pub mod service_manager;
 mod shell;
 mod tally;
 #[cfg(test)]
 mod tests;
 pub mod trial;
+pub mod upgrade;
 pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
@@ -26,7 +29,14 @@ use crate::config::ConfigLoader;
 /// Serves what the loader says until the server is stopped; the exit code: 0 after TERM, INT or QUIT; 1 when the
 /// configuration, a socket or the pidfile is in the way; 3 when the app does not boot, 4 when it is not there.
 pub fn run(loader: Box<dyn ConfigLoader>) -> u8 {
-    match shell::Shell::start(loader) {
+    let shell = match upgrade::State::inherited() {
+        Some(Ok(state)) => shell::Shell::resume(loader, state),
+        Some(Err(error)) => Err(shell::StartError::Other(format!(
+            "the upgrade failed: {error}"
+        ))),
+        None => shell::Shell::start(loader),
+    };
+    match shell {
         Ok(shell) => shell.run(),
         Err(error) => shell::tell_start_error(&error),
     }

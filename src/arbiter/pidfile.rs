@@ -3,7 +3,10 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -67,8 +70,26 @@ impl Pidfile {
         }
     }
 
+    /// Goes on holding the file that this process locked before it executed itself anew.
+    pub fn resume(path: PathBuf, file: OwnedFd) -> Result<Self, PidfileError> {
+        // The lock is the open file's, not the process's: to lock it again changes nothing.
+        match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Self { path, file }),
+            Err((_, errno)) => Err(PidfileError::Os {
+                path,
+                source: errno.into(),
+            }),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl AsFd for Pidfile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     listeners::{ListenError, ListenerId, Listeners},
 };
 use crate::{
-    config::{Config, LogTarget},
+    config::{Config, Loaded, LogTarget},
     sys::{Identity, IdentityError},
     telemetry::Sink,
     wire::SLOTS_MAX,
@@ -61,7 +61,8 @@ pub(super) struct Resources {
 
 impl Resources {
     /// Opens and checks all of it. After an error the listeners are as they were.
-    pub(super) fn open(config: &Config, listeners: &mut Listeners) -> Result<Self, Unfit> {
+    pub(super) fn open(loaded: &Loaded, listeners: &mut Listeners) -> Result<Self, Unfit> {
+        let config = &loaded.config;
         if config.workers > WORKERS_MAX {
             let workers = config.workers;
             return Err(Unfit::TooManyWorkers { workers });
@@ -79,7 +80,10 @@ impl Resources {
         ] {
             open_log(key, target, identity.as_ref())?;
         }
-        let listeners = listeners.open(config, identity.as_ref())?.ids;
+        let is_bind_written = loaded.origins.keys().any(|key| key == "bind");
+        let listeners = listeners
+            .open(config, is_bind_written, identity.as_ref())?
+            .ids;
         Ok(Self {
             interpreter,
             engine,
@@ -143,11 +147,15 @@ pub(super) fn told(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Origins;
 
     fn refused(change: impl FnOnce(&mut Config)) -> String {
-        let mut config = crate::arbiter::tests::config();
-        change(&mut config);
-        told(&Resources::open(&config, &mut Listeners::default()).unwrap_err())
+        let mut loaded = Loaded {
+            config: crate::arbiter::tests::config(),
+            origins: Origins::new(),
+        };
+        change(&mut loaded.config);
+        told(&Resources::open(&loaded, &mut Listeners::default()).unwrap_err())
     }
 
     #[test]

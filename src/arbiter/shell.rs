@@ -6,6 +6,8 @@
 mod obey;
 mod perceive;
 mod reload;
+mod service;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,19 +23,21 @@ use nix::{
 };
 
 use super::{
-    clock,
+    activation, clock,
     core::{Core, Event, GenerationId, Moment, ReloadId},
-    listeners::Listeners,
+    listeners::{ListenError, Listeners},
     pidfile::Pidfile,
     processes::Processes,
-    reading::{self, Reading, Resources},
+    reading::{self, Reading, Resources, Unfit},
     report::Scene,
     running::{Notice, Running},
+    service_manager::ServiceManager,
     tally::Tally,
+    upgrade::Invocation,
     watcher::Watcher,
 };
 use crate::{
-    config::{Config, ConfigLoader},
+    config::{Config, ConfigLoader, Loaded},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
@@ -55,6 +59,9 @@ const SIGNALS: [Signal; 9] = [
 
 pub(super) struct Shell {
     loader: Box<dyn ConfigLoader>,
+    invocation: Invocation,
+    /// USR2 arrived and waits for its moment.
+    wants_upgrade: bool,
     core: Core,
     /// Facts that the core has not taken in yet.
     events: VecDeque<Event>,
@@ -73,6 +80,9 @@ pub(super) struct Shell {
     signals: SignalBell,
     watcher: Watcher,
     pidfile: Option<Pidfile>,
+    manager: ServiceManager,
+    /// Of the last reload, for the status.
+    outcome: Option<String>,
     next_sample: Option<Moment>,
     tally: Tally,
     notice: Notice,
@@ -90,7 +100,7 @@ struct Shared {
     board: Scoreboard,
     bell: Bell,
     /// Closes with the arbiter.
-    _lifeline: Lifeline,
+    lifeline: Lifeline,
     lifeline_end: OwnedFd,
     /// One end to send, one to receive.
     lobby: (OwnedFd, OwnedFd),
@@ -102,7 +112,7 @@ impl Shared {
         Ok(Self {
             board: Scoreboard::create()?,
             bell: Bell::create()?,
-            _lifeline: lifeline,
+            lifeline,
             lifeline_end,
             lobby: seqpacket_pair()?,
         })
@@ -122,8 +132,10 @@ impl Shell {
     pub(super) fn start(loader: Box<dyn ConfigLoader>) -> Result<Self, StartError> {
         let failed = |error: &dyn std::error::Error| StartError::Other(reading::told(error));
         let now = clock::now();
+        let invocation = Invocation::find().map_err(|error| failed(&error))?;
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
-        let config = loader.load().map_err(StartError::Config)?.config;
+        let loaded = loader.load().map_err(StartError::Config)?;
+        let config = &loaded.config;
         crate::telemetry::init(&config.log.error, config.log.level).map_err(|error| {
             StartError::Other(format!("the error log cannot be opened: {error}"))
         })?;
@@ -131,7 +143,10 @@ impl Shell {
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
         let mut listeners = Listeners::default();
-        let resources = Resources::open(&config, &mut listeners).map_err(|error| failed(&error))?;
+        listeners.adopt_passed(activation::passed());
+        let manager = ServiceManager::find(now, listeners.kept());
+        let resources = open_patiently(&loaded, &mut listeners).map_err(|error| failed(&error))?;
+        listeners.forget_kept();
         let pidfile = config
             .pidfile
             .as_deref()
@@ -140,13 +155,15 @@ impl Shell {
             .map_err(|error| failed(&error))?;
         watcher.apply(&config.chdir, &config.reload);
         let reading = Reading {
-            config: Rc::new(config),
+            config: Rc::new(loaded.config),
             resources: Rc::new(resources),
             told: String::new(),
             began: now,
         };
         let mut shell = Self {
             loader,
+            invocation,
+            wants_upgrade: false,
             core: Core::new(SLOTS_MAX),
             events: VecDeque::new(),
             processes: Processes::default(),
@@ -160,6 +177,8 @@ impl Shell {
             signals,
             watcher,
             pidfile,
+            manager,
+            outcome: None,
             next_sample: None,
             tally: Tally::default(),
             notice: Notice::default(),
@@ -200,6 +219,8 @@ impl Shell {
             self.take_events();
             self.tell_settled();
             self.tell_running();
+            self.tell_manager();
+            self.upgrade_when_possible();
             self.rest();
             if let Some(code) = self.exit {
                 info!("stopped");
@@ -225,6 +246,7 @@ impl Shell {
         {
             self.settling = None;
             self.scene().tell_done(reload);
+            self.set_outcome(reload, "done");
         }
     }
 
@@ -281,6 +303,7 @@ impl Shell {
             .into_iter()
             .chain(self.next_sample)
             .chain(self.tally.next_look)
+            .chain(self.manager.deadline())
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);
@@ -327,6 +350,25 @@ impl Shell {
     fn candidate_reload(&self) -> Option<ReloadId> {
         let handle = self.processes.generations.get(&self.core.candidate()?)?;
         Some(handle.reload)
+    }
+}
+
+/// How long an address may be in use at the start: the workers of a server that died give it up when they notice that.
+const ADDRESS_TIME_MAX: Duration = Duration::from_secs(2);
+const ADDRESS_PAUSE: Duration = Duration::from_millis(20);
+
+/// The resources of the first reading.
+fn open_patiently(loaded: &Loaded, listeners: &mut Listeners) -> Result<Resources, Unfit> {
+    let since = clock::now();
+    loop {
+        match Resources::open(loaded, listeners) {
+            Err(Unfit::Listen(ListenError::InUse { .. }))
+                if clock::now().since(since) < ADDRESS_TIME_MAX =>
+            {
+                std::thread::sleep(ADDRESS_PAUSE);
+            }
+            other => return other,
+        }
     }
 }
 

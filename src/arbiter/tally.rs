@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::core::{Counts, GenerationId, Moment};
 use crate::wire::{Scoreboard, Slot};
 
 /// Between two looks: so long may a bad generation go on, beside the time that its answers take to be enough.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Tally {
     /// Of workers that left.
     left: BTreeMap<GenerationId, Counts>,

@@ -84,6 +84,22 @@ impl Watcher {
         self.watch_directories();
     }
 
+    /// What is to be handed to a watcher that goes on for this one; `None` while a change is being waited out.
+    pub fn hand_over(&self) -> Option<Option<u64>> {
+        let config_settles = self.config.as_ref().is_some_and(|c| c.quiet_at().is_some());
+        let code_settles = self.code.as_ref().is_some_and(|c| c.quiet_at().is_some());
+        let touch_settles = self.touch.as_ref().is_some_and(|t| t.quiet_at().is_some());
+        let hash = self.config.as_ref().and_then(ConfigFile::hash);
+        (!config_settles && !code_settles && !touch_settles).then_some(hash)
+    }
+
+    /// Goes on for a watcher of the process before; to be called after [`Watcher::apply`].
+    pub fn resume(&mut self, handed: Option<u64>, now: Moment) {
+        if let Some(config) = &mut self.config {
+            config.resume(handed, now + self.debounce);
+        }
+    }
+
     /// To be called before the file is read for another reason: only what changes from now on is a change.
     pub fn config_is_read(&mut self) {
         if let Some(config) = &mut self.config {

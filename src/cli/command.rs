@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::{flags, plan};
+use crate::arbiter::upgrade::CHECK_FLAG;
 
 /// Looked for in the current directory where no `--config` is given.
 pub(super) const DEFAULT_FILE: &str = "rgunicorn.toml";
@@ -32,6 +33,12 @@ pub(super) fn command() -> Command {
                 .long("version")
                 .action(ArgAction::Version)
                 .help("Print the version"),
+        )
+        .arg(
+            Arg::new(CHECK_FLAG)
+                .long(CHECK_FLAG)
+                .action(ArgAction::SetTrue)
+                .hide(true),
         )
         .disable_help_subcommand(true)
         .subcommand(Command::new("run").about("Serve; what happens without a command").args(configuration()))

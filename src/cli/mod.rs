@@ -17,7 +17,7 @@ use std::{
 
 use clap::error::{ContextKind, ContextValue};
 
-use crate::config::advice_on_flag;
+use crate::{arbiter::upgrade::CHECK_FLAG, config::advice_on_flag};
 
 pub use source::ConfigSource;
 
@@ -34,6 +34,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     // What stands before a command counts for it, too; what stands after it is stronger.
     match matches.subcommand() {
+        after if matches.get_flag(CHECK_FLAG) => run::check_state(
+            &[Some(&matches), after.map(|(_, after)| after)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        ),
         Some(("schema", _)) => schema::schema(),
         Some(("plan", after)) => plan::plan(&matches, after),
         Some(("check", after)) => check::check(&[&matches, after]),

@@ -1,11 +1,32 @@
 //! `rgunicorn` and `rgunicorn run`: serve.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 
 use clap::ArgMatches;
 
-use super::{ConfigSource, FAILED};
+use super::{ConfigSource, FAILED, OK};
 use crate::arbiter;
+
+/// Whether this build, called so, would take over from the running one, whose state is the standard input. For the
+/// arbiter, before it becomes this program.
+pub(super) fn check_state(typed: &[&ArgMatches]) -> u8 {
+    let mut text = Vec::new();
+    let answer = ConfigSource::find(typed).and_then(|_| {
+        let read = io::stdin().read_to_end(&mut text);
+        read.map_err(|error| error.to_string())?;
+        arbiter::upgrade::check(&text)
+    });
+    match answer {
+        Ok(()) => {
+            let _ = writeln!(io::stdout(), "{}", arbiter::upgrade::ANSWER);
+            OK
+        }
+        Err(reason) => {
+            let _ = writeln!(io::stderr(), "{reason}");
+            FAILED
+        }
+    }
+}
 
 pub(super) fn run(typed: &[&ArgMatches]) -> u8 {
     match ConfigSource::find(typed) {

@@ -20,6 +20,12 @@ impl Bind {
                 Err(_) => Err(format!("has no descriptor number: `{number}`")),
             };
         }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            return match name {
+                "" => Err("has no name; it is `FileDescriptorName=` of the socket unit".into()),
+                name => Ok(Self::Systemd(name.to_owned())),
+            };
+        }
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err("has no port".into());
         };
@@ -40,7 +46,7 @@ impl Bind {
     pub fn socket_file(&self) -> Option<&Path> {
         match self {
             Self::Unix(path) if path.is_absolute() => Some(path),
-            Self::Unix(_) | Self::Tcp(_) | Self::Fd(_) => None,
+            Self::Unix(_) | Self::Tcp(_) | Self::Fd(_) | Self::Systemd(_) => None,
         }
     }
 }
@@ -72,6 +78,7 @@ impl fmt::Display for Bind {
             Self::Tcp(tcp) => write!(f, "{}:{}", tcp.host, tcp.port),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Fd(number) => write!(f, "fd://{number}"),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -95,6 +102,7 @@ mod tests {
         assert_eq!(shown("unix:///run/app.sock"), "unix:/run/app.sock");
         assert_eq!(shown("unix:@app"), "unix:@app");
         assert_eq!(shown("fd://3"), "fd://3");
+        assert_eq!(shown("systemd:web.socket"), "systemd:web.socket");
     }
 
     #[test]

@@ -51,12 +51,14 @@ pub struct File {
     )]
     pub app: Option<String>,
 
-    /// Where to listen: one address or a list of `host:port`, `[ipv6]:port`, `unix:path` and `fd://number`.
+    /// Where to listen: one address or a list of `host:port`, `[ipv6]:port`, `unix:path`, `fd://number` and `systemd:name`.
     ///
     /// The default is for this machine alone: behind a reverse proxy that is right, and nothing is exposed by
     /// accident. In a container write `0.0.0.0:8000`. An empty host (`:8000`) is every IPv4 address. A UNIX path is
     /// relative to `chdir`; one that begins with `@` is abstract. `fd://3` is a listening socket inherited from the
-    /// parent. New addresses are opened before old ones close.
+    /// parent, `systemd:name` the sockets of a socket unit with that `FileDescriptorName=` (the unit's own name unless it
+    /// says another). Sockets that systemd passes and that none of these names are served too, and instead of the default
+    /// where `bind` is not written. New addresses are opened before old ones close.
     #[schemars(
         schema_with = "schemas::bind",
         example = &"0.0.0.0:8000", example = &"unix:/run/app.sock", example = ["127.0.0.1:8000", "[::1]:8000"]

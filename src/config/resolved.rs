@@ -68,6 +68,8 @@ pub enum Bind {
     Unix(PathBuf),
     /// `fd://n`: an inherited listening socket.
     Fd(i32),
+    /// `systemd:name`: the listening sockets that the service manager passed under this name.
+    Systemd(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

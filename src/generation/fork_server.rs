@@ -26,6 +26,8 @@ pub enum Order {
         slot: u32,
     },
     ReopenLogs,
+    /// No worker will be forked any more: what is kept for them can be let go. Told once.
+    Retire,
     /// No child is left, and no more are wanted.
     Leave,
 }
@@ -35,6 +37,8 @@ pub struct ForkServer {
     channel: Option<GenerationEnd>,
     signals: SignalBell,
     children: Children,
+    /// [`Order::Retire`] was given.
+    is_retired: bool,
 }
 
 impl ForkServer {
@@ -54,6 +58,7 @@ impl ForkServer {
             channel: Some(channel),
             signals,
             children: Children::default(),
+            is_retired: false,
         }
     }
 
@@ -68,6 +73,10 @@ impl ForkServer {
             self.reap();
             if let Some(order) = self.take_order() {
                 return order;
+            }
+            if !self.children.may_grow() && !self.is_retired {
+                self.is_retired = true;
+                return Order::Retire;
             }
             if self.children.are_done() {
                 return Order::Leave;

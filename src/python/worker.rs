@@ -181,7 +181,10 @@ impl Serving {
         let listeners = start
             .listeners
             .into_iter()
-            .map(|(passed, socket)| Listener { passed, socket });
+            .map(|(passed, socket)| Listener {
+                passed,
+                socket: Some(socket),
+            });
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
         let lobby = Lobby::new(start.lobby.sender, start.lobby.receiver);
         let reactor = Reactor::new(settings, acceptor, lobby, Arc::clone(&board), slot)?;

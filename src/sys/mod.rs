@@ -10,11 +10,13 @@ mod bell;
 mod clock;
 mod descriptor;
 mod epoll;
+mod execute;
 mod identity;
 mod inherit;
 mod lifeline;
 mod memory;
 pub mod net;
+mod notify;
 mod process;
 mod signal;
 mod spawn;
@@ -26,12 +28,16 @@ pub use descriptor::{
     DESCRIPTORS_MAX, receive_with_descriptors, send_with_descriptors, seqpacket_pair,
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
+pub use execute::{Handed, execute, memory_file};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
+pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
-pub use signal::{SignalBell, fork_blocked, restore_defaults};
+pub use signal::{
+    SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
+};
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;
 

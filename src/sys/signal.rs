@@ -101,6 +101,28 @@ pub fn fork_blocked<T, E>(
     forked
 }
 
+/// Runs it with all signals held back: threads that it starts never take any.
+pub fn without_signals<T>(run: impl FnOnce() -> T) -> T {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
+    let result = run();
+    if let Some(mask) = before {
+        let _ = mask.thread_set_mask();
+    }
+    result
+}
+
+/// Lets the signals wait, for this thread and the program that it becomes, until [`release_signals`].
+pub fn hold_signals(signals: &[Signal]) -> io::Result<()> {
+    let signals: SigSet = signals.iter().copied().collect();
+    Ok(signals.thread_block()?)
+}
+
+/// Those that waited arrive now.
+pub fn release_signals(signals: &[Signal]) -> io::Result<()> {
+    let signals: SigSet = signals.iter().copied().collect();
+    Ok(signals.thread_unblock()?)
+}
+
 extern "C" fn on_signal(number: libc::c_int) {
     let saved_errno = nix::errno::Errno::last_raw();
     ARRIVED.fetch_or(bit(number), SeqCst);

@@ -209,6 +209,9 @@ pub struct Scoreboard {
 
 impl Scoreboard {
     /// A new, zeroed scoreboard. Pages that no worker touched take no memory.
+    /// Its size; another one is another layout.
+    pub const BYTES: usize = size_of::<Board>();
+
     pub fn create() -> io::Result<Self> {
         Ok(Self {
             memory: SharedMemory::create("rgunicorn-scoreboard", size_of::<Board>())?,

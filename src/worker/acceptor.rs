@@ -30,7 +30,8 @@ const BRISK_REQUESTS: u64 = 2;
 
 pub struct Listener {
     pub passed: PassedListener,
-    pub socket: OwnedFd,
+    /// `None` once the worker takes no more connections.
+    pub socket: Option<OwnedFd>,
 }
 
 pub struct Acceptor {
@@ -122,20 +123,32 @@ impl Acceptor {
             return;
         }
         for (index, listener) in self.listeners.iter().enumerate() {
+            let Some(socket) = &listener.socket else {
+                continue;
+            };
             // Both fail only for lack of kernel memory, or where the other call failed before.
             let _ = if wanted {
                 epoll.add(
-                    listener.socket.as_fd(),
+                    socket.as_fd(),
                     first_token + index as u64,
                     crate::sys::Watch::Level,
                 )
             } else {
-                epoll.remove(listener.socket.as_fd())
+                epoll.remove(socket.as_fd())
             };
         }
         self.watching = wanted;
         self.board.slots()[self.slot]
             .watching
             .store(u32::from(wanted), SeqCst);
+    }
+
+    /// Gives the sockets up, for good. Once nobody holds an address any more, clients are refused there at once, and the
+    /// next server can have it; a copy kept by a worker that only finishes its requests would let them wait in vain.
+    pub fn close(&mut self, epoll: &Epoll, first_token: u64) {
+        self.watch(false, epoll, first_token);
+        for listener in &mut self.listeners {
+            listener.socket = None;
+        }
     }
 }

@@ -101,7 +101,7 @@ impl BodyReceiver {
 
     fn spool(&mut self) -> io::Result<()> {
         if self.file.is_none() {
-            self.file = Some(tempfile::tempfile()?);
+            self.file = Some(super::spool::file()?);
         }
         let file = self.file.as_mut().expect("just made");
         file.write_all(&self.memory)?;

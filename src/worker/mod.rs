@@ -14,6 +14,7 @@ mod output;
 mod reactor;
 mod seat;
 mod settings;
+mod spool;
 mod station;
 mod table;
 mod timers;

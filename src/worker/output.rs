@@ -81,7 +81,7 @@ impl Output {
         } else if self.in_memory + bytes.len() <= MEMORY_BYTES_MAX {
             self.push_bytes(bytes);
         } else {
-            let file = tempfile::tempfile()?;
+            let file = super::spool::file()?;
             file.write_all_at(bytes, 0)?;
             self.chunks.push_back(Chunk::File {
                 file,

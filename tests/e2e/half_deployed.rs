@@ -38,6 +38,7 @@ fn with_preload_the_successor_is_forked_from_the_good_parent() {
 #[test]
 fn without_preload_the_others_serve_on_with_an_alarm_until_it_is_mended() {
     let server = Server::start("workers = 2");
+    server.says("serving");
     lose_a_worker(&server);
     server.says("ModuleNotFoundError: No module named 'half_copied'");
     server.says(

@@ -10,6 +10,7 @@ pub mod harness;
 
 mod asgi;
 mod asgi_frameworks;
+mod containers;
 mod death;
 mod examples;
 mod greenlets;
@@ -23,7 +24,9 @@ mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod systemd;
 mod threads;
+mod upgrade;
 mod websocket;
 mod wsgi;
 mod wsgi_requests;

@@ -1,5 +1,7 @@
 //! Exponential back-off for what dies young: a crash loop never spins, and one death costs next to nothing.
 
+use serde::{Deserialize, Serialize};
+
 use std::time::Duration;
 
 use super::Moment;
@@ -10,7 +12,7 @@ const DELAY_FIRST: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
 /// Counts rounds of deaths, not deaths: eight workers that die of the same cause at once are one failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Backoff {
     failures: u32,
     /// Nothing is started before.

@@ -1,24 +1,26 @@
 //! The words between the core and its shell: facts in, orders out. Both enums are closed: this page lists everything
 //! that can wake the arbiter and everything it can do.
 
+use serde::{Deserialize, Serialize};
+
 use std::time::Duration;
 
 use super::{Counts, Misconduct, Moment, Order, Why};
 
 /// Numbered from 1 in the order of their start, failed ones included: a number is never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GenerationId(pub u64);
 
 /// Numbered from 1 across all generations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
 /// One reading of the configuration; the first is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReloadId(pub u64);
 
 /// What the core has to know of a configuration; the shell keeps the rest, by [`ReloadId`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     pub workers: u16,
     /// How many workers beyond `workers` a roll may run at once; at least 1.
@@ -46,7 +48,7 @@ pub enum Change {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     Code(i32),
     Signal(i32),
@@ -121,7 +123,7 @@ pub enum Event {
 }
 
 /// Why a healthy worker is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retirement {
     /// `limits.max_requests`
     Requests,
@@ -323,7 +325,7 @@ pub enum Report {
 }
 
 /// Why a candidate was undone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// It said so itself (the app did not import).
     Said {

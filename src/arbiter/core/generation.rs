@@ -1,9 +1,11 @@
 //! One generation: its part in the play and the state of its process. The two are apart because workers outlive the
 //! process that forked them.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Backoff, Counts, Moment, ReloadId, Rules, probation::Probation};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     /// Boots; replaces the serving one worker by worker. At most one.
     Candidate,
@@ -15,7 +17,7 @@ pub(super) enum Role {
     Leaving,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Process {
     /// Exec'ed; cannot fork yet.
     Starting {
@@ -36,7 +38,7 @@ pub(super) enum Process {
     Gone,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Generation {
     pub(super) role: Role,
     pub(super) process: Process,

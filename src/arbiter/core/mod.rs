@@ -24,6 +24,8 @@ mod stop;
 mod tests;
 mod worker;
 
+use serde::{Deserialize, Serialize};
+
 use std::collections::BTreeMap;
 
 pub use backoff::{Backoff, YOUNG};
@@ -39,7 +41,7 @@ use generation::{Generation, Process, Role};
 use slots::Slots;
 
 /// All processes of one arbiter, and what becomes of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Core {
     phase: Phase,
     generations: BTreeMap<GenerationId, Generation>,
@@ -51,7 +53,7 @@ pub struct Core {
     revival: Backoff,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     Running,
     /// Nothing is started any more.
@@ -74,6 +76,23 @@ impl Core {
             workers_started: 0,
             revival: Backoff::default(),
         }
+    }
+
+    /// Goes on where the core of the process before left off: what was serialized, read again.
+    ///
+    /// # Panics
+    /// When it is no state that a core can be in.
+    pub fn resume(self) -> Self {
+        self.assert_invariants();
+        self
+    }
+
+    /// Whether nothing is under way that another build of this program would have to decide about.
+    pub fn may_be_handed_over(&self) -> bool {
+        self.phase == Phase::Running
+            && self.serving().is_some()
+            && self.candidate().is_none()
+            && !self.is_on_probation()
     }
 
     /// Starts the first generation.
@@ -308,6 +327,11 @@ impl Core {
         self.candidate().is_none()
             && self.count(serving, Worker::is_ready) == wanted
             && self.count(serving, Worker::is_booting) == 0
+    }
+
+    /// How many workers the serving generation is to have.
+    pub fn workers_wanted(&self) -> Option<u16> {
+        Some(self.generations[&self.serving()?].workers)
     }
 
     pub fn is_stopping(&self) -> bool {

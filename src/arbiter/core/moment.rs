@@ -1,9 +1,11 @@
 //! Time as the core sees it: given, never read.
 
+use serde::{Deserialize, Serialize};
+
 use std::{ops::Add, time::Duration};
 
 /// A point in time: what CLOCK_MONOTONIC shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Moment(Duration);
 
 impl Moment {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Action, Core, Exit, Failure, GenerationId, Moment, Process, Report, Role, Why};
 
 /// So many workers that die of themselves are worse than chance.
@@ -15,7 +17,7 @@ const ERRORS_MIN: u64 = 5;
 const ERRORS_MORE_PER_CENT: u64 = 5;
 
 /// Answers of all workers of a generation so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub requests: u64,
     /// Of these, with a 5xx status.
@@ -33,7 +35,7 @@ impl Counts {
 }
 
 /// Why a generation did not pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Misconduct {
     /// So many workers died of themselves or got stuck.
     WorkersDied(u32),
@@ -46,7 +48,7 @@ pub enum Misconduct {
 }
 
 /// Of the serving generation; while there is one, a generation is parked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Probation {
     pub(super) until: Moment,
     deaths: u32,

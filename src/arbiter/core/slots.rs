@@ -1,9 +1,11 @@
 //! Which worker holds which slot of the scoreboard. A slot is free only once its worker is reaped, so that what a
 //! dying worker still writes can never be taken for its successor's.
 
+use serde::{Deserialize, Serialize};
+
 use super::WorkerId;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Slots {
     holders: Vec<Option<WorkerId>>,
     slots_max: usize,

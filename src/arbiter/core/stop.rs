@@ -1,9 +1,11 @@
 //! The end: nothing is started any more, everything is brought down, and then the arbiter leaves.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Action, Core, Moment, Order, Phase, Process, Report, Role, Stop, Why};
 
 /// With what force the server stops; a second signal is the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Force {
     Graceful,
     Quick,

@@ -9,6 +9,8 @@
 //! ```
 //! Only being reaped ends a worker; until then it keeps its slot.
 
+use serde::{Deserialize, Serialize};
+
 use std::time::Duration;
 
 use super::{GenerationId, Moment, Retirement};
@@ -26,7 +28,7 @@ pub enum Order {
 }
 
 /// Why the arbiter ends a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Why {
     /// By a worker of a newer generation.
     Replaced,
@@ -46,7 +48,7 @@ pub enum Why {
     Outside,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// The generation was told to fork it.
     Forking {
@@ -98,7 +100,7 @@ pub enum State {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     pub generation: GenerationId,
     pub slot: u32,

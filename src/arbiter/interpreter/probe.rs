@@ -14,7 +14,7 @@ use nix::{
     sys::signal::Signal,
 };
 
-use crate::sys::PidFd;
+use crate::{arbiter::activation::VARIABLES, sys::PidFd};
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
 /// there, or nothing, and the entries that `sys.path` will have in front.
@@ -85,7 +85,11 @@ pub(super) fn probe(
     let (output, their_output) = io::pipe().map_err(Failure::NotExecutable)?;
     let their_errors = their_output.try_clone().map_err(Failure::NotExecutable)?;
     // The command holds their end of the pipe, so it must be gone before the end of the output can be seen.
-    let spawned = Command::new(path)
+    let mut command = Command::new(path);
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    let spawned = command
         .args(["-c", QUESTION, package.unwrap_or_default()])
         .args(surroundings.python_path)
         .envs(surroundings.env)
@@ -94,6 +98,7 @@ pub(super) fn probe(
         .stdout(their_output)
         .stderr(their_errors)
         .spawn();
+    drop(command);
     let mut child = spawned.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if !path.exists() => Failure::Missing,
         _ => Failure::NotExecutable(error),

@@ -44,7 +44,7 @@ pub(super) fn leaves_v4_to_another(config: &Config, address: SocketAddr) -> bool
     address.is_ipv6()
         && config.bind.iter().any(|bind| match bind {
             Bind::Tcp(other) => other.port == address.port() && !other.host.contains(':'),
-            Bind::Unix(_) | Bind::Fd(_) => false,
+            Bind::Unix(_) | Bind::Fd(_) | Bind::Systemd(_) => false,
         })
 }
 

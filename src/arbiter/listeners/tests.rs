@@ -27,12 +27,12 @@ fn config(binds: &[Bind]) -> Config {
 }
 
 fn opened(listeners: &mut Listeners, binds: &[Bind]) -> Opened {
-    listeners.open(&config(binds), None).unwrap()
+    listeners.open(&config(binds), true, None).unwrap()
 }
 
 fn refused(listeners: &mut Listeners, binds: &[Bind]) -> String {
     listeners
-        .open(&config(binds), None)
+        .open(&config(binds), true, None)
         .unwrap_err()
         .to_string()
 }
@@ -105,7 +105,7 @@ fn a_unix_socket_has_its_mode_and_goes_at_the_end() {
     let mut listeners = Listeners::default();
     let mut config = config(&[Bind::Unix(path.clone())]);
     config.socket_mode = 0o660;
-    listeners.open(&config, None).unwrap();
+    listeners.open(&config, true, None).unwrap();
     UnixStream::connect(&path).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);

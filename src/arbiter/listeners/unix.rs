@@ -54,6 +54,36 @@ impl SocketFile {
             let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
         }
     }
+
+    /// Lets the name be.
+    pub(super) fn leave(self) {
+        std::mem::forget(self);
+    }
+
+    /// Path, device and inode, to go on with after an exec.
+    pub(super) fn parts(&self) -> (PathBuf, u64, u64) {
+        (self.path.clone(), self.device, self.inode)
+    }
+
+    pub(super) fn resume((path, device, inode): (PathBuf, u64, u64)) -> Self {
+        Self {
+            path,
+            device,
+            inode,
+        }
+    }
+
+    /// Device and inode of the name.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// The name, if it is still this one.
+    pub(super) fn found(path: &Path, identity: (u64, u64)) -> Option<Self> {
+        Self::of(path)
+            .ok()
+            .filter(|file| file.identity() == identity)
+    }
 }
 
 impl Drop for SocketFile {

@@ -55,7 +55,11 @@ impl Shell {
                 self.tally.forget(generation);
                 self.forget_readings();
             }
-            Action::AnnounceStop => self.shared.board.set_closing(),
+            Action::AnnounceStop => {
+                self.shared.board.set_closing();
+                // Workers take what waits; who comes later is refused at once, and may ask elsewhere.
+                self.listeners.close(self.manager.keeps_sockets());
+            }
             Action::Finish(code) => self.exit = Some(code),
             Action::Report(report) => self.report(&report),
         }
@@ -63,6 +67,7 @@ impl Shell {
 
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
+        self.note_outcome(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.

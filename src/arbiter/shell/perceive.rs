@@ -112,7 +112,7 @@ impl Shell {
         }
     }
 
-    fn on_signal(&mut self, signal: Signal) {
+    pub(super) fn on_signal(&mut self, signal: Signal) {
         match signal {
             Signal::SIGCHLD => self.reap(),
             Signal::SIGTERM => self.stop(signal, Stop::Graceful),
@@ -121,6 +121,7 @@ impl Shell {
             Signal::SIGTTIN => self.events.push_back(Event::OneMore),
             Signal::SIGTTOU => self.events.push_back(Event::OneFewer),
             Signal::SIGUSR1 => self.reopen_logs(),
+            Signal::SIGUSR2 => self.want_upgrade(),
             _ => warning!("signal {signal} has no meaning here"),
         }
     }

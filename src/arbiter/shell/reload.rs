@@ -10,7 +10,7 @@ use crate::{
         core::{Change, Event, ReloadId},
         reading::{self, Reading, Resources},
     },
-    config::{Config, LogLevel, Plan, changes, summary},
+    config::{Config, Loaded, LogLevel, Plan, changes, summary},
     error,
 };
 
@@ -34,22 +34,26 @@ impl Shell {
         }
         self.reloads += 1;
         let reload = ReloadId(self.reloads);
+        self.manager.reloading();
         self.watcher.config_is_read();
         match self.loader.load() {
-            Ok(loaded) => self.compare(reload, cause, loaded.config),
-            Err(problems) => crate::telemetry::block(
-                LogLevel::Error,
-                format_args!(
-                    "reload={} rejected: the configuration has problems; {}",
-                    reload.0,
-                    self.goes_on()
-                ),
-                &problems,
-            ),
+            Ok(loaded) => self.compare(reload, cause, loaded),
+            Err(problems) => {
+                self.set_outcome(reload, "rejected: the configuration has problems");
+                crate::telemetry::block(
+                    LogLevel::Error,
+                    format_args!(
+                        "reload={} rejected: the configuration has problems; {}",
+                        reload.0,
+                        self.goes_on()
+                    ),
+                    &problems,
+                );
+            }
         }
     }
 
-    fn compare(&mut self, reload: ReloadId, cause: &Cause, config: Config) {
+    fn compare(&mut self, reload: ReloadId, cause: &Cause, loaded: Loaded) {
         let candidate = self.candidate_reload();
         let Some(target) = candidate.or(self.serving) else {
             return;
@@ -57,14 +61,14 @@ impl Shell {
         let from = |id: Option<ReloadId>| id.and_then(|id| self.readings.get(&id));
         let rolls_anyway = !matches!(cause, Cause::Saved);
         let change_from = |id| match from(id) {
-            Some(before) if !rolls_anyway => strongest(&before.config, &config),
+            Some(before) if !rolls_anyway => strongest(&before.config, &loaded.config),
             _ => Change::Roll,
         };
         let (from_serving, from_candidate) = (change_from(self.serving), change_from(candidate));
         let told = from(Some(target))
-            .map(|before| told(cause, &summary(&changes(&before.config, &config))))
+            .map(|before| told(cause, &summary(&changes(&before.config, &loaded.config))))
             .unwrap_or_default();
-        match self.reading(config, told, candidate, from_serving, from_candidate) {
+        match self.reading(loaded, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
                 let mut rules = reading::rules(&reading.config);
                 if self.rebinds(&reading.config) {
@@ -82,6 +86,7 @@ impl Shell {
             Err(reason) => {
                 let goes_on = self.goes_on();
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
+                self.set_outcome(reload, &format!("rejected: {reason}"));
             }
         }
     }
@@ -89,7 +94,7 @@ impl Shell {
     /// With new resources where a generation is to be rolled in, else with those of the generation that goes on.
     fn reading(
         &mut self,
-        config: Config,
+        loaded: Loaded,
         told: String,
         candidate: Option<ReloadId>,
         from_serving: Change,
@@ -103,12 +108,12 @@ impl Shell {
         };
         let resources = match like.and_then(|id| self.readings.get(&id)) {
             Some(reading) => Rc::clone(&reading.resources),
-            None => Resources::open(&config, &mut self.listeners)
+            None => Resources::open(&loaded, &mut self.listeners)
                 .map(Rc::new)
                 .map_err(|unfit| reading::told(&unfit))?,
         };
         Ok(Reading {
-            config: Rc::new(config),
+            config: Rc::new(loaded.config),
             resources,
             told,
             began,

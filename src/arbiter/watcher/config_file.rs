@@ -42,6 +42,19 @@ impl ConfigFile {
         }
     }
 
+    /// Of the content that was read last.
+    pub(super) fn hash(&self) -> Option<u64> {
+        self.hash
+    }
+
+    /// Goes on for one that had read that content: another one now is a change.
+    pub(super) fn resume(&mut self, hash: Option<u64>, quiet_at: Moment) {
+        if self.hash != hash {
+            self.hash = hash;
+            self.quiet_at = Some(quiet_at);
+        }
+    }
+
     pub(super) fn set_watched(&mut self, watched: bool) {
         self.is_watched = watched;
     }

@@ -13,7 +13,7 @@ use std::{
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::sys::Bell;
+use crate::sys::{Bell, without_signals};
 
 /// Paths that wait to be looked at. More are not kept: what is lost here is found at the next look.
 const TOUCHED_MAX: usize = 4096;
@@ -37,7 +37,7 @@ impl Directories {
         let bell = Arc::new(Bell::create()?);
         let touched = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
         let (ringing, noted) = (Arc::clone(&bell), Arc::clone(&touched));
-        let notify = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let on_event = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
             if noted.len() < TOUCHED_MAX {
@@ -45,8 +45,10 @@ impl Directories {
             }
             drop(noted);
             ringing.ring();
-        })
-        .map_err(|error| io::Error::other(error.to_string()))?;
+        };
+        // A signal that its thread took while this process becomes another program would be lost.
+        let notify = without_signals(|| notify::recommended_watcher(on_event))
+            .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self {
             notify,
             bell,

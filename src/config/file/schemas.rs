@@ -5,8 +5,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use super::EXPECTED;
 
 pub(super) fn bind(_: &mut SchemaGenerator) -> Schema {
-    let pattern =
-        r"^(unix:.+|fd://[0-9]+|\[[0-9A-Fa-f:.]+(%[^\]]+)?\]:[0-9]{1,5}|[^:/\[\]\s]*:[0-9]{1,5})$";
+    let pattern = r"^(unix:.+|fd://[0-9]+|systemd:.+|\[[0-9A-Fa-f:.]+(%[^\]]+)?\]:[0-9]{1,5}|[^:/\[\]\s]*:[0-9]{1,5})$";
     json_schema!({
         "type": ["string", "array"],
         "pattern": pattern,
@@ -16,8 +15,7 @@ pub(super) fn bind(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-const BIND: &str =
-    "\"host:port\", \"[ipv6]:port\", \"unix:path\" or \"fd://number\", or a list of these";
+const BIND: &str = "\"host:port\", \"[ipv6]:port\", \"unix:path\", \"fd://number\" or \"systemd:name\", or a list of these";
 
 pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -45,7 +45,10 @@ impl Reactor {
             return;
         }
         for _ in 0..allowed.min(ACCEPTS_MAX) {
-            match net::accept(self.acceptor.listeners[listener].socket.as_fd()) {
+            let Some(open) = &self.acceptor.listeners[listener].socket else {
+                return;
+            };
+            match net::accept(open.as_fd()) {
                 Ok((socket, address)) if thread_is_free => {
                     self.welcome(socket, address, listener, self.settings.header_ms);
                 }
@@ -210,7 +213,7 @@ impl Reactor {
             }
             self.take_from_lobby(true);
         }
-        self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+        self.acceptor.close(&self.epoll, FIRST_LISTENER);
         self.watch_lobby(false);
         for token in self.table.tokens_here() {
             let Some(mut connection) = self.table.take(token) else {

@@ -19,7 +19,7 @@ use nix::sys::signal::Signal;
 use super::{
     APP, Address, Client, DEADLINE, Directory, Log, Process, Response, Save, descendants,
     eventually,
-    phrases::{APPLIED, LISTENING, READY},
+    phrases::{APPLIED, LISTENING, READY, SERVING},
     venv_python, within,
 };
 
@@ -129,17 +129,23 @@ impl Setup {
         self.arguments(&["-c", "mounted/rgunicorn.toml"])
     }
 
+    /// Another binary than the one that was built.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Starts it and waits until a worker is ready.
+    /// Starts it and waits until its first workers serve.
     #[track_caller]
     pub fn start(self) -> Server {
         let mut server = self.spawn();
-        let is_up = |server: &Server| server.has_said(READY);
+        let is_up = |server: &Server| server.has_said(SERVING);
         within(DEADLINE, || is_up(&server) || server.has_ended());
-        assert!(is_up(&server), "no worker became ready");
+        assert!(is_up(&server), "the server did not start to serve");
         server
     }
 
