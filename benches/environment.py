@@ -13,8 +13,12 @@ TARGET = ROOT / "target"
 VENV = TARGET / "bench-venv"
 PYTHON = VENV / "bin" / "python"
 
-# Each alone, so that one that does not build costs only itself. bjoern needs libev's headers.
-PACKAGES = ["gunicorn>=27.0.1", "granian", "flask", "django", "fastwsgi", "bjoern", "uwsgi", "uvicorn", "uvloop", "httptools", "fastapi"]
+# Each alone, so that one that does not build costs only itself. bjoern needs libev's headers, Gunicorn's gevent worker
+# the package packaging.
+PACKAGES = [
+    "gunicorn>=27.0.1", "packaging", "gevent", "granian", "flask", "django", "fastwsgi", "bjoern", "uwsgi", "uvicorn", "uvloop",
+    "httptools", "fastapi",
+]
 
 
 def prepare(build=True):

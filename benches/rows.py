@@ -8,9 +8,10 @@ import load
 import memory
 import processes
 import reloads
+import sleepers
 from goals import at_least, at_most, ratio_at_least, ratio_at_most
 from load import Load
-from servers import LIMIT, OURS, Setup
+from servers import GUNICORN_GEVENT, LIMIT, OURS, Setup
 
 WSGI = [OURS, "fastwsgi", "bjoern", "granian", "uwsgi", "gunicorn sync", "gunicorn gthread"]
 SEVERAL_WORKERS = [OURS, "granian", "uwsgi", "gunicorn sync"]
@@ -108,6 +109,22 @@ ROWS = [
         Setup("sleeping", threads=16),
         under(Load(path="/10")),
         [at_least("rps", 1500), ratio_at_most("us", 1, "granian")],
+    ),
+    Row(
+        "gevent",
+        "hello world in greenlets: worker_class gevent",
+        [OURS, GUNICORN_GEVENT],
+        Setup("hello", worker_class="gevent"),
+        under(Load()),
+        [ratio_at_least("rps", 3), ratio_at_most("p99", 1)],
+    ),
+    Row(
+        "sleepers",
+        f"{sleepers.COUNT:,} requests that sleep 100 ms, at once in one worker of greenlets",
+        [OURS, GUNICORN_GEVENT],
+        Setup("sleeping", worker_class="gevent"),
+        sleepers.all_at_once,
+        [at_most("all ms", 300)],
     ),
     Row(
         "sync4",

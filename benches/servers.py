@@ -30,6 +30,8 @@ class Setup:
     app: str  # the module in apps/; the callable is `app`
     workers: int = 1
     threads: int = 1
+    # Ours; by default what suits the app and `threads`.
+    worker_class: str = "auto"
     preload: bool = False
     access_log: bool = False
     interface: str = "wsgi"
@@ -46,7 +48,7 @@ app = "{setup.app}:app"
 bind = "127.0.0.1:{port}"
 workers = {setup.workers}
 threads = {setup.threads}
-worker_class = "{worker_class(setup)}"
+worker_class = "{setup.worker_class}"
 preload = {str(setup.preload).lower()}
 python = "{environment.PYTHON}"
 chdir = "{environment.APPS}"
@@ -54,12 +56,6 @@ chdir = "{environment.APPS}"
 [log]
 access = "{directory / "access.log" if setup.access_log else "off"}"
 {extra}"""
-
-
-def worker_class(setup):
-    if setup.interface == "asgi":
-        return "asgi"
-    return "sync" if setup.threads == 1 else "gthread"
 
 
 def rgunicorn(setup, port, directory):
@@ -117,6 +113,7 @@ def limit(setup, port, directory):
 
 OURS = "rgunicorn"
 LIMIT = "no Python"
+GUNICORN_GEVENT = "gunicorn gevent"
 COMMANDS = {
     OURS: rgunicorn,
     "fastwsgi": from_python("import fastwsgi; fastwsgi.run(app, '127.0.0.1', port)"),
@@ -126,6 +123,7 @@ COMMANDS = {
     "uwsgi": uwsgi,
     "gunicorn sync": gunicorn("sync"),
     "gunicorn gthread": gunicorn("gthread"),
+    GUNICORN_GEVENT: gunicorn("gevent"),
     LIMIT: limit,
 }
 

@@ -98,28 +98,41 @@ pub enum InterpreterError {
         origin: Origin,
         version: String,
     },
+    #[error(
+        "`worker_class = \"{package}\"` needs the package {package}, which `{0}` ({origin}) does not have; \
+         install it with `{0} -m pip install {package}`",
+        path.display()
+    )]
+    NoPackage {
+        path: PathBuf,
+        origin: Origin,
+        package: &'static str,
+    },
 }
 
 /// Finds the interpreter of a configuration and tries it out. Waits for it, at most [`PROBE_TIME_MAX`].
 pub fn find(config: &Config) -> Result<Interpreter, InterpreterError> {
     let (path, origin) = locate(config)?;
-    let facts =
-        probe::probe(&path, &config.chdir, &config.env, PROBE_TIME_MAX).map_err(|failure| {
-            let path = path.clone();
-            match failure {
-                probe::Failure::Missing => InterpreterError::Missing { path, origin },
-                probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
-                    path,
-                    origin,
-                    source,
-                },
-                probe::Failure::Silent => InterpreterError::Silent { path, origin },
-                probe::Failure::Nonsense(said) => {
-                    InterpreterError::NotPython { path, origin, said }
-                }
-            }
-        })?;
-    judge(path, origin, facts)
+    let surroundings = probe::Surroundings {
+        chdir: &config.chdir,
+        env: &config.env,
+        python_path: &config.python_path,
+    };
+    let package = config.worker_class.package();
+    let facts = probe::probe(&path, surroundings, package, PROBE_TIME_MAX).map_err(|failure| {
+        let path = path.clone();
+        match failure {
+            probe::Failure::Missing => InterpreterError::Missing { path, origin },
+            probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
+                path,
+                origin,
+                source,
+            },
+            probe::Failure::Silent => InterpreterError::Silent { path, origin },
+            probe::Failure::Nonsense(said) => InterpreterError::NotPython { path, origin, said },
+        }
+    })?;
+    judge(path, origin, facts, package)
 }
 
 /// Decides from what the interpreter said about itself.
@@ -127,6 +140,7 @@ fn judge(
     path: PathBuf,
     origin: Origin,
     facts: probe::Facts,
+    package: Option<&'static str>,
 ) -> Result<Interpreter, InterpreterError> {
     let version = facts.version_text();
     if facts.implementation != "CPython" {
@@ -149,6 +163,13 @@ fn judge(
             path,
             origin,
             version,
+        });
+    }
+    if let Some(package) = package.filter(|_| !facts.has_package) {
+        return Err(InterpreterError::NoPackage {
+            path,
+            origin,
+            package,
         });
     }
     // On the PATH there may be a script that picks an interpreter by directory and time (pyenv's shims); it has picked.
@@ -211,8 +232,9 @@ mod tests {
             version,
             free_threaded,
             executable: Some("/real/python".into()),
+            has_package: true,
         };
-        judge("/shim/python3".into(), Origin::SearchPath, facts)
+        judge("/shim/python3".into(), Origin::SearchPath, facts, None)
     }
 
     #[test]
@@ -234,6 +256,24 @@ mod tests {
             "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer"
         );
         assert!(said(judged("CPython", (3, 13, 1), true)).contains("free-threaded"));
+    }
+
+    #[test]
+    fn a_package_that_is_not_there_is_told_with_the_command_that_installs_it() {
+        let facts = probe::Facts {
+            implementation: "CPython".to_owned(),
+            version: (3, 12, 1),
+            free_threaded: false,
+            executable: None,
+            has_package: false,
+        };
+        let path = "/srv/venv/bin/python".into();
+        let refused = judge(path, Origin::Configured, facts, Some("gevent")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`worker_class = \"gevent\"` needs the package gevent, which `/srv/venv/bin/python` (`python` in the \
+             configuration) does not have; install it with `/srv/venv/bin/python -m pip install gevent`"
+        );
     }
 
     #[test]

@@ -177,7 +177,16 @@ fn address(text: &str) -> Option<String> {
 
 fn worker_class(text: &str) -> Option<String> {
     let last = text.rsplit('.').next().unwrap_or(text).to_ascii_lowercase();
-    ["gevent", "eventlet", "tornado"]
+    if let Some(greenlets) = ["gevent", "eventlet"]
+        .iter()
+        .find(|greenlets| last.contains(**greenlets))
+    {
+        // Gunicorn's class paths and its other names for the same: `gunicorn.workers.ggevent.GeventWorker`, `gevent_wsgi`.
+        return Some(format!(
+            "Gunicorn's `{text}` is called `\"{greenlets}\"` here"
+        ));
+    }
+    ["tornado"]
         .iter()
         .find(|foreign| last.contains(**foreign))
         .map(|foreign| {

@@ -102,24 +102,42 @@ impl Resolver<'_> {
 
     fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
         match written {
-            WorkerClass::Sync | WorkerClass::Asgi if threads > 1 => {
-                let name = match written {
-                    WorkerClass::Asgi => "an `asgi`",
-                    _ => "a `sync`",
+            WorkerClass::Sync if threads > 1 => {
+                self.one_thread(
+                    threads,
+                    "a `sync`",
+                    "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
+                );
+                written
+            }
+            WorkerClass::Asgi if threads > 1 => {
+                self.one_thread(
+                    threads,
+                    "an `asgi`",
+                    "leave `threads` out: the event loop serves any number of requests at once",
+                );
+                written
+            }
+            WorkerClass::Gevent | WorkerClass::Eventlet if threads > 1 => {
+                let class = match written {
+                    WorkerClass::Gevent => "a `gevent`",
+                    _ => "an `eventlet`",
                 };
-                self.problem(
-                    "/worker_class",
-                    format!("{name} worker calls the app in one thread, but `threads` is {threads}"),
-                    "",
-                    Some(match written {
-                        WorkerClass::Asgi => "leave `threads` out: the event loop serves any number of requests at once",
-                        _ => "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
-                    }.to_owned()),
+                self.one_thread(
+                    threads,
+                    class,
+                    "leave `threads` out: `limits.connections` says how many requests run at once",
                 );
                 written
             }
             written => written,
         }
+    }
+
+    fn one_thread(&mut self, threads: u16, class: &str, help: &str) {
+        let message =
+            format!("{class} worker calls the app in one thread, but `threads` is {threads}");
+        self.problem("/worker_class", message, "", Some(help.to_owned()));
     }
 
     fn permissions(&mut self, pointer: &str, bits: u32) -> u32 {
@@ -292,7 +310,11 @@ fn join_all(directory: &Path, paths: &[String]) -> Vec<PathBuf> {
 
 fn workers(file: &File, processors: u16) -> u16 {
     let processors = processors.max(1);
-    let fills_waits = file.threads > 1 || file.worker_class == WorkerClass::Asgi;
+    let fills_waits = file.threads > 1
+        || matches!(
+            file.worker_class,
+            WorkerClass::Asgi | WorkerClass::Gevent | WorkerClass::Eventlet
+        );
     match &file.workers {
         Amount::Number(number) => *number,
         Amount::Auto | Amount::PerCent(_) if fills_waits => processors.min(AUTO_WORKERS_MAX),

@@ -91,6 +91,34 @@ pub enum WorkerClass {
     Gthread,
     /// An ASGI app: any number of requests at a time in an event loop.
     Asgi,
+    /// A greenlet per request, as many at a time as `limits.connections`, on gevent's hub. The standard library is
+    /// patched before the app is imported: what waits lets others run. Needs the package gevent.
+    Gevent,
+    /// The same on eventlet's hub. Needs the package eventlet.
+    Eventlet,
+}
+
+impl WorkerClass {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Sync => "sync",
+            Self::Gthread => "gthread",
+            Self::Asgi => "asgi",
+            Self::Gevent => "gevent",
+            Self::Eventlet => "eventlet",
+        }
+    }
+
+    /// The Python package without which it cannot work.
+    pub fn package(self) -> Option<&'static str> {
+        match self {
+            Self::Gevent => Some("gevent"),
+            Self::Eventlet => Some("eventlet"),
+            Self::Auto | Self::Sync | Self::Gthread | Self::Asgi => None,
+        }
+    }
 }
 
 /// The event loop of an `asgi` worker.

@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(words("threads"), "a whole number from 1 to 1024");
         assert_eq!(
             words("worker_class"),
-            r#""auto", "sync", "gthread" or "asgi""#
+            r#""auto", "sync", "gthread", "asgi", "gevent" or "eventlet""#
         );
         assert_eq!(words("preload"), "true or false");
         assert_eq!(words("chdir"), "a string in quotes");

@@ -9,7 +9,9 @@ use pyo3::prelude::*;
 
 use super::{
     app::{self, AppError, EXIT_BOOT},
-    fault, kind, worker,
+    fault,
+    green::Library,
+    kind, worker,
 };
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
@@ -88,6 +90,16 @@ fn prepare(
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
     {
         return Err(fail(reason));
+    }
+    if let Some(library) = Library::of(config.worker_class) {
+        library.patch(py).map_err(|error| {
+            let traceback = app::formatted(py, &error).unwrap_or_default();
+            let package = config.worker_class.package().unwrap_or_default();
+            fail(format!(
+                "{package} cannot be used: {error}\n{}",
+                traceback.trim_end()
+            ))
+        })?;
     }
     let app = match config.preload {
         true => Some(preload(py, server, &inherited.settings).map_err(|error| {
@@ -181,9 +193,10 @@ fn python_name(py: Python<'_>, id: u32) -> Option<String> {
 }
 
 fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited, app: App) -> i32 {
+    let library = Library::of(inherited.settings.config.worker_class);
     loop {
         match py.detach(|| server.next_order()) {
-            Order::Fork { worker, slot } => match fork(py) {
+            Order::Fork { worker, slot } => match fork(py, library) {
                 Ok(0) => {
                     // The channel and the signals' bell are the generation's.
                     drop(server);
@@ -212,10 +225,11 @@ fn worker_title(start: &WorkerStart) -> String {
 
 /// Forks through the interpreter, so that what it and the app registered with `os.register_at_fork` runs. Zero in the
 /// child, which begins with all signals at their default: until the worker can drain, SIGTERM ends it.
-fn fork(py: Python<'_>) -> PyResult<u32> {
-    let os = py.import("os")?;
+fn fork(py: Python<'_>, library: Option<Library>) -> PyResult<u32> {
+    // A patched `os.fork` would have the library's hub wait for the child, which is ours to wait for.
+    let module = py.import(if library.is_some() { "posix" } else { "os" })?;
     fork_blocked(
-        || os.call_method0("fork")?.extract::<u32>(),
+        || module.call_method0("fork")?.extract::<u32>(),
         |pid| *pid == 0,
         || {
             // It fails for numbers that are no signals only.

@@ -10,6 +10,7 @@ mod driver;
 mod fault;
 mod ffi;
 mod generation;
+mod green;
 mod header_hash;
 mod kind;
 mod worker;

@@ -8,7 +8,11 @@ use pyo3::prelude::*;
 use super::{
     app::{self, EXIT_BOOT},
     asgi,
-    driver::{self, Interrupter, Seating, Threads},
+    driver::{
+        greenlets::{self, Green},
+        threads::{self, Interrupter, Seating, Threads},
+    },
+    green::Library,
     kind,
 };
 use crate::{
@@ -72,6 +76,9 @@ impl Serving {
         start: WorkerStart,
         preloaded: Option<Py<PyAny>>,
     ) -> PyResult<i32> {
+        if let Some(library) = Library::of(self.config.worker_class) {
+            library.after_fork(py)?;
+        }
         // An app that asks for "the" event loop when it is imported gets the one that will run.
         let mut own_loop = None;
         if self.config.worker_class == WorkerClass::Asgi {
@@ -89,11 +96,7 @@ impl Serving {
         };
         let choice = kind::choose(py, &self.config, &app)?;
         if let Some(reason) = choice.reason {
-            let class = match choice.class {
-                WorkerClass::Asgi => "asgi",
-                WorkerClass::Gthread => "gthread",
-                WorkerClass::Sync | WorkerClass::Auto => "sync",
-            };
+            let class = choice.class.word();
             py.detach(|| crate::info!("{} worker_class={class} chosen: {reason}", self.who));
         }
         match choice.class {
@@ -104,6 +107,8 @@ impl Serving {
                 };
                 self.serve_in_loop(py, start, app, &own_loop)
             }
+            WorkerClass::Gevent => self.serve_in_greenlets(py, start, app, Library::Gevent),
+            WorkerClass::Eventlet => self.serve_in_greenlets(py, start, app, Library::Eventlet),
             WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => {
                 self.serve_with_threads(py, start, app).map(|()| 0)
             }
@@ -121,16 +126,32 @@ impl Serving {
         let threads = Threads::new(seats);
         let interrupter = Box::new(Interrupter(Arc::clone(&threads)));
         let crew = Arc::new(Crew::new(gear.reactor, seats, gear.equipment, interrupter)?);
-        driver::run(
-            py,
-            Seating {
-                app,
-                crew,
-                threads,
-                config: self.config.clone(),
-                listeners: gear.addresses,
-            },
-        )
+        let seating = Seating {
+            app,
+            crew,
+            threads,
+            config: self.config.clone(),
+            listeners: gear.addresses,
+        };
+        threads::run(py, seating)
+    }
+
+    fn serve_in_greenlets(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        app: Py<PyAny>,
+        library: Library,
+    ) -> PyResult<i32> {
+        let gear = self.gear(start, Settings::of(&self.config))?;
+        let green = Green {
+            app,
+            hub: Arc::new(Hub::new(gear.reactor, gear.equipment)?),
+            library,
+            config: self.config.clone(),
+            listeners: gear.addresses,
+        };
+        greenlets::run(py, green).map(|()| 0)
     }
 
     fn serve_in_loop(

@@ -47,8 +47,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const BUSY_LOOK_EVERY_MAX: Duration = Duration::from_millis(5);
 /// While leadership is passed on before each call, the monitor has only the limits of calls to watch.
 const EAGER_LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How often a producer looks whether its client has read from a full queue.
-const FULL_QUEUE_LOOK: Duration = Duration::from_millis(20);
 
 /// What a thread does next.
 pub enum Next {
@@ -195,16 +193,6 @@ impl Crew {
         if slot.stalled_since.load(Relaxed) != 0 {
             slot.stalled_since.store(sys::monotonic_ns(), Relaxed);
         }
-    }
-
-    /// Leaves a part of a streaming response with the reactor, which sends it as the client reads. Without the
-    /// interpreter. Waits only when more than the queue's bound is waiting already; an error means that the client is gone
-    /// or has not read for `timeouts.write`.
-    pub fn queue_streamed(&self, connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
-        while !self.reactor().queue_streamed(connection, bytes)? {
-            std::thread::sleep(FULL_QUEUE_LOOK);
-        }
-        Ok(())
     }
 
     /// Waits until there is something to run. Without the interpreter, and not back for less: taking it costs the other

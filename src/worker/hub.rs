@@ -4,7 +4,7 @@
 //! thread makes a turn: [`Hub::turn`] once, [`Hub::next_job`] until there is none, [`Hub::take_reports`], [`Hub::rest`].
 //! Any number of jobs may be with the app at once, as many as `limits.connections`; each ends with [`Hub::finish`].
 //!
-//! There is a turn at least once a second. Each says in the scoreboard that the loop lives, so an app that blocks the loop
+//! There is a turn at least once a second, more often where `timeouts.worker` is short. Each says in the scoreboard that the loop lives, so an app that blocks the loop
 //! is noticed by the arbiter: `timeouts.worker`.
 
 use std::{
@@ -29,8 +29,9 @@ use crate::{
     wire::IN_FLIGHT_SHOWN_MAX,
 };
 
-/// The longest time between two turns, milliseconds.
-const TURN_EVERY_MS: i32 = 1_000;
+/// The longest time between two turns, milliseconds, and into how many turns `timeouts.worker` is parted at least.
+const TURN_EVERY_MS_MAX: u64 = 1_000;
+const TURNS_PER_TIMEOUT: u64 = 4;
 
 /// Whether the worker's loop should go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub enum Leaving {
     No,
     /// Drained: no connection is left. What the app still does may come to its end.
     WhenDone,
-    /// At once.
+    /// At once; [`Hub::grace_is_over`] tells how much what is nearly done may be waited for.
     Now,
 }
 
@@ -46,6 +47,7 @@ pub struct Hub {
     reactor: Mutex<Reactor>,
     epoll: Arc<Epoll>,
     pub station: Station,
+    turn_every_ms: u64,
     /// Entries of the scoreboard that show a request, as bits.
     shown: AtomicU64,
     leaving: AtomicU8,
@@ -60,6 +62,10 @@ impl Hub {
         Ok(Self {
             epoll: reactor.epoll(),
             station: Station::new(equipment, &reactor)?,
+            turn_every_ms: match reactor.settings.stall_ms / TURNS_PER_TIMEOUT {
+                0 => TURN_EVERY_MS_MAX,
+                every_ms => every_ms.min(TURN_EVERY_MS_MAX),
+            },
             reactor: Mutex::new(reactor),
             shown: AtomicU64::new(0),
             leaving: AtomicU8::new(Leaving::No as u8),
@@ -91,6 +97,11 @@ impl Hub {
             1 => Leaving::WhenDone,
             _ => Leaving::Now,
         }
+    }
+
+    /// The worker cannot go on.
+    pub fn abandon(&self) {
+        self.leaving.store(Leaving::Now as u8, SeqCst);
     }
 
     /// Whether [`Hub::turn`] will read or write files, which should not be done with the interpreter held.
@@ -137,6 +148,16 @@ impl Hub {
         self.reactor().give_back(connection, then_close);
     }
 
+    /// Makes the descriptor readable: what was finished outside a turn may have left something to do.
+    pub fn ask_for_turn(&self) {
+        self.reactor().wake();
+    }
+
+    /// Whether nothing that is with the app may be waited for any longer.
+    pub fn grace_is_over(&self) -> bool {
+        sys::monotonic_ns() >= self.leave_by_ns.load(SeqCst)
+    }
+
     /// Ends a turn. Returns after how many milliseconds the next one is due at the latest. Without the interpreter: it may
     /// write the log.
     pub fn rest(&self) -> u64 {
@@ -158,7 +179,8 @@ impl Hub {
             (false, _) => Leaving::No,
         };
         self.leaving.fetch_max(leaving as u8, SeqCst);
-        if reactor.has_work() {
+        let begins_work = reactor.has_work() && self.leaving() == Leaving::No;
+        if begins_work || reactor.has_cold_work() {
             return 0;
         }
         let timeout_ms = reactor.prepare_wait(1);
@@ -168,9 +190,13 @@ impl Hub {
             .slot()
             .idle
             .store(u32::from(would_take), SeqCst);
-        match self.station.with_logs(timeout_ms) {
-            -1 => TURN_EVERY_MS as u64,
-            timeout_ms => timeout_ms.clamp(0, TURN_EVERY_MS) as u64,
+        let longest_ms = match leave_by_ns.saturating_sub(now_ns) / 1_000_000 {
+            0 => self.turn_every_ms,
+            left_ms => self.turn_every_ms.min(left_ms + 1),
+        };
+        match u64::try_from(self.station.with_logs(timeout_ms)) {
+            Ok(timeout_ms) => timeout_ms.min(longest_ms),
+            Err(_) => longest_ms,
         }
     }
 

@@ -28,5 +28,6 @@ pub use hub::{Hub, Leaving};
 pub use lobby::Lobby;
 pub use output::Payload;
 pub use reactor::Reactor;
+pub use seat::Seat;
 pub use settings::Settings;
 pub use station::{Equipment, Station};

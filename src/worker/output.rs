@@ -18,8 +18,6 @@ pub type Payload = Box<dyn AsRef<[u8]> + Send>;
 
 /// Bytes of one connection that wait in memory before they go to a file.
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one connection that wait in its file; beyond this the producer has to wait.
-const SPOOL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes handed to the kernel in one call from a file.
 const FILE_STEP: usize = 256 * 1024;
 
@@ -49,12 +47,9 @@ impl Output {
             .any(|chunk| matches!(chunk, Chunk::File { .. }))
     }
 
-    /// Whether the producer should wait before it adds more.
-    pub fn is_full(&self) -> bool {
-        match self.chunks.back() {
-            Some(Chunk::File { at, end, .. }) => end - at > SPOOL_BYTES_MAX,
-            _ => false,
-        }
+    /// Bytes that are still to be sent.
+    pub fn waiting(&self) -> u64 {
+        self.chunks.iter().map(Chunk::waiting).sum()
     }
 
     pub fn push_bytes(&mut self, bytes: &[u8]) {
@@ -62,7 +57,13 @@ impl Output {
             return;
         }
         self.in_memory += bytes.len();
-        if let Some(Chunk::Bytes { bytes: last, .. }) = self.chunks.back_mut() {
+        if let Some(Chunk::Bytes { bytes: last, sent }) = self.chunks.back_mut() {
+            // What is out need not be kept; moving the rest pays when it is the smaller part.
+            if *sent > last.len() / 2 {
+                last.drain(..*sent);
+                self.in_memory -= *sent;
+                *sent = 0;
+            }
             last.extend_from_slice(bytes);
         } else {
             self.chunks.push_back(Chunk::Bytes {
@@ -141,6 +142,14 @@ impl Output {
 }
 
 impl Chunk {
+    fn waiting(&self) -> u64 {
+        match self {
+            Self::Bytes { bytes, sent } => (bytes.len() - sent) as u64,
+            Self::Shared { payload, sent } => ((**payload).as_ref().len() - sent) as u64,
+            Self::File { at, end, .. } => end - at,
+        }
+    }
+
     /// Notes that bytes went out; tells whether these were the last ones.
     fn advance(&mut self, count: usize) -> io::Result<bool> {
         match self {

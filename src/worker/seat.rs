@@ -93,6 +93,12 @@ impl Seat {
         self.lasted_ns(now_ns) > longer_than_ns
     }
 
+    /// When the current call, if there is one, will have lasted so long.
+    pub fn due_ns(&self, limit_ns: u64) -> Option<u64> {
+        let started = self.call_started.load(Acquire);
+        (started != 0).then(|| started.saturating_add(limit_ns))
+    }
+
     /// The app's thread asks before the first byte of its response. False: the request has been answered already.
     pub fn may_answer(&self) -> bool {
         let call = self.call();

@@ -16,6 +16,8 @@ pub struct Settings {
     pub body_ms: u64,
     pub write_ms: u64,
     pub graceful_ms: u64,
+    /// Zero: a worker that stands still is not replaced.
+    pub stall_ms: u64,
     /// Requests go to the app when their head is complete, and the events of their connections with them.
     pub streams: bool,
     trusted: Trusted,
@@ -37,6 +39,7 @@ impl Settings {
             body_ms: milliseconds(timeouts.body),
             write_ms: milliseconds(timeouts.write),
             graceful_ms: milliseconds(timeouts.graceful),
+            stall_ms: milliseconds(timeouts.worker),
             streams: false,
             trusted: config.proxy.forwarded_allow_ips.clone(),
         }

@@ -8,6 +8,14 @@ use std::{
 
 use crate::harness::{Server, Setup};
 
+/// Each way to call a WSGI app.
+const WSGI: [&str; 4] = [
+    "",
+    "threads = 4",
+    "worker_class = 'gevent'",
+    "worker_class = 'eventlet'",
+];
+
 /// A request with a body announced in this way.
 fn post(fields: &str) -> String {
     format!("POST /echo HTTP/1.1\r\nHost: test\r\n{fields}\r\n\r\n")
@@ -15,7 +23,7 @@ fn post(fields: &str) -> String {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    for config in ["", "threads = 4"] {
+    for config in WSGI {
         let server = Server::start(config);
         let mut client = server.client();
         let get = |n: usize| format!("GET /{n} HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -78,7 +86,7 @@ fn continue_is_sent_when_the_body_is_waited_for_and_only_then() {
 
 #[test]
 fn a_client_that_has_finished_sending_gets_its_answer() {
-    for config in ["", "threads = 2"] {
+    for config in WSGI {
         let server = Server::start(config);
         for target in [
             "/",
@@ -243,12 +251,14 @@ async def application(scope, receive, send):
 
 #[test]
 fn every_case_of_the_corpus_is_answered_as_it_says() {
-    try_the_corpus(WSGI_ECHO, |line| line.to_owned());
+    for class in WSGI {
+        try_the_corpus(class, WSGI_ECHO, |line| line.to_owned());
+    }
 }
 
 #[test]
 fn every_case_of_the_corpus_is_answered_as_it_says_by_an_asgi_app() {
-    try_the_corpus(ASGI_ECHO, as_scopes_tell_it);
+    try_the_corpus("", ASGI_ECHO, as_scopes_tell_it);
 }
 
 /// A request line whose target is reduced to path and query.
@@ -267,10 +277,12 @@ fn as_scopes_tell_it(line: &str) -> String {
     words.join(" ")
 }
 
+/// The app counts its calls and answers with the request line and the body.
 #[track_caller]
-fn try_the_corpus(app: &str, line: impl Fn(&str) -> String) {
+fn try_the_corpus(class: &str, app: &str, line: impl Fn(&str) -> String) {
     let limits = "[limits]\nrequest_line = 4094\nheaders = 100\nheader_size = 8190\nbody = '1MiB'";
-    let server = Setup::with(limits).app(app).start();
+    let config = format!("{class}\n{limits}");
+    let server = Setup::with(&config).app(app).start();
     let calls = || server.text("/calls-so-far").parse::<usize>().unwrap();
     for case in corpus() {
         let before = calls();

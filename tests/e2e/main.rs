@@ -13,6 +13,7 @@ mod asgi_frameworks;
 mod containers;
 mod death;
 mod examples;
+mod greenlets;
 mod half_deployed;
 mod health_check;
 mod http_wire;

@@ -16,7 +16,8 @@ use nix::{
 
 use crate::{arbiter::activation::VARIABLES, sys::PidFd};
 
-/// Runs in every Python since 2.7, so that an old one can say how old it is.
+/// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
+/// there, or nothing, and the entries that `sys.path` will have in front.
 const QUESTION: &str = "\
 import sys, platform, sysconfig
 print('rgunicorn-probe')
@@ -24,6 +25,12 @@ print(platform.python_implementation())
 print('%d.%d.%d' % sys.version_info[:3])
 print(1 if sysconfig.get_config_var('Py_GIL_DISABLED') else 0)
 print(sys.executable)
+sys.path[:0] = sys.argv[2:]
+try:
+    from importlib.util import find_spec
+    print(1 if not sys.argv[1] or find_spec(sys.argv[1]) else 0)
+except ImportError:
+    print(0)
 print('end')
 ";
 /// Precedes the answer: a wrapper or a site module may print lines of its own.
@@ -40,6 +47,8 @@ pub(super) struct Facts {
     pub(super) version: (u8, u8, u8),
     pub(super) free_threaded: bool,
     pub(super) executable: Option<PathBuf>,
+    /// It has the package that was asked for, if one was.
+    pub(super) has_package: bool,
 }
 
 impl Facts {
@@ -58,12 +67,19 @@ pub(super) enum Failure {
     Nonsense(String),
 }
 
-/// Runs the interpreter with a question, in the directory and with the variables that a generation will have, and waits
-/// for at most `time_max`.
+/// What surrounds the interpreter when it is asked: that which a generation will have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) chdir: &'a Path,
+    pub(super) env: &'a BTreeMap<String, String>,
+    pub(super) python_path: &'a [PathBuf],
+}
+
+/// Runs the interpreter with a question, and waits for at most `time_max`. `package`: the name of one that has to be there.
 pub(super) fn probe(
     path: &Path,
-    chdir: &Path,
-    env: &BTreeMap<String, String>,
+    surroundings: Surroundings<'_>,
+    package: Option<&str>,
     time_max: Duration,
 ) -> Result<Facts, Failure> {
     let (output, their_output) = io::pipe().map_err(Failure::NotExecutable)?;
@@ -74,9 +90,10 @@ pub(super) fn probe(
         command.env_remove(name);
     }
     let spawned = command
-        .args(["-c", QUESTION])
-        .envs(env)
-        .current_dir(chdir)
+        .args(["-c", QUESTION, package.unwrap_or_default()])
+        .args(surroundings.python_path)
+        .envs(surroundings.env)
+        .current_dir(surroundings.chdir)
         .stdin(Stdio::null())
         .stdout(their_output)
         .stderr(their_errors)
@@ -138,12 +155,14 @@ fn parse(output: &str) -> Option<Facts> {
     let version = (numbers.next()??, numbers.next()??, numbers.next()??);
     let free_threaded = lines.next()? == "1";
     let executable = Path::new(lines.next()?);
+    let has_package = lines.next()? == "1";
     lines.find(|line| *line == "end")?;
     Some(Facts {
         implementation,
         version,
         free_threaded,
         executable: executable.is_absolute().then(|| executable.to_owned()),
+        has_package,
     })
 }
 
@@ -162,10 +181,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_found_among_other_lines() {
-        let output = "hello from sitecustomize\nrgunicorn-probe\nCPython\n3.12.1\n0\n/usr/bin/python3\nend\n";
+        let output = "hello from sitecustomize\nrgunicorn-probe\nCPython\n3.12.1\n0\n/usr/bin/python3\n1\nend\n";
         let facts = parse(output).unwrap();
         assert_eq!(facts.version, (3, 12, 1));
-        assert!(!facts.free_threaded);
+        assert!(!facts.free_threaded && facts.has_package);
         assert_eq!(facts.executable.unwrap(), Path::new("/usr/bin/python3"));
     }
 
@@ -176,7 +195,12 @@ mod tests {
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
         loop {
-            let failure = probe(&script, folder.path(), &BTreeMap::new(), time_max).unwrap_err();
+            let surroundings = Surroundings {
+                chdir: folder.path(),
+                env: &BTreeMap::new(),
+                python_path: &[],
+            };
+            let failure = probe(&script, surroundings, None, time_max).unwrap_err();
             // Another test forked while the script was open for writing, and has not yet executed its program.
             let is_busy = matches!(&failure, Failure::NotExecutable(error) if error.kind() == io::ErrorKind::ExecutableFileBusy);
             if !is_busy {

@@ -37,7 +37,8 @@ pub struct Limits {
 
     /// Open connections of one worker: 1 to 65536. At the bound it accepts no more, and new ones wait in the backlog.
     ///
-    /// The default is Gunicorn's. An idle connection costs a few KiB and one file descriptor.
+    /// The default is Gunicorn's. An idle connection costs a few KiB and one file descriptor. In a worker of greenlets and in
+    /// an event loop this also bounds the requests that run at once.
     #[schemars(range(min = 1, max = 65_536), example = 4000)]
     pub connections: u32,
 

@@ -20,7 +20,7 @@ pub struct Timeouts {
     /// Python stacks went to the error log: 1s to 1d, or 0 for never.
     ///
     /// The default is as long as load balancers wait (60s): after that nobody wants the answer. Waiting for clients
-    /// does not count.
+    /// does not count. A worker of greenlets or with an event loop is replaced when the app lets nothing else run for so long.
     #[schemars(example = &"5m")]
     pub worker: Time,
 

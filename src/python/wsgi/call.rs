@@ -8,14 +8,14 @@ use std::{fs::File, io, sync::Arc};
 
 use pyo3::{prelude::*, types::PyBytes};
 
-use super::send::Sending;
+use super::{desk::Desk, send::Sending};
 use crate::{
     http::{RequestTraits, ResponseFraming, ResponseShape, Version, response},
     python::{
         date::CachedDate,
         ffi::{HeldCell, SharedBytes},
     },
-    worker::{Connection, Crew},
+    worker::Connection,
 };
 
 /// Bound to `start_response` and `write`.
@@ -26,8 +26,7 @@ pub(super) struct Call {
 
 /// What is known of the response so far.
 pub(super) struct State {
-    pub(super) crew: Arc<Crew>,
-    pub(super) seat: usize,
+    pub(super) desk: Arc<Desk>,
     /// `None` outside a call.
     pub(super) connection: Option<Box<Connection>>,
     /// What `start_response` returns; `None` outside a call.
@@ -54,10 +53,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(crew: Arc<Crew>, seat: usize) -> Self {
+    pub(super) fn new(desk: Arc<Desk>) -> Self {
         Self {
-            crew,
-            seat,
+            desk,
             connection: None,
             write: None,
             started: false,
@@ -98,7 +96,7 @@ impl State {
 
     /// Whether the response is still the app's to give: asked before its first byte goes out.
     pub(super) fn may_answer(&mut self) -> bool {
-        let may = self.head_is_sent() || self.crew.seats[self.seat].may_answer();
+        let may = self.head_is_sent() || self.desk.may_answer();
         self.must_close |= !may;
         may
     }
@@ -109,7 +107,7 @@ impl State {
 
     /// Completes the head. `body_length` is that of the whole body, if it is known.
     pub(super) fn complete_head(&mut self, body_length: Option<u64>) -> ResponseShape {
-        let may_persist = self.crew.station.may_persist() && !self.wants_close;
+        let may_persist = self.desk.station().may_persist() && !self.wants_close;
         let (version, is_head, persistent) = match &self.connection {
             Some(connection) => {
                 let head = connection.head();
@@ -185,12 +183,18 @@ impl State {
         let chunked = shape.framing == ResponseFraming::Chunked && shape.send_body;
         self.sending.send(
             py,
-            &self.crew,
+            &self.desk,
             connection,
             &self.head,
             &bytes[..allowed],
             chunked,
         )
+    }
+
+    /// The connection's token, when a part of its response waits at the reactor.
+    pub(super) fn queued_at(&self) -> Option<u64> {
+        let connection = self.connection.as_ref()?;
+        self.sending.is_queued().then_some(connection.token)
     }
 
     /// Sends a file from `at` to `end`, or as much of it as the app's Content-Length says.
@@ -239,7 +243,7 @@ impl State {
             _ => &[],
         };
         self.sending
-            .send_end(py, &self.crew, connection, &self.head, last)
+            .send_end(py, &self.desk, connection, &self.head, last)
     }
 
     /// How many bytes the response is short of its Content-Length.

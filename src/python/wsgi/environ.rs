@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{Config, SchemeHeader},
     http::{Refusal, Version, percent},
-    python::ffi,
+    python::{ffi, green::Library},
     sys::net::PeerAddress,
     wire::ListenerAddress,
     worker::{Body, Connection, remote_address},
@@ -413,7 +413,8 @@ fn template(
     environ.set_item("wsgi.input", Bound::new(py, Input::empty())?)?;
     environ.set_item("wsgi.input_terminated", true)?;
     environ.set_item("wsgi.errors", &surroundings.errors)?;
-    environ.set_item("wsgi.multithread", config.threads > 1)?;
+    let calls_interleave = config.threads > 1 || Library::of(config.worker_class).is_some();
+    environ.set_item("wsgi.multithread", calls_interleave)?;
     environ.set_item("wsgi.multiprocess", config.workers > 1)?;
     environ.set_item("wsgi.run_once", false)?;
     environ.set_item("wsgi.file_wrapper", &surroundings.file_wrapper)?;

@@ -1,4 +1,4 @@
-//! One seat's way to call the app: environ in, iterable out, `close` always.
+//! One desk's way to call the app: environ in, iterable out, `close` always.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use pyo3::{
 
 use super::{
     call::{Call, State},
+    desk::Desk,
     early_hints::{EarlyHints, Hints},
     environ::{EnvironBuilder, Surroundings},
     errors::Errors,
@@ -23,7 +24,7 @@ use crate::{
     python::{RequestTimeout, app::formatted, ffi},
     sys,
     wire::ListenerAddress,
-    worker::{Answered, Connection, Crew, log_answered},
+    worker::{Answered, Connection, log_answered},
 };
 
 /// What became of a request.
@@ -44,8 +45,7 @@ struct Callables {
 
 pub(in crate::python) struct Gateway {
     app: Py<PyAny>,
-    crew: Arc<Crew>,
-    seat: usize,
+    desk: Arc<Desk>,
     environ: EnvironBuilder,
     callables: Callables,
     hints: Py<Hints>,
@@ -58,8 +58,7 @@ impl Gateway {
     pub(in crate::python) fn new(
         py: Python<'_>,
         app: Py<PyAny>,
-        crew: Arc<Crew>,
-        seat: usize,
+        desk: Desk,
         config: &Config,
         listeners: &[ListenerAddress],
     ) -> PyResult<Self> {
@@ -77,13 +76,13 @@ impl Gateway {
             listeners,
             config,
         };
+        let desk = Arc::new(desk);
         Ok(Self {
             environ: EnvironBuilder::new(py, &surroundings)?,
-            callables: Callables::new(py, &crew, seat)?,
-            logged_variables: crew.station.access_log.environ(),
+            callables: Callables::new(py, &desk)?,
+            logged_variables: desk.station().access_log.environ(),
             app,
-            crew,
-            seat,
+            desk,
             hints: hints.unbind(),
             file_wrapper: file_wrapper.unbind(),
         })
@@ -96,7 +95,7 @@ impl Gateway {
         mut connection: Box<Connection>,
     ) -> PyResult<Served> {
         if self.callables.are_kept(py) {
-            self.callables = Callables::new(py, &self.crew, self.seat)?;
+            self.callables = Callables::new(py, &self.desk)?;
         }
         let environ = match self.environ.build(py, &mut connection) {
             Ok(Ok(environ)) => environ,
@@ -183,6 +182,10 @@ impl Gateway {
                 state.must_close = true;
                 return Ok(());
             }
+            if let Some(token) = state.queued_at() {
+                drop(state);
+                self.desk.wait_for_room(py, token)?;
+            }
         }
         let mut state = call.get().state.borrow(py);
         check_started(&state)?;
@@ -241,7 +244,7 @@ impl Gateway {
             head: &state.head,
             environ: &state.logged_environ,
         };
-        log_answered(&self.crew.station.access_log, &connection, &answered);
+        log_answered(&self.desk.station().access_log, &connection, &answered);
         drop(state);
         if excess > 0 || (missing > 0 && then_close) {
             let request = connection.described();
@@ -291,7 +294,7 @@ impl Gateway {
 
     /// Answers without the app.
     fn refuse(&self, mut connection: Box<Connection>, refusal: Refusal) -> Served {
-        if self.crew.seats[self.seat].may_answer() {
+        if self.desk.may_answer() {
             let mut answer = Vec::new();
             write_refusal(refusal, &connection, &mut answer);
             connection.output.push_bytes(&answer);
@@ -302,7 +305,7 @@ impl Gateway {
             head: b"",
             environ: &[],
         };
-        log_answered(&self.crew.station.access_log, &connection, &answered);
+        log_answered(&self.desk.station().access_log, &connection, &answered);
         Served {
             connection,
             then_close: true,
@@ -312,8 +315,8 @@ impl Gateway {
 }
 
 impl Callables {
-    fn new(py: Python<'_>, crew: &Arc<Crew>, seat: usize) -> PyResult<Self> {
-        let state = State::new(Arc::clone(crew), seat);
+    fn new(py: Python<'_>, desk: &Arc<Desk>) -> PyResult<Self> {
+        let state = State::new(Arc::clone(desk));
         let call = Bound::new(
             py,
             Call {

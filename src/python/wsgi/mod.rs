@@ -3,6 +3,7 @@
 //! Everything here runs with the interpreter held. What may wait (a log line, a spooled file, a full queue) lets go of it.
 
 mod call;
+mod desk;
 mod early_hints;
 mod environ;
 mod errors;
@@ -14,4 +15,5 @@ mod memo;
 mod send;
 mod start_response;
 
+pub(super) use desk::Desk;
 pub(super) use gateway::Gateway;

@@ -5,10 +5,11 @@ use std::io::{self, IoSlice};
 
 use pyo3::Python;
 
+use super::desk::Desk;
 use crate::{
     http::response,
     sys::net,
-    worker::{Connection, Crew, Payload},
+    worker::{Connection, Payload},
 };
 
 /// A body of at most this many bytes is copied behind its head and goes with it in one plain send.
@@ -32,6 +33,11 @@ impl Sending {
 
     pub(super) fn excess(&self) -> usize {
         self.excess
+    }
+
+    /// Whether a part waits at the reactor, as far as is known.
+    pub(super) fn is_queued(&self) -> bool {
+        self.queued
     }
 
     /// Sends head and body of a complete response. What the socket does not take now goes to the connection's output,
@@ -82,7 +88,7 @@ impl Sending {
     pub(super) fn send(
         &mut self,
         py: Python<'_>,
-        crew: &Crew,
+        desk: &Desk,
         connection: &mut Connection,
         head: &[u8],
         bytes: &[u8],
@@ -96,7 +102,7 @@ impl Sending {
         }
         self.send_slices(
             py,
-            crew,
+            desk,
             connection,
             [self.waiting(head), &start, bytes, end],
         )
@@ -106,12 +112,12 @@ impl Sending {
     pub(super) fn send_end(
         &mut self,
         py: Python<'_>,
-        crew: &Crew,
+        desk: &Desk,
         connection: &mut Connection,
         head: &[u8],
         last: &[u8],
     ) -> io::Result<()> {
-        self.send_slices(py, crew, connection, [self.waiting(head), last, &[], &[]])
+        self.send_slices(py, desk, connection, [self.waiting(head), last, &[], &[]])
     }
 
     fn waiting<'a>(&self, head: &'a [u8]) -> &'a [u8] {
@@ -121,17 +127,17 @@ impl Sending {
     fn send_slices(
         &mut self,
         py: Python<'_>,
-        crew: &Crew,
+        desk: &Desk,
         connection: &mut Connection,
         slices: [&[u8]; 4],
     ) -> io::Result<()> {
         self.head_waits = false;
-        crew.note_progress();
+        desk.note_progress();
         if slices.iter().all(|slice| slice.is_empty()) {
             return Ok(());
         }
         if self.queued {
-            self.queued = !crew.reactor().stream_is_clear(connection.token)?;
+            self.queued = desk.backlog(connection.token)? > 0;
         }
         let sent = match self.queued {
             true => 0,
@@ -143,8 +149,8 @@ impl Sending {
         let rest = behind(&slices, sent);
         if !rest.is_empty() {
             self.queued = true;
-            // May write to a file, and waits where the queue is at its bound.
-            py.detach(|| crew.queue_streamed(connection, &rest))?;
+            // May write to a file.
+            py.detach(|| desk.queue(connection, &rest))?;
         }
         Ok(())
     }

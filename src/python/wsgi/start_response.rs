@@ -2,7 +2,7 @@
 //!
 //! Status and fields are checked and encoded right away, so that the app gets the exception where it made the mistake.
 
-use std::ffi::CStr;
+use std::{ffi::CStr, sync::Arc};
 
 use pyo3::{
     exceptions::{PyAssertionError, PyTypeError, PyValueError},
@@ -230,6 +230,12 @@ fn write(call: &Bound<'_, Call>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyRes
         // A client that is gone is noticed at the end; the app may have work to finish.
         let sent = state.send_part(py, data.as_bytes());
         state.must_close |= sent.is_err();
+    }
+    let queued_at = state.queued_at();
+    let desk = Arc::clone(&state.desk);
+    drop(state);
+    if let Some(token) = queued_at {
+        desk.wait_for_room(py, token)?;
     }
     Ok(py.None())
 }

@@ -10,13 +10,9 @@ use crate::{
 };
 
 impl Reactor {
-    /// Queues what a streaming app produced for a client that does not read fast enough. `Ok(false)`: too much waits
-    /// already, try again later.
-    pub fn queue_streamed(
-        &mut self,
-        connection: &mut Connection,
-        bytes: &[u8],
-    ) -> io::Result<bool> {
+    /// Queues what a streaming app produced for a client that does not read fast enough. How much may wait is the
+    /// producer's to bound, by [`Reactor::stream_backlog`]. An error: the client is gone.
+    pub fn queue_streamed(&mut self, connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
         self.register(connection);
         let deadline_ms = sys::monotonic_ns() / 1_000_000 + self.settings.write_ms;
         let Some(lent) = self.table.lent(connection.token) else {
@@ -24,9 +20,6 @@ impl Reactor {
         };
         if lent.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if lent.output.is_full() {
-            return Ok(false);
         }
         if lent.socket.is_none() {
             lent.socket = Some(connection.socket().try_clone_to_owned()?);
@@ -37,14 +30,14 @@ impl Reactor {
         lent.output.push_streamed(bytes)?;
         flush_lent(lent, self.now_ms, self.settings.write_ms);
         self.arm(connection.token, deadline_ms);
-        Ok(true)
+        Ok(())
     }
 
-    /// Whether nothing of a streamed response waits here, so that the thread may send directly; an error when the client
-    /// is gone.
-    pub fn stream_is_clear(&mut self, token: u64) -> io::Result<bool> {
+    /// How many bytes of a streamed response wait here; none: the producer may send directly. An error: the client is
+    /// gone, or has not read for too long.
+    pub fn stream_backlog(&mut self, token: u64) -> io::Result<u64> {
         match self.table.lent(token) {
-            Some(lent) if !lent.broken => Ok(lent.output.is_empty()),
+            Some(lent) if !lent.broken => Ok(lent.output.waiting()),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }

@@ -15,9 +15,14 @@ use pyo3::{
     types::{PyCFunction, PyDict},
 };
 
-use super::{RequestTimeout, app::formatted, ffi, wsgi::Gateway};
 use crate::{
     config::Config,
+    python::{
+        RequestTimeout,
+        app::formatted,
+        ffi,
+        wsgi::{Desk, Gateway},
+    },
     wire::ListenerAddress,
     worker::{Crew, Interpreter, Next},
 };
@@ -26,14 +31,14 @@ use crate::{
 const JOIN_SECONDS: f64 = 1.0;
 
 /// Reaches into the threads of the seats.
-pub(super) struct Threads {
+pub(in crate::python) struct Threads {
     /// `threading.get_ident()` of each seat; 0 before it runs.
     idents: Box<[AtomicU64]>,
     crew: OnceLock<std::sync::Weak<Crew>>,
 }
 
 impl Threads {
-    pub(super) fn new(seats: usize) -> Arc<Self> {
+    pub(in crate::python) fn new(seats: usize) -> Arc<Self> {
         let idents = (0..seats).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Self {
             idents,
@@ -43,7 +48,7 @@ impl Threads {
 }
 
 /// The crew's view of [`Threads`].
-pub(super) struct Interrupter(pub(super) Arc<Threads>);
+pub(in crate::python) struct Interrupter(pub(in crate::python) Arc<Threads>);
 
 impl Interpreter for Interrupter {
     fn interrupt(&self, seat: usize, call: u64) {
@@ -74,16 +79,16 @@ impl Interpreter for Interrupter {
 }
 
 /// What every seat needs.
-pub(super) struct Seating {
-    pub(super) app: Py<PyAny>,
-    pub(super) crew: Arc<Crew>,
-    pub(super) threads: Arc<Threads>,
-    pub(super) config: Config,
-    pub(super) listeners: Vec<ListenerAddress>,
+pub(in crate::python) struct Seating {
+    pub(in crate::python) app: Py<PyAny>,
+    pub(in crate::python) crew: Arc<Crew>,
+    pub(in crate::python) threads: Arc<Threads>,
+    pub(in crate::python) config: Config,
+    pub(in crate::python) listeners: Vec<ListenerAddress>,
 }
 
 /// Runs all seats until the worker ends; the calling thread takes seat 0.
-pub(super) fn run(py: Python<'_>, seating: Seating) -> PyResult<()> {
+pub(in crate::python) fn run(py: Python<'_>, seating: Seating) -> PyResult<()> {
     let _ = seating.threads.crew.set(Arc::downgrade(&seating.crew));
     let seating = Arc::new(seating);
     let mut followers = Vec::new();
@@ -142,8 +147,10 @@ fn take_seat(py: Python<'_>, seating: &Seating, me: usize) -> PyResult<()> {
     let mut gateway = Gateway::new(
         py,
         app,
-        Arc::clone(crew),
-        me,
+        Desk::Thread {
+            crew: Arc::clone(crew),
+            seat: me,
+        },
         &seating.config,
         &seating.listeners,
     )?;

@@ -1,0 +1,337 @@
+//! The worker in the hub of gevent or eventlet: one thread, and a greenlet for each request that is with the app.
+//!
+//! The hub watches the reactor's descriptor; its callback makes a turn and switches to a greenlet for each request. The
+//! greenlet comes back when the app waits for something or is done. Greenlets are used again, the last one first: a fast
+//! app is served by one, which goes from request to request without a switch; making a new one costs more than a request.
+//!
+//! A greenlet has a gateway of its own, since others run while it is in the app, and gets a fresh context
+//! (`contextvars`) with each request. What the app keeps in `threading.local` stays with the greenlet, as it stays with
+//! the thread of a `gthread` worker.
+//!
+//! Nothing borrowed and no lock is held where Python code runs: every switch is an interleaving.
+
+use std::{
+    os::fd::AsRawFd,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use pyo3::{intern, prelude::*, types::PyCFunction};
+
+use crate::{
+    config::{Config, LogLevel},
+    python::{
+        RequestTimeout,
+        app::formatted,
+        ffi::HeldCell,
+        green::{Library, Loop},
+        wsgi::{Desk, Gateway},
+    },
+    sys,
+    wire::ListenerAddress,
+    worker::{Connection, Hub, Leaving, Seat},
+};
+
+/// The least time between two looks for requests that take too long.
+const LOOK_EVERY_NS: u64 = 10_000_000;
+
+/// What a worker of greenlets is made of.
+pub(in crate::python) struct Green {
+    pub(in crate::python) app: Py<PyAny>,
+    pub(in crate::python) hub: Arc<Hub>,
+    pub(in crate::python) library: Library,
+    pub(in crate::python) config: Config,
+    pub(in crate::python) listeners: Vec<ListenerAddress>,
+}
+
+/// Serves until the worker ends.
+pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
+    let hub = Arc::clone(&green.hub);
+    let greenlets = Arc::new(Greenlets {
+        event_loop: Loop::of(py, green.library)?,
+        context: py
+            .import("contextvars")?
+            .call_method0("copy_context")?
+            .unbind(),
+        state: HeldCell::new(State::default()),
+        green,
+    });
+    let this = Arc::clone(&greenlets);
+    let on_events = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+        this.turn(arguments.py());
+    })?;
+    let event_loop = &greenlets.event_loop;
+    let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
+    greenlets.set_alarm(py, 0)?;
+    hub.station.announce(&mut hub.reactor());
+    event_loop.switch(py)?;
+    event_loop.unwatch(py, &watcher)?;
+    // What the app registered for its end has a limit of its own.
+    hub.station.slot().stalled_since.store(0, SeqCst);
+    py.detach(|| hub.station.finish_logs());
+    Ok(())
+}
+
+/// A greenlet and what it works on.
+struct Member {
+    greenlet: Py<PyAny>,
+    seat: Arc<Seat>,
+    /// The request to begin with at the next switch.
+    job: Option<Box<Connection>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None`: the greenlet has ended.
+    members: Vec<Option<Member>>,
+    /// Members that wait for a request, the last to finish on top.
+    idle: Vec<usize>,
+    /// Requests that are with the app.
+    in_flight: usize,
+    /// The hub is in a turn, which it ends by looking at everything.
+    is_turning: bool,
+    /// When the hub makes a turn by itself.
+    alarm: Option<Alarm>,
+    /// When to look again for requests that take too long.
+    look_ns: u64,
+    main_is_woken: bool,
+}
+
+struct Alarm {
+    /// CLOCK_MONOTONIC nanoseconds.
+    due_ns: u64,
+    timer: Py<PyAny>,
+}
+
+struct Greenlets {
+    green: Green,
+    event_loop: Loop,
+    /// The context of each request is a copy of it.
+    context: Py<PyAny>,
+    state: HeldCell<State>,
+}
+
+impl Greenlets {
+    /// In the hub: takes what has come in and starts the app for it.
+    fn turn(self: &Arc<Self>, py: Python<'_>) {
+        if let Err(error) = self.try_turn(py) {
+            self.give_up(py, &error);
+        }
+    }
+
+    fn try_turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let hub = &self.green.hub;
+        self.state.borrow(py).is_turning = true;
+        if hub.has_cold_work() {
+            py.detach(|| hub.turn());
+        } else {
+            hub.turn();
+        }
+        while let Some(connection) = self.next_job() {
+            self.start(py, connection)?;
+        }
+        self.interrupt_the_overdue(py)?;
+        let rest_ms = py.detach(|| hub.rest());
+        let mut state = self.state.borrow(py);
+        state.is_turning = false;
+        let is_done = state.in_flight == 0;
+        drop(state);
+        match hub.leaving() {
+            Leaving::Now | Leaving::WhenDone if is_done || hub.grace_is_over() => self.leave(py),
+            Leaving::Now | Leaving::WhenDone | Leaving::No => self.set_alarm(py, rest_ms),
+        }
+    }
+
+    fn next_job(&self) -> Option<Box<Connection>> {
+        match self.green.hub.leaving() {
+            Leaving::No => self.green.hub.next_job(),
+            Leaving::WhenDone | Leaving::Now => None,
+        }
+    }
+
+    /// Has an idle greenlet begin with a request; returns when the app waits for something, or is done.
+    fn start(self: &Arc<Self>, py: Python<'_>, connection: Box<Connection>) -> PyResult<()> {
+        let idle = self.state.borrow(py).idle.pop();
+        let index = match idle {
+            Some(index) => index,
+            None => self.hire(py)?,
+        };
+        let mut state = self.state.borrow(py);
+        state.in_flight += 1;
+        let Some(member) = &mut state.members[index] else {
+            unreachable!("who has ended is not idle")
+        };
+        member.job = Some(connection);
+        let greenlet = member.greenlet.clone_ref(py);
+        drop(state);
+        greenlet.call_method0(py, intern!(py, "switch")).map(drop)
+    }
+
+    /// Makes another greenlet.
+    fn hire(self: &Arc<Self>, py: Python<'_>) -> PyResult<usize> {
+        let mut state = self.state.borrow(py);
+        let vacant = state.members.iter().position(Option::is_none);
+        let index = vacant.unwrap_or(state.members.len());
+        if vacant.is_none() {
+            state.members.push(None);
+        }
+        drop(state);
+        let this = Arc::clone(self);
+        let life = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+            this.live(arguments.py(), index);
+        })?;
+        let member = Member {
+            greenlet: self.event_loop.greenlet(py, &life)?,
+            seat: Arc::default(),
+            job: None,
+        };
+        self.state.borrow(py).members[index] = Some(member);
+        Ok(index)
+    }
+
+    /// The life of a greenlet. It ends with the worker, or when somebody kills it while it is idle.
+    fn live(self: &Arc<Self>, py: Python<'_>, index: usize) {
+        let lived = self.serve(py, index);
+        let mut state = self.state.borrow(py);
+        state.idle.retain(|idle| *idle != index);
+        let member = state.members[index].take();
+        drop(state);
+        drop(member);
+        if let Err(error) = lived {
+            self.give_up(py, &error);
+        }
+    }
+
+    /// Serves requests until the greenlet is killed. An error: the server's own objects could not be made.
+    fn serve(&self, py: Python<'_>, index: usize) -> PyResult<()> {
+        let Some((greenlet, seat)) = self.myself(py, index) else {
+            return Ok(());
+        };
+        let mut gateway = self.gateway(py, &seat)?;
+        loop {
+            let mut job = self.take_job(py, index);
+            while let Some(connection) = job {
+                let context = self.context.call_method0(py, intern!(py, "copy"))?;
+                greenlet.setattr(py, intern!(py, "gr_context"), context)?;
+                seat.begin(sys::monotonic_ns(), connection.socket().as_raw_fd());
+                let served = gateway.serve(py, connection)?;
+                seat.end();
+                let hub = &self.green.hub;
+                hub.finish(served.connection, served.then_close, served.status);
+                job = self.next_job();
+            }
+            let mut state = self.state.borrow(py);
+            state.in_flight -= 1;
+            state.idle.push(index);
+            let is_turning = state.is_turning;
+            drop(state);
+            if !is_turning {
+                self.green.hub.ask_for_turn();
+            }
+            if self.event_loop.switch(py).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn myself(&self, py: Python<'_>, index: usize) -> Option<(Py<PyAny>, Arc<Seat>)> {
+        let state = self.state.borrow(py);
+        let member = state.members[index].as_ref()?;
+        Some((member.greenlet.clone_ref(py), Arc::clone(&member.seat)))
+    }
+
+    fn take_job(&self, py: Python<'_>, index: usize) -> Option<Box<Connection>> {
+        self.state.borrow(py).members[index].as_mut()?.job.take()
+    }
+
+    fn gateway(&self, py: Python<'_>, seat: &Arc<Seat>) -> PyResult<Gateway> {
+        let desk = Desk::Greenlet {
+            hub: Arc::clone(&self.green.hub),
+            seat: Arc::clone(seat),
+            sleep: self.event_loop.sleep.clone_ref(py),
+        };
+        let app = self.green.app.clone_ref(py);
+        Gateway::new(py, app, desk, &self.green.config, &self.green.listeners)
+    }
+
+    /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.
+    fn interrupt_the_overdue(&self, py: Python<'_>) -> PyResult<()> {
+        let limit_ns = self.green.hub.station.request_timeout_ns;
+        let now_ns = sys::monotonic_ns();
+        let mut state = self.state.borrow(py);
+        if limit_ns == 0 || now_ns < state.look_ns {
+            return Ok(());
+        }
+        let mut overdue = Vec::new();
+        let mut look_ns = now_ns + limit_ns;
+        for member in state.members.iter().flatten() {
+            if let Some(call) = member.seat.time_out(now_ns, limit_ns) {
+                overdue.push((
+                    member.greenlet.clone_ref(py),
+                    Arc::clone(&member.seat),
+                    call,
+                ));
+            } else if let Some(due_ns) = member.seat.due_ns(limit_ns) {
+                look_ns = look_ns.min(due_ns);
+            }
+        }
+        state.look_ns = look_ns.max(now_ns + LOOK_EVERY_NS);
+        drop(state);
+        for (greenlet, seat, call) in overdue {
+            // What the one before does in its last breath may have ended the next.
+            if seat.is_in_call(call) {
+                greenlet.call_method1(py, "throw", (py.get_type::<RequestTimeout>(),))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a turn after so many milliseconds, if not before.
+    fn set_alarm(self: &Arc<Self>, py: Python<'_>, rest_ms: u64) -> PyResult<()> {
+        let now_ns = sys::monotonic_ns();
+        let mut state = self.state.borrow(py);
+        let mut due_ns = now_ns + rest_ms * 1_000_000;
+        if self.green.hub.station.request_timeout_ns > 0 {
+            due_ns = due_ns.min(state.look_ns);
+        }
+        if matches!(&state.alarm, Some(alarm) if alarm.due_ns <= due_ns) {
+            return Ok(());
+        }
+        let before = state.alarm.take();
+        drop(state);
+        if let Some(alarm) = before {
+            self.event_loop.cancel(py, &alarm.timer)?;
+        }
+        let delay = Duration::from_nanos(due_ns.saturating_sub(now_ns));
+        let this = Arc::clone(self);
+        let on_alarm = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+            let py = arguments.py();
+            this.state.borrow(py).alarm = None;
+            this.turn(py);
+        })?;
+        let timer = self.event_loop.call_after(py, delay, &on_alarm)?;
+        self.state.borrow(py).alarm = Some(Alarm { due_ns, timer });
+        Ok(())
+    }
+
+    /// The worker cannot go on; another takes its place.
+    fn give_up(&self, py: Python<'_>, error: &PyErr) {
+        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+        py.detach(|| {
+            let headline = format_args!("a worker's hub failed; the worker ends");
+            crate::telemetry::block(LogLevel::Critical, headline, &traceback);
+        });
+        self.green.hub.abandon();
+        if let Err(error) = self.leave(py) {
+            py.detach(|| crate::critical!("a worker's hub does not end: {error}"));
+            sys::exit_now(1);
+        }
+    }
+
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        if std::mem::replace(&mut self.state.borrow(py).main_is_woken, true) {
+            return Ok(());
+        }
+        self.event_loop.wake_main(py)
+    }
+}
