@@ -102,7 +102,12 @@ impl Reactor {
         connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
-        if let Some(job) = self
+        if self.has_waiting_jobs() {
+            // Its request stays unread until its turn: should the turn be long in coming, another worker can have it.
+            self.arm(token, connection.deadline_ms);
+            self.table.put(connection);
+            self.put_off.push_back(token);
+        } else if let Some(job) = self
             .receive(&mut connection, false)
             .settle(self, connection)
         {
