@@ -102,7 +102,6 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// When the current request's head was complete, CLOCK_MONOTONIC nanoseconds.
     pub request_began_ns: u64,
-    pub requests_served: u64,
     pub continue_sent: bool,
     /// The entry of the scoreboard that shows the current request.
     pub shown_at: u8,
@@ -131,7 +130,6 @@ impl Connection {
             unread: false,
             deadline_ms: u64::MAX,
             request_began_ns: 0,
-            requests_served: 0,
             continue_sent: false,
             shown_at: u8::MAX,
             streams: false,
@@ -379,7 +377,6 @@ impl Connection {
         self.start += self.request_length();
         self.body = Body::Empty;
         self.continue_sent = false;
-        self.requests_served += 1;
         self.stage = Stage::Idle;
         if self.start == self.input.len() {
             self.start = 0;
