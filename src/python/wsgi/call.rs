@@ -15,6 +15,7 @@ use crate::{
         date::CachedDate,
         ffi::{HeldCell, SharedBytes},
     },
+    sys::net,
     worker::Connection,
 };
 
@@ -147,8 +148,13 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
+        // Nothing runs between this send and the end of the call.
+        let next = match self.must_close {
+            true => net::Next::Close,
+            false => net::Next::Unknown,
+        };
         self.sending
-            .send_final(connection, &mut self.head, sent_bytes, || {
+            .send_final(connection, &mut self.head, sent_bytes, next, || {
                 Box::new(SharedBytes::new(body))
             })
     }
