@@ -119,6 +119,7 @@ impl Crew {
     /// What the thread of a seat does next. With the interpreter held.
     pub fn next(&self, me: usize) -> Next {
         if self.leaving.load(SeqCst) {
+            self.reactor().let_go();
             return Next::Leave;
         }
         let leads = self.leads(me);
@@ -128,9 +129,11 @@ impl Crew {
         } else {
             reactor.next_waiting_job()
         };
+        let may_hold = leads && reactor.may_hold();
         drop(reactor);
         match job {
             Some(connection) => {
+                self.seats[me].may_hold.store(may_hold, Relaxed);
                 self.begin_call(me, &connection, leads);
                 Next::Job(connection)
             }
@@ -167,6 +170,7 @@ impl Crew {
 
     /// The app is done with a request; its response is sent, or in the connection's output. With the interpreter held.
     pub fn finish(&self, me: usize, connection: Box<Connection>, then_close: bool, status: u16) {
+        let is_held = self.seats[me].has_held.swap(false, Relaxed);
         self.seats[me].end();
         let slot = self.slot();
         if let Some(entry) = slot.in_flight.get(me) {
@@ -181,7 +185,11 @@ impl Crew {
             .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
             .is_ok();
         let mut reactor = self.reactor();
-        reactor.give_back(connection, then_close);
+        if still_leads && is_held {
+            reactor.hold_back(connection, then_close);
+        } else {
+            reactor.give_back(connection, then_close);
+        }
         if !still_leads && reactor.is_drained() {
             reactor.wake();
         }
@@ -394,6 +402,7 @@ impl Crew {
             if !self.leads(self.seats.len()) {
                 return;
             }
+            reactor.let_go();
             if self.leaving.load(SeqCst) {
                 self.leader.store(active(0), SeqCst);
                 return;
