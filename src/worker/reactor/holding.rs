@@ -36,8 +36,7 @@ impl Held {
 
     /// A batch is over.
     pub(super) fn end_batch(&mut self, now_ns: u64) {
-        if self.calls > 0 {
-            let each_ns = now_ns.saturating_sub(self.since_ns) / self.calls;
+        if let Some(each_ns) = now_ns.saturating_sub(self.since_ns).checked_div(self.calls) {
             self.most = (HELD_NS_MAX / each_ns.max(1)).saturating_sub(1) as usize;
         }
         self.begin_batch(now_ns);

@@ -97,6 +97,8 @@ pub struct Reactor {
     pub acceptor: Acceptor,
     lobby: Lobby,
     lobby_is_watched: bool,
+    /// Whose backlog is looked at next, out of turn.
+    next_listener: usize,
     pub settings: Settings,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -146,6 +148,7 @@ impl Reactor {
             acceptor,
             lobby,
             lobby_is_watched: false,
+            next_listener: 0,
             settings,
             board,
             slot,
