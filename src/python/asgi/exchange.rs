@@ -20,7 +20,7 @@ use pyo3::{
 use super::{awaitable::Awaited, gateway::Gateway, outcome::Outcome};
 use crate::{
     http::{Refusal, RequestTraits, date, response},
-    python::{ClientDisconnected, ffi::HeldCell},
+    python::{ClientDisconnected, ffi::HeldCell, hooks::Met},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, log_answered},
 };
@@ -63,6 +63,8 @@ pub(super) struct State {
     pub(super) task: Option<Py<PyAny>>,
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
+    /// For `hooks.post_request`.
+    pub(super) met: Option<Met>,
 }
 
 impl Exchange {
@@ -81,6 +83,7 @@ impl Exchange {
                 senders: Vec::new(),
                 task: None,
                 place: None,
+                met: None,
             }),
         }
     }
@@ -270,14 +273,30 @@ impl Exchange {
             connection.unread |= connection.half_closed || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
             let is_kept = state.place.is_some();
+            let met = state.met.take();
             drop(guard);
             gateway.hub.finish(connection, then_close, status);
             gateway.on_finished(py, is_kept.then_some(token))?;
+            if let Some(met) = met {
+                this.get().tell_answer(py, &met);
+            }
         } else {
             drop(guard);
         }
         wake(py, receivers)?;
         wake(py, senders)
+    }
+
+    /// Tells the hook what was answered.
+    fn tell_answer(&self, py: Python<'_>, met: &Met) {
+        let Some(hooks) = self.gateway.hooks.as_ref().filter(|h| h.wants_outcome()) else {
+            return;
+        };
+        let state = self.state.borrow(py);
+        let outcome = &state.outcome;
+        let (status, bytes, head) = (outcome.status, outcome.body_bytes, outcome.head.clone());
+        drop(state);
+        hooks.after(py, met, status, &head, bytes);
     }
 
     /// The app has returned, or failed.
