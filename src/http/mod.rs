@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod byte_set;
 mod chunked;
 pub mod date;
 pub mod field;
