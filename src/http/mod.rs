@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod app_head;
 pub mod body;
 mod byte_set;
 mod chunked;
@@ -30,6 +31,7 @@ pub mod status;
 mod target;
 
 pub use self::{
+    app_head::AppHead,
     body::{BodyDecoder, Decoded},
     head::{Progress, RequestHead},
     limits::HeadLimits,

@@ -264,7 +264,7 @@ impl Exchange {
             let answered = Answered {
                 status: outcome.status,
                 bytes: outcome.body_bytes,
-                head: &outcome.head,
+                head: &outcome.head.lines,
                 environ: &[],
             };
             log_answered(&gateway.hub.station.access_log, &connection, &answered);
@@ -294,7 +294,11 @@ impl Exchange {
         };
         let state = self.state.borrow(py);
         let outcome = &state.outcome;
-        let (status, bytes, head) = (outcome.status, outcome.body_bytes, outcome.head.clone());
+        let (status, bytes, head) = (
+            outcome.status,
+            outcome.body_bytes,
+            outcome.head.lines.clone(),
+        );
         drop(state);
         hooks.after(py, met, status, &head, bytes);
     }

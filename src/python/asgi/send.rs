@@ -112,7 +112,7 @@ pub(super) fn begin(outcome: &mut Outcome, status: u16, fields: &Fields<'_>) -> 
     }
     outcome.begin(status);
     for (name, value) in fields {
-        if let Err(fault) = outcome.add_field(name.as_bytes(), value.as_bytes()) {
+        if let Err(fault) = outcome.head.add_field(name.as_bytes(), value.as_bytes()) {
             // A head with a fault was not begun.
             *outcome = Outcome::default();
             return Err(PyValueError::new_err(fault));
@@ -187,7 +187,7 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     let is_chunked = shape.send_body && shape.framing == ResponseFraming::Chunked;
     let (mut before, mut after): (Vec<u8>, &[u8]) = (Vec::new(), b"");
     if is_first {
-        before.append(&mut state.outcome.head.clone());
+        before.append(&mut state.outcome.head.lines.clone());
     }
     let sent_body: &[u8] = if shape.send_body { bytes } else { b"" };
     if is_chunked && !sent_body.is_empty() {
@@ -288,7 +288,7 @@ fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     if !shape.send_body {
         state.outcome.body_bytes = 0;
     }
-    let head = state.outcome.head.clone();
+    let head = state.outcome.head.lines.clone();
     let connection = state.open()?;
     connection.output.push_bytes(&head);
     if shape.send_body && length > 0 {

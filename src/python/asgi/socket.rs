@@ -244,7 +244,7 @@ impl Socket {
             .count(length, true)
             .map_err(PyRuntimeError::new_err)?;
         gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
-        connection.output.push_bytes(&state.outcome.head);
+        connection.output.push_bytes(&state.outcome.head.lines);
         connection.output.push_bytes(&state.denial);
         state.phase = Phase::Denied;
         state.end = Some((close::ABNORMAL, String::new()));
@@ -383,7 +383,7 @@ impl Socket {
         let answered = Answered {
             status,
             bytes,
-            head: &state.outcome.head,
+            head: &state.outcome.head.lines,
             environ: &[],
         };
         log_answered(&gateway.hub.station.access_log, &connection, &answered);

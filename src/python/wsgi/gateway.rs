@@ -263,7 +263,7 @@ impl Gateway {
         let answered = Answered {
             status,
             bytes,
-            head: &state.head,
+            head: &state.head.lines,
             environ: &state.logged_environ,
         };
         log_answered(&self.desk.station().access_log, &connection, &answered);
@@ -371,7 +371,7 @@ fn tell_answer(
         return;
     }
     let state = call.get().state.borrow(py);
-    let (head, bytes) = (state.head.clone(), state.body_bytes);
+    let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
     drop(state);
     hooks.after(py, met, status, &head, bytes);
 }
@@ -411,8 +411,8 @@ fn announce_length(call: &Bound<'_, Call>, iterable: &Bound<'_, PyAny>) {
         None
     };
     let mut state = call.get().state.borrow(call.py());
-    if !state.head_is_sent() && state.content_length.is_none() {
-        state.content_length = parts;
+    if !state.head_is_sent() && state.head.content_length.is_none() {
+        state.head.content_length = parts;
     }
 }
 
