@@ -16,6 +16,7 @@ mod examples;
 mod greenlets;
 mod half_deployed;
 mod health_check;
+mod hooks;
 mod http_wire;
 mod logs;
 mod plan;
