@@ -41,7 +41,7 @@ use crate::{
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
-    wire::{SLOTS_MAX, Scoreboard},
+    wire::{ReloadOutcome, SLOTS_MAX, Scoreboard},
 };
 
 /// Signals that mean something to the arbiter.
@@ -142,6 +142,9 @@ impl Shell {
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
+        shared.board.history().start(clock::unix_us());
+        let counted = shared.board.another().map_err(|error| failed(&error))?;
+        crate::telemetry::count_in(counted);
         let mut listeners = Listeners::default();
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
@@ -246,7 +249,7 @@ impl Shell {
         {
             self.settling = None;
             self.scene().tell_done(reload);
-            self.set_outcome(reload, "done");
+            self.set_outcome(reload, ReloadOutcome::Done, "done");
         }
     }
 

@@ -2,10 +2,17 @@
 //! generation, and the scoreboard, shared memory that workers write and the arbiter reads.
 
 mod channel;
+mod counters;
+mod history;
 mod message;
 mod scoreboard;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
+pub use counters::{
+    BUCKETS_NS, Count, Counters, Distribution, Gauges, Histogram, METHODS, REFUSALS, SAMPLES,
+    STATUS_CLASSES, STATUSES, Samples, Totals,
+};
+pub use history::{History, LogCount, ReloadOutcome, WorkerEnd};
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
 };

@@ -10,7 +10,7 @@ use super::Shell;
 use crate::{
     arbiter::{
         GenerationProcess,
-        core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
+        core::{Action, Event, Exit, GenerationId, ReloadId, Report, Retirement, Why, WorkerId},
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
         reading::{self, Reading},
@@ -19,7 +19,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, ToGeneration, WorkerSettings},
+    wire::{ChannelError, ToGeneration, WorkerEnd, WorkerSettings},
 };
 
 impl Shell {
@@ -69,6 +69,10 @@ impl Shell {
         self.scene().tell(report);
         self.note_outcome(report);
         match report {
+            Report::WorkerDied { exit, why, .. } => {
+                let end = worker_end(*exit, *why);
+                self.shared.board.history().count_end(end);
+            }
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
             Report::Serving { reload, .. } | Report::RolledBack { reload, .. } => {
@@ -197,7 +201,7 @@ impl Shell {
         self.processes.workers.remove(&worker);
         if let Some(place) = self.shared.board.slots().get(slot as usize) {
             self.tally.keep(place);
-            place.clear();
+            self.shared.board.release(slot);
         }
     }
 
@@ -296,6 +300,22 @@ impl Shell {
         let last = ReloadId(self.reloads);
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
+    }
+}
+
+fn worker_end(exit: Exit, why: Option<Why>) -> WorkerEnd {
+    match (why, exit) {
+        (Some(Why::Replaced), _) => WorkerEnd::Replaced,
+        (Some(Why::Retired(Retirement::Requests)), _) => WorkerEnd::MaxRequests,
+        (Some(Why::Retired(Retirement::Memory)), _) => WorkerEnd::Memory,
+        (Some(Why::Scaled), _) => WorkerEnd::Scaled,
+        (Some(Why::Undone), _) => WorkerEnd::Undone,
+        (Some(Why::NotReady), _) => WorkerEnd::BootTimeout,
+        (Some(Why::Stuck), _) => WorkerEnd::Stuck,
+        (Some(Why::Stopping), _) => WorkerEnd::Stopping,
+        (Some(Why::Outside), _) => WorkerEnd::Outside,
+        (None, Exit::Signal(_)) => WorkerEnd::Signal,
+        (None, Exit::Code(_) | Exit::Unknown) => WorkerEnd::Exit,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     },
     config::{Config, Loaded, LogLevel, Plan, changes, summary},
     error,
+    wire::ReloadOutcome,
 };
 
 /// Why the configuration is read again.
@@ -39,7 +40,11 @@ impl Shell {
         match self.loader.load() {
             Ok(loaded) => self.compare(reload, cause, loaded),
             Err(problems) => {
-                self.set_outcome(reload, "rejected: the configuration has problems");
+                self.set_outcome(
+                    reload,
+                    ReloadOutcome::Rejected,
+                    "rejected: the configuration has problems",
+                );
                 crate::telemetry::block(
                     LogLevel::Error,
                     format_args!(
@@ -86,7 +91,8 @@ impl Shell {
             Err(reason) => {
                 let goes_on = self.goes_on();
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
-                self.set_outcome(reload, &format!("rejected: {reason}"));
+                let outcome = format!("rejected: {reason}");
+                self.set_outcome(reload, ReloadOutcome::Rejected, &outcome);
             }
         }
     }

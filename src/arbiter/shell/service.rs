@@ -1,9 +1,12 @@
 //! What the service manager is told of the state of the server. It follows from that state, and so is told in one place.
 
 use super::Shell;
-use crate::arbiter::{
-    clock,
-    core::{ReloadId, Report},
+use crate::{
+    arbiter::{
+        clock,
+        core::{ReloadId, Report},
+    },
+    wire::ReloadOutcome,
 };
 
 impl Shell {
@@ -51,13 +54,17 @@ impl Shell {
 
     /// What came of a reload, in few words; the log has more.
     pub(super) fn note_outcome(&mut self, report: &Report) {
-        let (reload, outcome) = match report {
-            Report::Unchanged(reload) => (reload, "changed nothing".to_owned()),
+        let (reload, outcome, told) = match report {
+            Report::Unchanged(reload) => (
+                reload,
+                ReloadOutcome::Unchanged,
+                "changed nothing".to_owned(),
+            ),
             Report::Serving {
                 reload,
                 replaced: Some(_),
                 ..
-            } => (reload, "done".to_owned()),
+            } => (reload, ReloadOutcome::Done, "done".to_owned()),
             Report::Undone {
                 reload,
                 generation,
@@ -65,7 +72,7 @@ impl Shell {
                 ..
             } => {
                 let reason = format!("rejected: generation {} could not boot", generation.0);
-                (reload, reason)
+                (reload, ReloadOutcome::Rejected, reason)
             }
             Report::RollingBack {
                 reload,
@@ -75,15 +82,33 @@ impl Shell {
             } => {
                 let (bad, good) = (generation.0, back_to.0);
                 let reason = format!("rolled back: generation {bad} misbehaved, {good} is back");
-                (reload, reason)
+                (reload, ReloadOutcome::RolledBack, reason)
             }
-            Report::TakenBack { reload, .. } => (reload, "done: back to what served".to_owned()),
+            Report::TakenBack { reload, .. } => {
+                self.count_reload(ReloadOutcome::Superseded);
+                let told = "done: back to what served".to_owned();
+                (reload, ReloadOutcome::Done, told)
+            }
+            Report::Rolling {
+                superseded: Some(_),
+                ..
+            } => return self.count_reload(ReloadOutcome::Superseded),
             _ => return,
         };
-        self.set_outcome(*reload, &outcome);
+        let is_revival = matches!(report, Report::Serving { .. } | Report::Undone { .. })
+            && self.serving == Some(*reload);
+        if !is_revival {
+            self.set_outcome(*reload, outcome, &told);
+        }
     }
 
-    pub(super) fn set_outcome(&mut self, reload: ReloadId, outcome: &str) {
-        self.outcome = Some(format!("reload {} {outcome}", reload.0));
+    pub(super) fn set_outcome(&mut self, reload: ReloadId, outcome: ReloadOutcome, told: &str) {
+        self.outcome = Some(format!("reload {} {told}", reload.0));
+        self.count_reload(outcome);
+    }
+
+    fn count_reload(&self, outcome: ReloadOutcome) {
+        let history = self.shared.board.history();
+        history.count_reload(outcome, clock::unix_us());
     }
 }

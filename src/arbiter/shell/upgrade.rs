@@ -222,6 +222,8 @@ impl Shell {
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
+        let shared = resumed_shared(&state.shared)?;
+        crate::telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
             invocation: Invocation::find()?,
@@ -234,7 +236,7 @@ impl Shell {
             serving: state.serving,
             settling: None,
             listeners,
-            shared: resumed_shared(&state.shared)?,
+            shared,
             signals,
             watcher,
             pidfile: pidfile.transpose()?,

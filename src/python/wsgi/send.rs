@@ -52,7 +52,7 @@ impl Sending {
         if body.len() <= COPIED_BYTES_MAX {
             let head_bytes = head.len();
             head.extend_from_slice(body);
-            let sent = net::taken(net::send(connection.socket(), head));
+            let sent = net::taken(connection.send(head));
             if let Ok(sent) = sent {
                 connection.output.push_bytes(&head[sent..]);
             }
@@ -60,7 +60,7 @@ impl Sending {
             return sent.map(drop);
         }
         let slices = [IoSlice::new(head), IoSlice::new(body)];
-        let sent = net::taken(net::send_vectored(connection.socket(), &slices))?;
+        let sent = net::taken(connection.send_vectored(&slices))?;
         if sent < head.len() {
             connection.output.push_bytes(&head[sent..]);
         }
@@ -77,7 +77,7 @@ impl Sending {
         connection: &mut Connection,
         interim: &[u8],
     ) -> io::Result<()> {
-        let sent = net::send(connection.socket(), interim)?;
+        let sent = connection.send(interim)?;
         if sent < interim.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -141,10 +141,7 @@ impl Sending {
         }
         let sent = match self.queued {
             true => 0,
-            false => net::taken(net::send_vectored(
-                connection.socket(),
-                &slices.map(IoSlice::new),
-            ))?,
+            false => net::taken(connection.send_vectored(&slices.map(IoSlice::new)))?,
         };
         let rest = behind(&slices, sent);
         if !rest.is_empty() {
