@@ -15,6 +15,7 @@ mod report;
 pub mod running;
 pub mod service_manager;
 mod shell;
+mod statsd;
 mod tally;
 #[cfg(test)]
 mod tests;

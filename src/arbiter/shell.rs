@@ -32,6 +32,7 @@ use super::{
     report::Scene,
     running::{Notice, Running},
     service_manager::ServiceManager,
+    statsd::Statsd,
     tally::Tally,
     upgrade::Invocation,
     watcher::Watcher,
@@ -85,6 +86,7 @@ pub(super) struct Shell {
     outcome: Option<String>,
     next_sample: Option<Moment>,
     tally: Tally,
+    statsd: Statsd,
     notice: Notice,
     /// What the notice is about.
     noticed: Option<(ReloadId, GenerationId, bool)>,
@@ -184,6 +186,7 @@ impl Shell {
             outcome: None,
             next_sample: None,
             tally: Tally::default(),
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: None,
@@ -198,6 +201,7 @@ impl Shell {
         let config = &reading.config;
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         self.own_error_log(reading);
+        self.statsd.apply(&config.statsd, &self.shared.board);
         let python = &reading.resources.interpreter;
         info!(
             "rgunicorn {} starting with Python {} ({}, from {})",

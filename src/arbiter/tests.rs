@@ -85,5 +85,6 @@ pub(super) fn config() -> Config {
             ping_timeout: Duration::from_secs(1),
             compression: false,
         },
+        statsd: crate::config::Statsd::default(),
     }
 }

@@ -157,6 +157,9 @@ const KEYS: &[Key] = &[
         scheme_headers
     ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
+    key!(Live, "statsd.host", statsd.host, optional_text),
+    key!(Live, "statsd.prefix", statsd.prefix, String::clone),
+    key!(Live, "statsd.tags", statsd.tags, list),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

@@ -10,6 +10,7 @@ mod proxy;
 mod reload;
 mod schemas;
 mod shapes;
+mod statsd;
 mod timeouts;
 mod websocket;
 
@@ -25,6 +26,7 @@ pub use proxy::Proxy;
 pub use reload::Reload;
 pub(super) use shapes::EXPECTED;
 pub use shapes::{Amount, NameOrNumber, Octal, Texts};
+pub use statsd::Statsd;
 pub use timeouts::Timeouts;
 pub use websocket::WebSocket;
 
@@ -184,6 +186,7 @@ pub struct File {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub statsd: Statsd,
 }
 
 impl Default for File {
@@ -215,6 +218,7 @@ impl Default for File {
             reload: Reload::default(),
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
+            statsd: Statsd::default(),
         }
     }
 }

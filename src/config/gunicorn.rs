@@ -23,7 +23,6 @@ const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside t
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
-const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
 const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
@@ -111,10 +110,10 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("syslog_addr", Gone(SYSLOG)),
     ("syslog_prefix", Gone(SYSLOG)),
     ("syslog_facility", Gone(SYSLOG)),
-    ("statsd_host", Gone(STATSD)),
-    ("statsd_prefix", Gone(STATSD)),
-    ("dogstatsd_tags", Gone(STATSD)),
-    ("enable_backlog_metric", Gone(STATSD)),
+    ("statsd_host", Key("statsd.host")),
+    ("statsd_prefix", Key("statsd.prefix")),
+    ("dogstatsd_tags", KeyBut("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`")),
+    ("enable_backlog_metric", Gone("it is always among the metrics at `/metrics` of the admin interface: remove it")),
     ("default_proc_name", Key("proc_name")),
     ("on_starting", Gone(HOOK)),
     ("on_reload", Gone(HOOK)),

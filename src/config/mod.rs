@@ -21,6 +21,7 @@ mod resolve;
 mod resolved;
 mod schema;
 mod shape;
+mod statsd;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
@@ -33,7 +34,7 @@ pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
     AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, Lifespan, Limits, Log, LogFormat,
-    LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket,
-    WorkerClass,
+    LogLevel, LogTarget, Proxy, Reload, SchemeHeader, Statsd, StatsdHost, TcpBind, Timeouts,
+    Trusted, WebSocket, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

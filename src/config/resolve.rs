@@ -65,6 +65,7 @@ impl Resolver<'_> {
             reload: self.reload(&file.reload, workers, &chdir),
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
+            statsd: self.statsd(file.statsd, &chdir),
             app,
             chdir,
         }

@@ -47,6 +47,7 @@ pub struct Config {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub statsd: Statsd,
 }
 
 /// Where the application is: `module`, `module:attr`, `module:factory('arg', key=1)`.
@@ -284,6 +285,27 @@ pub struct Proxy {
     /// A header that says `https`, from a trusted peer.
     pub scheme_headers: Vec<SchemeHeader>,
     pub header_map: HeaderMap,
+}
+
+/// Metrics for a statsd server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statsd {
+    /// `None`: nothing is sent.
+    pub host: Option<StatsdHost>,
+    /// Without the dot behind it.
+    pub prefix: String,
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatsdHost {
+    Udp {
+        /// A name or an address without brackets.
+        host: String,
+        port: u16,
+    },
+    /// Absolute.
+    Unix(PathBuf),
 }
 
 /// Whose forwarding headers are believed. UNIX-socket peers always are.

@@ -13,6 +13,7 @@ mod escape;
 pub mod metrics;
 mod moment;
 mod sink;
+pub mod statsd;
 
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};

@@ -24,6 +24,7 @@ mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod statsd;
 mod systemd;
 mod threads;
 mod upgrade;

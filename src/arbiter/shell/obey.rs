@@ -251,6 +251,7 @@ impl Shell {
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);
+        self.statsd.apply(&config.statsd, &self.shared.board);
         self.own_error_log(&reading);
         self.next_sample = None;
     }

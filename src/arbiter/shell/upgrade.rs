@@ -22,6 +22,7 @@ use crate::{
         reading::{self, Reading, Resources},
         running::Notice,
         service_manager::ServiceManager,
+        statsd::Statsd,
         upgrade::{
             self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
@@ -243,6 +244,7 @@ impl Shell {
             manager,
             outcome: state.outcome,
             tally: state.tally,
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: state.last_boot,
@@ -253,6 +255,7 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
+        shell.statsd.apply(&config.statsd, &shell.shared.board);
         release_signals(&SIGNALS)?;
         info!(
             "upgrade done: rgunicorn {} goes on for {}, workers={}",

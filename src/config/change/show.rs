@@ -48,6 +48,10 @@ pub(super) fn optional_path(value: &Option<PathBuf>) -> String {
     value.as_deref().map_or_else(unset, path)
 }
 
+pub(super) fn optional_text(value: &Option<impl fmt::Display>) -> String {
+    value.as_ref().map_or_else(unset, ToString::to_string)
+}
+
 pub(super) fn octal(bits: &u32) -> String {
     format!("{bits:03o}")
 }

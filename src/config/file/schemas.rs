@@ -80,3 +80,23 @@ pub(super) fn log_format(_: &mut SchemaGenerator) -> Schema {
         EXPECTED: "\"combined\", \"common\", \"json\" or a template such as \"%(h)s %(r)s %(s)s\"",
     })
 }
+
+pub(super) fn statsd_host(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(unix:.+|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?|[^:/\[\]\s]+(:[0-9]{1,5})?)$",
+        EXPECTED: "\"host\", \"host:port\", \"[ipv6]:port\" or \"unix:path\"",
+    })
+}
+
+pub(super) fn statsd_tags(_: &mut SchemaGenerator) -> Schema {
+    let pattern = r"^[^\s,|#]+$";
+    json_schema!({
+        "type": ["string", "array"],
+        "pattern": pattern,
+        "items": { "type": "string", "pattern": pattern, EXPECTED: STATSD_TAG },
+        EXPECTED: STATSD_TAG,
+    })
+}
+
+const STATSD_TAG: &str = "a tag such as \"env:production\", or a list of these";

@@ -270,3 +270,99 @@ fn server(out: &mut Exposition, snapshot: &Snapshot) {
 fn microseconds(us: u64) -> String {
     format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        telemetry::metrics::{Backlog, Memory},
+        wire::Scoreboard,
+    };
+
+    fn snapshot() -> Snapshot {
+        let board = Scoreboard::create().unwrap();
+        board.history().start(1_763_735_000_250_000);
+        board.assign(0, 1, 1);
+        let slot = &board.slots()[0];
+        slot.set_state(crate::wire::WorkerState::Ready);
+        slot.counters.count_request(b"GET", 200);
+        slot.counters.observe(Histogram::Duration, 3_000_000);
+        Snapshot {
+            backlogs: vec![Backlog {
+                address: "http://127.0.0.1:8000".to_owned(),
+                waiting: 3,
+                limit: 2048,
+            }],
+            memory: Memory {
+                arbiter: 4_000_000,
+                generations: 9_000_000,
+                workers: vec![(0, 20_000_000)],
+            },
+            ..Snapshot::of(&board)
+        }
+    }
+
+    #[test]
+    fn a_request_shows_in_all_that_is_told_of_requests() {
+        let text = render(&snapshot(), Format::OpenMetrics);
+        for line in [
+            "rgunicorn_requests_total{method=\"GET\",status=\"2xx\"} 1",
+            "rgunicorn_requests_total{method=\"POST\",status=\"5xx\"} 0",
+            "rgunicorn_responses_total{code=\"200\"} 1",
+            "rgunicorn_request_duration_seconds_bucket{le=\"0.0025\"} 0",
+            "rgunicorn_request_duration_seconds_bucket{le=\"0.005\"} 1",
+            "rgunicorn_request_duration_seconds_bucket{le=\"1.0\"} 1",
+            "rgunicorn_request_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "rgunicorn_request_duration_seconds_sum 0.003",
+            "rgunicorn_start_time_seconds 1763735000.250000",
+        ] {
+            assert!(
+                text.lines().any(|told| told == line),
+                "no {line} in:\n{text}"
+            );
+        }
+    }
+
+    /// `name`, kind, labels and help of each row of the manual's table.
+    fn documented() -> BTreeSet<[String; 4]> {
+        let manual = include_str!("../../../docs/metrics.md");
+        let (table, _) = manual.split_once("## Useful queries").unwrap();
+        let rows = table.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| {
+            let cells: Vec<String> = row.split('|').map(|cell| cell.replace('`', "")).collect();
+            [1, 2, 3, 4].map(|index| cells[index].trim().to_owned())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_manual_lists_what_there_is() {
+        let text = render(&snapshot(), Format::Text);
+        let mut found = BTreeSet::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (family, kind) = line.split_once(' ').unwrap();
+            let after = |beginning: &str| {
+                let mut lines = text.lines();
+                let rest = lines.find_map(|line| line.strip_prefix(beginning));
+                rest.unwrap_or_default().replace('`', "")
+            };
+            let labels = after(&format!("{family}{{"));
+            let labels: Vec<&str> = labels
+                .split_inclusive("=\"")
+                .filter_map(|part| part.strip_suffix("=\""))
+                .map(|part| part.rsplit(',').next().unwrap())
+                .collect();
+            let name = family.strip_prefix("rgunicorn_").unwrap();
+            let kind = if name == "build_info" { "info" } else { kind };
+            found.insert([
+                name.to_owned(),
+                kind.to_owned(),
+                labels.join(", "),
+                after(&format!("# HELP {family} ")),
+            ]);
+        }
+        assert_eq!(documented(), found);
+    }
+}
