@@ -5,8 +5,8 @@
 
 mod handed;
 mod kept;
-mod tcp;
-mod unix;
+pub(super) mod tcp;
+pub(super) mod unix;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},

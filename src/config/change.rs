@@ -157,6 +157,11 @@ const KEYS: &[Key] = &[
         scheme_headers
     ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
+    key!(Live, "admin.socket", admin.socket, admin_socket),
+    key!(Live, "admin.address", admin.address, optional_text),
+    key!(Live, "admin.token", admin.token, hidden),
+    key!(Live, "admin.token_file", admin.token_file, optional_path),
+    key!(Live, "admin.open", admin.open, list),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

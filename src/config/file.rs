@@ -3,6 +3,7 @@
 //!
 //! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
 
+mod admin;
 mod health;
 mod limits;
 mod log;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::Admin;
 pub use health::HealthCheck;
 pub use limits::Limits;
 pub use log::Log;
@@ -184,6 +186,7 @@ pub struct File {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub admin: Admin,
 }
 
 impl Default for File {
@@ -215,6 +218,7 @@ impl Default for File {
             reload: Reload::default(),
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
+            admin: Admin::default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod containers;

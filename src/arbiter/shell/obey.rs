@@ -68,6 +68,7 @@ impl Shell {
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
         self.note_outcome(report);
+        self.note_in_history(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
@@ -148,7 +149,7 @@ impl Shell {
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: Config::clone(&reading.config),
+            config: for_workers(&reading.config),
             listeners,
         });
         let sent = process
@@ -248,6 +249,7 @@ impl Shell {
         self.change_pidfile(config);
         self.change_error_log(config);
         self.own_error_log(&reading);
+        self.open_admin(&config.admin);
         self.next_sample = None;
     }
 
@@ -261,11 +263,13 @@ impl Shell {
         }
     }
 
-    fn change_error_log(&self, config: &Config) {
+    fn change_error_log(&mut self, config: &Config) {
         let (target, level) = (&config.log.error, config.log.level);
-        let is_new = self
-            .serving_config()
-            .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
+        let is_overridden = self.log_level.take().is_some();
+        let is_new = is_overridden
+            || self
+                .serving_config()
+                .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
         if is_new && let Err(problem) = crate::telemetry::init(target, level) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
@@ -297,6 +301,13 @@ impl Shell {
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
     }
+}
+
+/// Without what the app is not to know.
+fn for_workers(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.admin.token = None;
+    config
 }
 
 /// Access log and error log, or `/dev/null` for one that is off.

@@ -16,6 +16,7 @@ use crate::{
     arbiter::{
         GenerationProcess, clock,
         core::{GenerationId, ReloadId, WorkerId},
+        doors::Doors,
         listeners::Listeners,
         pidfile::Pidfile,
         processes::{GenerationHandle, Processes, WorkerHandle},
@@ -127,6 +128,9 @@ impl Shell {
                     handed.add(shared.lobby.1.as_fd()),
                 ),
             },
+            doors: self.doors.hand_over(handed),
+            history: self.history.clone(),
+            started: self.started,
             pidfile: self
                 .pidfile
                 .as_ref()
@@ -219,6 +223,7 @@ impl Shell {
             .collect();
         let mut manager = ServiceManager::find(now, kept);
         manager.is_ready_already();
+        let shared = resumed_shared(&state.shared)?;
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
@@ -234,7 +239,12 @@ impl Shell {
             serving: state.serving,
             settling: None,
             listeners,
-            shared: resumed_shared(&state.shared)?,
+            admin: super::admin::admin(&config, &shared.board, state.started)?,
+            doors: Doors::resume(state.doors)?,
+            history: state.history,
+            started: state.started,
+            log_level: None,
+            shared,
             signals,
             watcher,
             pidfile: pidfile.transpose()?,
@@ -251,6 +261,7 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
+        shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(
             "upgrade done: rgunicorn {} goes on for {}, workers={}",
