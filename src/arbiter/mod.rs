@@ -3,11 +3,12 @@
 pub mod activation;
 pub mod clock;
 pub mod core;
+mod doors;
 pub mod engine;
 mod generation_process;
+mod history;
 pub mod interpreter;
 pub mod listeners;
-pub mod memory;
 pub mod pidfile;
 mod processes;
 mod reading;

@@ -468,7 +468,7 @@ fn misconduct_words(misconduct: &Misconduct) -> String {
     }
 }
 
-fn failure_words(failure: &Failure) -> String {
+pub(super) fn failure_words(failure: &Failure) -> String {
     match failure {
         Failure::Said { reason, .. } => reason.clone(),
         Failure::Died { exit } => format!("its process died of {}", exit_words(*exit)),

@@ -3,6 +3,7 @@
 //!
 //! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
 
+mod admin;
 mod health;
 mod limits;
 mod log;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::Admin;
 pub use health::HealthCheck;
 pub use limits::Limits;
 pub use log::Log;
@@ -187,6 +189,7 @@ pub struct File {
     pub proxy: Proxy,
     pub websocket: WebSocket,
     pub statsd: Statsd,
+    pub admin: Admin,
 }
 
 impl Default for File {
@@ -219,6 +222,7 @@ impl Default for File {
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
             statsd: Statsd::default(),
+            admin: Admin::default(),
         }
     }
 }

@@ -23,7 +23,6 @@ const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside t
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
-const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
@@ -140,9 +139,9 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("dirty_post_fork", Gone(DIRTY)),
     ("dirty_worker_init", Gone(DIRTY)),
     ("dirty_worker_exit", Gone(DIRTY)),
-    ("control_socket", Gone(CONTROL)),
-    ("control_socket_mode", Gone(CONTROL)),
-    ("control_socket_disable", Gone(CONTROL)),
+    ("control_socket", Key("admin.socket")),
+    ("control_socket_mode", Gone("the socket of `[admin]` is always for the server's user and root alone")),
+    ("control_socket_disable", Gone("write `socket = \"off\"` in `[admin]`")),
 ];
 
 /// The paths by which Gunicorn and uvicorn name worker classes that exist here.

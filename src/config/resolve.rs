@@ -1,6 +1,7 @@
 //! From what was written to what runs: texts are parsed, keys are checked against each other. What is on the machine
 //! is asked through [`Machine`] alone.
 
+mod admin;
 mod network;
 mod place;
 
@@ -66,6 +67,7 @@ impl Resolver<'_> {
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
             statsd: self.statsd(file.statsd, &chdir),
+            admin: self.admin(file.admin, &chdir),
             app,
             chdir,
         }

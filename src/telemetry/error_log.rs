@@ -125,17 +125,17 @@ fn count(level: LogLevel, has_text_below: bool) {
     let Some(board) = COUNTED_IN.get() else {
         return;
     };
-    let history = board.history();
+    let server = board.server();
     match level {
         LogLevel::Debug | LogLevel::Info => {}
-        LogLevel::Warning => history.count_line(LogCount::Warning),
+        LogLevel::Warning => server.count_line(LogCount::Warning),
         LogLevel::Error => {
-            history.count_line(LogCount::Error);
+            server.count_line(LogCount::Error);
             if has_text_below {
-                history.count_line(LogCount::Exception);
+                server.count_line(LogCount::Exception);
             }
         }
-        LogLevel::Critical => history.count_line(LogCount::Critical),
+        LogLevel::Critical => server.count_line(LogCount::Critical),
     }
 }
 

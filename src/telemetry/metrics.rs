@@ -2,8 +2,11 @@
 
 mod exposition;
 mod families;
+mod figures;
 mod snapshot;
 
 pub use exposition::Format;
+use families::code;
 pub use families::render;
+pub use figures::{BacklogFigures, Figures, HistogramFigures, WorkerMemory};
 pub use snapshot::{Backlog, Memory, Now, Snapshot, Workers};

@@ -52,7 +52,7 @@ impl Reporter {
     /// What happened since the last report, and what is now.
     pub fn report(&mut self, board: &Scoreboard) -> Vec<Vec<u8>> {
         let now = Snapshot::of(board);
-        let exceptions = board.history().lines(LogCount::Exception);
+        let exceptions = board.server().lines(LogCount::Exception);
         let mut out = Datagrams::new(&self.prefix, &self.tags);
         self.count(&mut out, &now, exceptions);
         self.durations(&mut out, board);
@@ -140,10 +140,7 @@ fn gauges(out: &mut Datagrams, now: &Snapshot) {
     for (name, value) in [
         ("gunicorn.workers", workers),
         ("rgunicorn.threads.busy", now.threads_busy),
-        (
-            "rgunicorn.threads.idle",
-            now.threads.saturating_sub(now.threads_busy),
-        ),
+        ("rgunicorn.threads.idle", now.threads_idle()),
         ("rgunicorn.requests.in_app", now.in_app),
         ("rgunicorn.requests.waiting", now.waiting),
     ] {
@@ -227,11 +224,11 @@ mod tests {
         slot.counters.count_request(b"GET", 200);
         slot.counters.count_request(b"POST", 404);
         slot.samples.take(1_500_000);
-        board.history().count_line(LogCount::Error);
-        board.history().count_line(LogCount::Error);
-        board.history().count_line(LogCount::Exception);
-        board.history().count_end(WorkerEnd::Stuck);
-        board.history().count_reload(ReloadOutcome::Done, 1);
+        board.server().count_line(LogCount::Error);
+        board.server().count_line(LogCount::Error);
+        board.server().count_line(LogCount::Exception);
+        board.server().count_end(WorkerEnd::Stuck);
+        board.server().count_reload(ReloadOutcome::Done, 1);
         let told = lines(&reporter.report(&board));
         insta::assert_snapshot!(told.join("\n"), @r"
         site.gunicorn.requests:2|c|#env:test,a:b

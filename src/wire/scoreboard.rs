@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     counters::{Counters, Gauges, Samples, Totals},
-    history::History,
+    server_counts::ServerCounts,
 };
 use crate::sys::SharedMemory;
 
@@ -49,7 +49,7 @@ struct Board {
     high_water: AtomicU32,
     /// Odd while the counters of a worker that left move to `past`.
     moving: AtomicU64,
-    history: History,
+    server: ServerCounts,
     /// What the workers that left had counted.
     past: Counters,
     slots: [Slot; SLOTS_MAX],
@@ -312,8 +312,8 @@ impl Scoreboard {
         }
     }
 
-    pub fn history(&self) -> &History {
-        &self.board().history
+    pub fn server(&self) -> &ServerCounts {
+        &self.board().server
     }
 
     pub fn is_closing(&self) -> bool {

@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod containers;
@@ -18,6 +19,7 @@ mod half_deployed;
 mod health_check;
 mod http_wire;
 mod logs;
+mod metrics;
 mod plan;
 mod probation;
 mod reload;

@@ -10,7 +10,7 @@ use super::Shell;
 use crate::{
     arbiter::{
         GenerationProcess,
-        core::{Action, Event, Exit, GenerationId, ReloadId, Report, Retirement, Why, WorkerId},
+        core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
         reading::{self, Reading},
@@ -19,7 +19,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, ToGeneration, WorkerEnd, WorkerSettings},
+    wire::{ChannelError, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -68,11 +68,9 @@ impl Shell {
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
         self.note_outcome(report);
+        self.note_in_history(report);
+        self.count(report);
         match report {
-            Report::WorkerDied { exit, why, .. } => {
-                let end = worker_end(*exit, *why);
-                self.shared.board.history().count_end(end);
-            }
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
             Report::Serving { reload, .. } | Report::RolledBack { reload, .. } => {
@@ -152,7 +150,7 @@ impl Shell {
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: Config::clone(&reading.config),
+            config: for_workers(&reading.config),
             listeners,
         });
         let sent = process
@@ -252,7 +250,9 @@ impl Shell {
         self.change_pidfile(config);
         self.change_error_log(config);
         self.statsd.apply(&config.statsd, &self.shared.board);
+        self.show_config(config);
         self.own_error_log(&reading);
+        self.open_admin(&config.admin);
         self.next_sample = None;
     }
 
@@ -266,11 +266,13 @@ impl Shell {
         }
     }
 
-    fn change_error_log(&self, config: &Config) {
+    fn change_error_log(&mut self, config: &Config) {
         let (target, level) = (&config.log.error, config.log.level);
-        let is_new = self
-            .serving_config()
-            .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
+        let is_overridden = self.log_level.take().is_some();
+        let is_new = is_overridden
+            || self
+                .serving_config()
+                .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
         if is_new && let Err(problem) = crate::telemetry::init(target, level) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
@@ -304,20 +306,11 @@ impl Shell {
     }
 }
 
-fn worker_end(exit: Exit, why: Option<Why>) -> WorkerEnd {
-    match (why, exit) {
-        (Some(Why::Replaced), _) => WorkerEnd::Replaced,
-        (Some(Why::Retired(Retirement::Requests)), _) => WorkerEnd::MaxRequests,
-        (Some(Why::Retired(Retirement::Memory)), _) => WorkerEnd::Memory,
-        (Some(Why::Scaled), _) => WorkerEnd::Scaled,
-        (Some(Why::Undone), _) => WorkerEnd::Undone,
-        (Some(Why::NotReady), _) => WorkerEnd::BootTimeout,
-        (Some(Why::Stuck), _) => WorkerEnd::Stuck,
-        (Some(Why::Stopping), _) => WorkerEnd::Stopping,
-        (Some(Why::Outside), _) => WorkerEnd::Outside,
-        (None, Exit::Signal(_)) => WorkerEnd::Signal,
-        (None, Exit::Code(_) | Exit::Unknown) => WorkerEnd::Exit,
-    }
+/// Without what the app is not to know.
+fn for_workers(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.admin.token = None;
+    config
 }
 
 /// Access log and error log, or `/dev/null` for one that is off.

@@ -1,12 +1,9 @@
 //! What the service manager is told of the state of the server. It follows from that state, and so is told in one place.
 
 use super::Shell;
-use crate::{
-    arbiter::{
-        clock,
-        core::{ReloadId, Report},
-    },
-    wire::ReloadOutcome,
+use crate::arbiter::{
+    clock,
+    core::{ReloadId, Report},
 };
 
 impl Shell {
@@ -54,17 +51,13 @@ impl Shell {
 
     /// What came of a reload, in few words; the log has more.
     pub(super) fn note_outcome(&mut self, report: &Report) {
-        let (reload, outcome, told) = match report {
-            Report::Unchanged(reload) => (
-                reload,
-                ReloadOutcome::Unchanged,
-                "changed nothing".to_owned(),
-            ),
+        let (reload, outcome) = match report {
+            Report::Unchanged(reload) => (reload, "changed nothing".to_owned()),
             Report::Serving {
                 reload,
                 replaced: Some(_),
                 ..
-            } => (reload, ReloadOutcome::Done, "done".to_owned()),
+            } => (reload, "done".to_owned()),
             Report::Undone {
                 reload,
                 generation,
@@ -72,7 +65,7 @@ impl Shell {
                 ..
             } => {
                 let reason = format!("rejected: generation {} could not boot", generation.0);
-                (reload, ReloadOutcome::Rejected, reason)
+                (reload, reason)
             }
             Report::RollingBack {
                 reload,
@@ -82,33 +75,15 @@ impl Shell {
             } => {
                 let (bad, good) = (generation.0, back_to.0);
                 let reason = format!("rolled back: generation {bad} misbehaved, {good} is back");
-                (reload, ReloadOutcome::RolledBack, reason)
+                (reload, reason)
             }
-            Report::TakenBack { reload, .. } => {
-                self.count_reload(ReloadOutcome::Superseded);
-                let told = "done: back to what served".to_owned();
-                (reload, ReloadOutcome::Done, told)
-            }
-            Report::Rolling {
-                superseded: Some(_),
-                ..
-            } => return self.count_reload(ReloadOutcome::Superseded),
+            Report::TakenBack { reload, .. } => (reload, "done: back to what served".to_owned()),
             _ => return,
         };
-        let is_revival = matches!(report, Report::Serving { .. } | Report::Undone { .. })
-            && self.serving == Some(*reload);
-        if !is_revival {
-            self.set_outcome(*reload, outcome, &told);
-        }
+        self.set_outcome(*reload, &outcome);
     }
 
-    pub(super) fn set_outcome(&mut self, reload: ReloadId, outcome: ReloadOutcome, told: &str) {
-        self.outcome = Some(format!("reload {} {told}", reload.0));
-        self.count_reload(outcome);
-    }
-
-    fn count_reload(&self, outcome: ReloadOutcome) {
-        let history = self.shared.board.history();
-        history.count_reload(outcome, clock::unix_us());
+    pub(super) fn set_outcome(&mut self, reload: ReloadId, outcome: &str) {
+        self.outcome = Some(format!("reload {} {outcome}", reload.0));
     }
 }

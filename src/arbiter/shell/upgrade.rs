@@ -16,6 +16,7 @@ use crate::{
     arbiter::{
         GenerationProcess, clock,
         core::{GenerationId, ReloadId, WorkerId},
+        doors::Doors,
         listeners::Listeners,
         pidfile::Pidfile,
         processes::{GenerationHandle, Processes, WorkerHandle},
@@ -128,6 +129,9 @@ impl Shell {
                     handed.add(shared.lobby.1.as_fd()),
                 ),
             },
+            doors: self.doors.hand_over(handed),
+            history: self.history.clone(),
+            started: self.started,
             pidfile: self
                 .pidfile
                 .as_ref()
@@ -220,10 +224,10 @@ impl Shell {
             .collect();
         let mut manager = ServiceManager::find(now, kept);
         manager.is_ready_already();
+        let shared = resumed_shared(&state.shared)?;
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
-        let shared = resumed_shared(&state.shared)?;
         crate::telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
@@ -237,6 +241,11 @@ impl Shell {
             serving: state.serving,
             settling: None,
             listeners,
+            admin: super::admin::admin(&config, &shared.board, state.started)?,
+            doors: Doors::resume(state.doors)?,
+            history: state.history,
+            started: state.started,
+            log_level: None,
             shared,
             signals,
             watcher,
@@ -256,6 +265,7 @@ impl Shell {
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
         shell.statsd.apply(&config.statsd, &shell.shared.board);
+        shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(
             "upgrade done: rgunicorn {} goes on for {}, workers={}",

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::config::{
-    HealthCheck, LogFormat, LogTarget, SchemeHeader, Trusted,
+    AdminSocket, HealthCheck, LogFormat, LogTarget, SchemeHeader, Secret, Trusted,
     units::{Size, Time},
 };
 
@@ -50,6 +50,20 @@ pub(super) fn optional_path(value: &Option<PathBuf>) -> String {
 
 pub(super) fn optional_text(value: &Option<impl fmt::Display>) -> String {
     value.as_ref().map_or_else(unset, ToString::to_string)
+}
+
+pub(super) fn hidden(secret: &Option<Secret>) -> String {
+    secret
+        .as_ref()
+        .map_or_else(unset, |_| "(hidden)".to_owned())
+}
+
+pub(super) fn admin_socket(socket: &AdminSocket) -> String {
+    match socket {
+        AdminSocket::Auto => "auto".to_owned(),
+        AdminSocket::Off => "off".to_owned(),
+        AdminSocket::Path(file) => path(file),
+    }
 }
 
 pub(super) fn octal(bits: &u32) -> String {

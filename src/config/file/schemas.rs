@@ -100,3 +100,32 @@ pub(super) fn statsd_tags(_: &mut SchemaGenerator) -> Schema {
 }
 
 const STATSD_TAG: &str = "a tag such as \"env:production\", or a list of these";
+pub(super) fn admin_socket(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "const": "auto", "description": "A path with the process id, made by the server." },
+            { "const": "off", "description": "No UNIX socket." },
+            { "type": "string", "minLength": 1, "description": "A path." },
+        ],
+        EXPECTED: "\"auto\", \"off\" or a path",
+    })
+}
+
+pub(super) fn admin_address(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]*|localhost):[0-9]{1,5}$",
+        EXPECTED: "\"address:port\" with a number for the address",
+    })
+}
+
+pub(super) fn admin_paths(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "array"],
+        "pattern": "^/",
+        "items": { "type": "string", "pattern": "^/", EXPECTED: ADMIN_PATH },
+        EXPECTED: ADMIN_PATH,
+    })
+}
+
+const ADMIN_PATH: &str = "a path such as \"/metrics\", or a list of these";

@@ -60,7 +60,7 @@ fn requests(out: &mut Exposition, snapshot: &Snapshot) {
 }
 
 /// Status 0 stands for all that are not told apart.
-fn code(status: u16) -> String {
+pub(super) fn code(status: u16) -> String {
     match status {
         0 => "other".to_owned(),
         status => status.to_string(),
@@ -120,21 +120,12 @@ fn traffic(out: &mut Exposition, snapshot: &Snapshot) {
 }
 
 fn connections(out: &mut Exposition, snapshot: &Snapshot) {
-    let now = &snapshot.now;
     out.family(
         "connections",
         Kind::Gauge,
         "Open connections by what they are doing.",
     );
-    for (state, count) in [
-        ("idle", now.idle),
-        ("reading", now.reading),
-        ("waiting", now.waiting),
-        ("app", now.in_app),
-        ("writing", now.writing),
-        ("closing", now.closing),
-        ("websocket", now.websockets),
-    ] {
+    for (state, count) in snapshot.now.connections() {
         out.sample(&[("state", state)], count);
     }
     out.family(
@@ -162,19 +153,14 @@ fn workers(out: &mut Exposition, snapshot: &Snapshot) {
         Kind::Gauge,
         "Threads that run the app, by whether they do now. An event loop has none.",
     );
-    let idle = now.threads.saturating_sub(now.threads_busy);
     out.sample(&[("state", "busy")], now.threads_busy);
-    out.sample(&[("state", "idle")], idle);
+    out.sample(&[("state", "idle")], now.threads_idle());
     out.family(
         "workers",
         Kind::Gauge,
         "Worker processes by state, those of all generations.",
     );
-    for (state, count) in [
-        ("booting", workers.booting),
-        ("ready", workers.ready),
-        ("draining", workers.draining),
-    ] {
+    for (state, count) in workers.by_state() {
         out.sample(&[("state", state)], count);
     }
     out.family(
@@ -283,7 +269,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let board = Scoreboard::create().unwrap();
-        board.history().start(1_763_735_000_250_000);
+        board.server().start(1_763_735_000_250_000);
         board.assign(0, 1, 1);
         let slot = &board.slots()[0];
         slot.set_state(crate::wire::WorkerState::Ready);

@@ -38,6 +38,25 @@ impl Now {
     }
 }
 
+impl Now {
+    pub fn threads_idle(&self) -> u64 {
+        self.threads.saturating_sub(self.threads_busy)
+    }
+
+    /// Connections by what they are doing.
+    pub fn connections(&self) -> [(&'static str, u64); 7] {
+        [
+            ("idle", self.idle),
+            ("reading", self.reading),
+            ("waiting", self.waiting),
+            ("app", self.in_app),
+            ("writing", self.writing),
+            ("closing", self.closing),
+            ("websocket", self.websockets),
+        ]
+    }
+}
+
 /// Workers by state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Workers {
@@ -46,6 +65,16 @@ pub struct Workers {
     pub draining: u64,
     /// As the configuration and TTIN and TTOU say.
     pub wanted: u64,
+}
+
+impl Workers {
+    pub fn by_state(&self) -> [(&'static str, u64); 3] {
+        [
+            ("booting", self.booting),
+            ("ready", self.ready),
+            ("draining", self.draining),
+        ]
+    }
 }
 
 /// Connections that wait to be accepted.
@@ -93,19 +122,20 @@ pub struct Snapshot {
 impl Snapshot {
     /// What the scoreboard tells; the rest is the arbiter's to add.
     pub fn of(board: &Scoreboard) -> Self {
-        let history = board.history();
+        let server = board.server();
         let mut snapshot = Self {
             version: env!("CARGO_PKG_VERSION"),
             totals: board.totals(),
-            worker_ends: WorkerEnd::ALL.map(|end| (end, history.ends(end))).into(),
+            worker_ends: WorkerEnd::ALL.map(|end| (end, server.ends(end))).into(),
             reloads: ReloadOutcome::ALL
-                .map(|outcome| (outcome, history.reloads(outcome)))
+                .map(|outcome| (outcome, server.reloads(outcome)))
                 .into(),
-            last_reload_failed: history.last_reload_failed(),
-            started_us: history.started_us(),
-            reloaded_us: history.reloaded_us(),
+            config_hash: server.config_hash(),
+            last_reload_failed: server.last_reload_failed(),
+            started_us: server.started_us(),
+            reloaded_us: server.reloaded_us(),
             log_lines: [LogCount::Warning, LogCount::Error, LogCount::Critical]
-                .map(|count| history.lines(count)),
+                .map(|count| server.lines(count)),
             ..Self::default()
         };
         for slot in board.slots_in_use() {

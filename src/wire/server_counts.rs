@@ -123,7 +123,7 @@ pub enum LogCount {
 }
 
 #[repr(C, align(64))]
-pub struct History {
+pub struct ServerCounts {
     worker_ends: [AtomicU64; WorkerEnd::ALL.len()],
     reloads: [AtomicU64; ReloadOutcome::ALL.len()],
     log_lines: [AtomicU64; LogCount::Exception as usize + 1],
@@ -133,9 +133,10 @@ pub struct History {
     reloaded_us: AtomicU64,
     /// 1 when the last reload was none.
     last_reload_failed: AtomicU64,
+    config_hash: AtomicU64,
 }
 
-impl History {
+impl ServerCounts {
     /// The server starts.
     pub fn start(&self, now_us: u64) {
         self.started_us.store(now_us, Relaxed);
@@ -172,6 +173,15 @@ impl History {
 
     pub fn lines(&self, count: LogCount) -> u64 {
         self.log_lines[count as usize].load(Relaxed)
+    }
+
+    pub fn set_config_hash(&self, hash: u32) {
+        self.config_hash.store(hash.into(), Relaxed);
+    }
+
+    /// Of the configuration in force.
+    pub fn config_hash(&self) -> u32 {
+        self.config_hash.load(Relaxed) as u32
     }
 
     /// Microseconds since the UNIX epoch.
