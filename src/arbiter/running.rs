@@ -7,15 +7,17 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use super::memory::resident_bytes;
-use crate::config::{Config, Standing};
+use crate::{
+    config::{Config, Standing},
+    sys::resident_bytes,
+};
 
 const NAME: &str = "rgunicorn-running";
 
@@ -31,6 +33,8 @@ pub struct Running {
     pub config: Config,
     /// How long the last worker took from its fork to ready.
     pub boot: Option<Duration>,
+    /// The UNIX socket of its admin interface.
+    pub admin: Option<PathBuf>,
 }
 
 /// Holds what was told last.
@@ -120,6 +124,7 @@ mod tests {
             is_booting: false,
             config: crate::arbiter::tests::config(),
             boot: None,
+            admin: None,
         };
         let mut notice = Notice::default();
         notice.tell(&running).unwrap();

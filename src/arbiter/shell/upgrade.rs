@@ -17,12 +17,14 @@ use crate::{
         GenerationProcess, clock,
         commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
+        doors::Doors,
         listeners::Listeners,
         pidfile::Pidfile,
         processes::{GenerationHandle, Processes, WorkerHandle},
         reading::{self, Reading, Resources},
         running::Notice,
         service_manager::ServiceManager,
+        statsd::Statsd,
         upgrade::{
             self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
@@ -129,6 +131,9 @@ impl Shell {
                     handed.add(shared.lobby.1.as_fd()),
                 ),
             },
+            doors: self.doors.hand_over(handed),
+            history: self.history.clone(),
+            started: self.started,
             pidfile: self
                 .pidfile
                 .as_ref()
@@ -221,9 +226,11 @@ impl Shell {
             .collect();
         let mut manager = ServiceManager::find(now, kept);
         manager.is_ready_already();
+        let shared = resumed_shared(&state.shared)?;
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
+        crate::telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
             invocation: Invocation::find()?,
@@ -237,13 +244,19 @@ impl Shell {
             serving: state.serving,
             settling: None,
             listeners,
-            shared: resumed_shared(&state.shared)?,
+            admin: super::admin::admin(&config, &shared.board, state.started)?,
+            doors: Doors::resume(state.doors)?,
+            history: state.history,
+            started: state.started,
+            log_level: None,
+            shared,
             signals,
             watcher,
             pidfile: pidfile.transpose()?,
             manager,
             outcome: state.outcome,
             tally: state.tally,
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: state.last_boot,
@@ -254,6 +267,8 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
+        shell.statsd.apply(&config.statsd, &shell.shared.board);
+        shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(
             "upgrade done: rgunicorn {} goes on for {}, workers={}",

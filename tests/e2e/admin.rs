@@ -1,0 +1,5 @@
+//! The admin interface from outside: HTTP on its sockets, and the commands that use it.
+
+mod access;
+mod health;
+pub mod support;
