@@ -11,6 +11,7 @@
 
 mod connection;
 mod control;
+mod events;
 mod guard;
 mod health;
 mod link;
@@ -24,8 +25,9 @@ mod server;
 mod status;
 mod view;
 
+pub use events::Event;
 pub use link::{Admin, Answer, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
 pub use view::{
-    Generation, GenerationState, Outcome, Reload, ServerState, View, Worker, WorkerState,
+    Generation, GenerationState, Outcome, Reload, ServerState, Upgrade, View, Worker, WorkerState,
 };

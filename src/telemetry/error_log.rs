@@ -113,6 +113,7 @@ pub fn line(level: LogLevel, message: fmt::Arguments<'_>) {
 
 /// A line and the text below it (a traceback, a report), in one write. The text keeps its line ends and tabs.
 pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
+    super::tap::hear(level, message, text_below);
     if enabled(level) {
         write(&compose(prefix(level), message, text_below));
     }

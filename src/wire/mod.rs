@@ -2,10 +2,12 @@
 //! generation, and the scoreboard, shared memory that workers write and the arbiter reads.
 
 mod channel;
+mod last_words;
 mod message;
 mod scoreboard;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
+pub use last_words::LastWords;
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
 };
