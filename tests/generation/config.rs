@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    AppRef, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget,
-    Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
+    AppRef, Config, EventLoop, ForwardedBy, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
+    LogTarget, Proxy, ProxyProtocol, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -71,6 +71,10 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             forwarded_allow_ips: Trusted::Everyone,
             scheme_headers: Vec::new(),
             header_map: HeaderMap::Drop,
+            forwarded: ForwardedBy::Off,
+            forwarded_host: false,
+            protocol: ProxyProtocol::Off,
+            protocol_allow_ips: Trusted::Networks(Vec::new()),
         },
         websocket: WebSocket {
             message_size: 1 << 20,

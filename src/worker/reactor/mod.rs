@@ -9,6 +9,7 @@
 
 mod health;
 mod intake;
+mod introduction;
 mod progress;
 mod streaming;
 
@@ -21,9 +22,10 @@ use std::{
 
 use super::{
     acceptor::Acceptor,
-    connection::{Connection, Peer, Stage},
+    connection::{Connection, Stage},
     health::{Probe, Verdict},
     lobby::Lobby,
+    peer::Peer,
     settings::Settings,
     table::{NO_BUCKET, Place, Table},
     timers::Timers,
@@ -108,6 +110,8 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
+    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
+    strangers_again_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -152,6 +156,7 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
+            strangers_again_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -310,7 +315,7 @@ impl Reactor {
 
     fn is_idle(&mut self, token: u64) -> bool {
         match self.table.entry(token).map(|entry| &entry.place) {
-            Some(Place::Here(connection)) => matches!(connection.stage, Stage::Idle),
+            Some(Place::Here(connection)) => connection.is_idle(),
             _ => false,
         }
     }
