@@ -19,6 +19,7 @@ mod half_deployed;
 mod health_check;
 mod http_wire;
 mod logs;
+mod nginx;
 mod plan;
 mod probation;
 mod proxy_protocol;
