@@ -30,6 +30,7 @@ mod serving;
 mod signals;
 mod slow_clients;
 mod systemd;
+mod systemd_units;
 mod threads;
 mod upgrade;
 mod websocket;

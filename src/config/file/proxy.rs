@@ -53,7 +53,7 @@ pub struct Proxy {
     ///
     /// Off by default. When it is on, a connection that does not begin so is answered with 400 and closed: a client that
     /// reaches the server by another way could pass for anyone. The address counts for the whole connection; it takes the
-    /// place of the peer, in `forwarded_allow_ips` too.
+    /// place of the peer, in `forwarded_allow_ips` too, which therefore cannot be `"*"`.
     #[schemars(example = &"v2")]
     pub protocol: ProxyProtocol,
 

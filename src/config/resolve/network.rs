@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Resolver;
-use crate::config::{Bind, Proxy, SchemeHeader, Trusted, file, layer::escape};
+use crate::config::{Bind, Proxy, ProxyProtocol, SchemeHeader, Trusted, file, layer::escape};
 
 impl Resolver<'_> {
     pub(super) fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
@@ -34,9 +34,19 @@ impl Resolver<'_> {
     }
 
     pub(super) fn proxy(&mut self, proxy: file::Proxy) -> Proxy {
+        let forwarded_allow_ips = self.trusted("forwarded_allow_ips", &proxy.forwarded_allow_ips.0);
+        if proxy.protocol != ProxyProtocol::Off && forwarded_allow_ips == Trusted::Everyone {
+            self.problem(
+                "/proxy/forwarded_allow_ips",
+                "`\"*\"` would believe what every client says, since `proxy.protocol` puts it in its load balancer's place"
+                    .to_owned(),
+                "",
+                Some("name the networks of the proxies behind the load balancer, or write `[]`".to_owned()),
+            );
+        }
         let headers = proxy.scheme_headers.into_iter();
         Proxy {
-            forwarded_allow_ips: self.trusted("forwarded_allow_ips", &proxy.forwarded_allow_ips.0),
+            forwarded_allow_ips,
             forwarded: proxy.forwarded,
             forwarded_host: proxy.forwarded_host,
             scheme_headers: headers
