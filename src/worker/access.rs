@@ -124,9 +124,12 @@ impl AddressText {
     }
 }
 
+/// An IPv4 client of an IPv6 socket as IPv4.
 fn ip(address: PeerAddress) -> Option<SocketAddr> {
     match address {
-        PeerAddress::Ip(address) => Some(address),
+        PeerAddress::Ip(address) => {
+            Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        }
         PeerAddress::Unix => None,
     }
 }

@@ -268,7 +268,7 @@ impl ScopeBuilder {
     /// What the proxies told takes the place of what the socket and the request say.
     #[cold]
     fn set_told(
-        &mut self,
+        &self,
         py: Python<'_>,
         scope: &Bound<'_, PyDict>,
         connection: &Connection,
