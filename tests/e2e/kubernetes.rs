@@ -108,7 +108,9 @@ fn the_probes_are_answered_from_the_start_to_the_end() {
         let port = ports.iter().find(|port| port["name"] == request["port"]);
         assert_eq!(port.unwrap()["containerPort"], 9000);
         let path = request["path"].as_str().unwrap();
-        Client::to(&loopback(admin)).get(path).status
+        // The kubelet names the pod by its address.
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{admin}\r\n\r\n");
+        Client::to(&loopback(admin)).request(&request).status
     };
     eventually("the pod is ready", || probe("startupProbe") == 200);
     assert_eq!(
