@@ -1,8 +1,6 @@
 //! What the shell tells of the server. Published anew whenever it changed; moments are nanoseconds of CLOCK_MONOTONIC, so that a
 //! view does not change by itself.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::config::LogLevel;
@@ -12,7 +10,7 @@ use crate::config::LogLevel;
 pub struct View {
     /// The name in process titles.
     pub name: String,
-    pub config_file: Option<PathBuf>,
+    pub config_file: Option<String>,
     pub started_ns: u64,
     pub state: ServerState,
     /// How many workers the serving generation is to have.
