@@ -15,6 +15,7 @@ mod events;
 mod guard;
 mod health;
 mod link;
+mod metrics;
 mod progress;
 mod query;
 mod reply;
@@ -29,5 +30,6 @@ pub use events::Event;
 pub use link::{Admin, Answer, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
 pub use view::{
-    Generation, GenerationState, Outcome, Reload, ServerState, Upgrade, View, Worker, WorkerState,
+    Generation, GenerationState, Listener, Outcome, Reload, ServerState, Upgrade, View, Worker,
+    WorkerState,
 };

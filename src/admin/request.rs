@@ -13,6 +13,8 @@ pub(super) struct Request {
     pub(super) host: String,
     /// What a browser says of the page that asks.
     pub(super) origin: Option<String>,
+    /// The media types that the client prefers; empty when it does not say.
+    pub(super) accept: String,
     /// The token of `Authorization: Bearer …`.
     pub(super) token: Option<Vec<u8>>,
     /// Where it came in.
@@ -34,6 +36,7 @@ impl Request {
             query: Query::parse(head.query(buffer)),
             host: text(head.host(buffer)),
             origin: field("origin").map(text),
+            accept: field("accept").map(text).unwrap_or_default(),
             token: field("authorization").and_then(bearer).map(<[u8]>::to_vec),
             door,
             traits: RequestTraits {

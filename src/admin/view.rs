@@ -1,6 +1,8 @@
 //! What the shell tells of the server. Published anew whenever it changed; moments are nanoseconds of CLOCK_MONOTONIC, so that a
 //! view does not change by itself.
 
+use std::{os::fd::OwnedFd, sync::Weak};
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::LogLevel;
@@ -16,6 +18,8 @@ pub struct View {
     /// How many workers the serving generation is to have.
     pub workers_wanted: u16,
     pub addresses: Vec<String>,
+    /// The same, with their sockets.
+    pub listeners: Vec<Listener>,
     pub log_level: LogLevel,
     /// In the order of their start.
     pub generations: Vec<Generation>,
@@ -34,6 +38,21 @@ pub enum ServerState {
     Starting,
     Serving,
     Stopping,
+}
+
+/// A listening socket of the server.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// As the log names it.
+    pub address: String,
+    /// Weak: the shell alone says for how long it is open.
+    pub socket: Weak<OwnedFd>,
+}
+
+impl PartialEq for Listener {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address && self.socket.ptr_eq(&other.socket)
+    }
 }
 
 /// One applied configuration.

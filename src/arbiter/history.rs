@@ -11,15 +11,19 @@ use crate::admin::{Outcome, Reload};
 const RELOADS_MAX: usize = 20;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct History(VecDeque<Reload>);
+pub(super) struct History {
+    last: VecDeque<Reload>,
+    /// Decided, and not counted yet.
+    decided: Vec<Outcome>,
+}
 
 impl History {
     /// The configuration is read again; `at_us` is the wall clock.
     pub(super) fn begin(&mut self, reload: ReloadId, now: Moment, at_us: i64) {
-        if self.0.len() == RELOADS_MAX {
-            self.0.pop_front();
+        if self.last.len() == RELOADS_MAX {
+            self.last.pop_front();
         }
-        self.0.push_back(Reload {
+        self.last.push_back(Reload {
             reload: reload.0,
             told: String::new(),
             at_us,
@@ -46,9 +50,10 @@ impl History {
         generation: Option<GenerationId>,
         now: Moment,
     ) {
-        for earlier in self.0.iter_mut().filter(|one| one.reload < reload.0) {
+        for earlier in self.last.iter_mut().filter(|one| one.reload < reload.0) {
             let reason = format!("reload {} took its place", reload.0);
-            end(earlier, now, Outcome::Superseded, Some(reason), None);
+            let decided = end(earlier, now, Outcome::Superseded, Some(reason), None);
+            self.decided.extend(decided);
         }
         if let Some(found) = self.find(reload) {
             found.generation = generation.map(|id| id.0);
@@ -65,35 +70,41 @@ impl History {
         problems: Option<String>,
     ) {
         if let Some(found) = self.find(reload) {
-            end(found, now, outcome, reason, problems);
+            let decided = end(found, now, outcome, reason, problems);
+            self.decided.extend(decided);
         }
     }
 
     /// What is under way never ends.
     pub(super) fn stop(&mut self, now: Moment) {
-        for reload in &mut self.0 {
+        for reload in &mut self.last {
             let reason = "the server stops".to_owned();
             end(reload, now, Outcome::Cancelled, Some(reason), None);
         }
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Reload> {
-        self.0.iter()
+        self.last.iter()
+    }
+
+    /// What was decided since the last call, to be counted.
+    pub(super) fn take_decided(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.decided)
     }
 
     fn find(&mut self, reload: ReloadId) -> Option<&mut Reload> {
-        self.0.iter_mut().find(|found| found.reload == reload.0)
+        self.last.iter_mut().find(|found| found.reload == reload.0)
     }
 }
 
-/// What was done can only be rolled back.
+/// What was done can only be rolled back. Returns the outcome if it was news.
 fn end(
     reload: &mut Reload,
     now: Moment,
     outcome: Outcome,
     reason: Option<String>,
     problems: Option<String>,
-) {
+) -> Option<Outcome> {
     let may_end = match reload.outcome {
         Outcome::Pending => true,
         Outcome::Done => outcome == Outcome::RolledBack,
@@ -105,6 +116,7 @@ fn end(
         reload.problems = problems;
         reload.ended_ns.get_or_insert(now.nanoseconds());
     }
+    may_end.then_some(outcome)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod clock;
+mod commands;
 pub mod core;
 mod doors;
 pub mod engine;
@@ -16,6 +17,7 @@ mod report;
 pub mod running;
 pub mod service_manager;
 mod shell;
+mod statsd;
 mod tally;
 #[cfg(test)]
 mod tests;

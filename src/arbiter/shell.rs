@@ -4,6 +4,8 @@
 //! lost by looking at the wrong moment.
 
 mod admin;
+mod counting;
+mod hooks;
 mod obey;
 mod orders;
 mod perceive;
@@ -26,6 +28,7 @@ use nix::{
 
 use super::{
     activation, clock,
+    commands::Commands,
     core::{Core, Event, GenerationId, Moment, ReloadId},
     doors::Doors,
     history::History,
@@ -36,6 +39,7 @@ use super::{
     report::Scene,
     running::{Notice, Running},
     service_manager::ServiceManager,
+    statsd::Statsd,
     tally::Tally,
     upgrade::Invocation,
     watcher::Watcher,
@@ -71,6 +75,7 @@ pub(super) struct Shell {
     /// Facts that the core has not taken in yet.
     events: VecDeque<Event>,
     processes: Processes,
+    commands: Commands,
     /// Of every generation that runs, and what was read last.
     readings: BTreeMap<ReloadId, Reading>,
     reloads: u64,
@@ -99,6 +104,7 @@ pub(super) struct Shell {
     outcome: Option<String>,
     next_sample: Option<Moment>,
     tally: Tally,
+    statsd: Statsd,
     notice: Notice,
     /// What the notice is about.
     noticed: Option<(ReloadId, GenerationId, bool)>,
@@ -156,6 +162,9 @@ impl Shell {
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
+        shared.board.server().start(clock::unix_us());
+        let counted = shared.board.another().map_err(|error| failed(&error))?;
+        crate::telemetry::count_in(counted);
         let mut listeners = Listeners::default();
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
@@ -182,6 +191,7 @@ impl Shell {
             core: Core::new(SLOTS_MAX),
             events: VecDeque::new(),
             processes: Processes::default(),
+            commands: Commands::default(),
             readings: BTreeMap::from([(ReloadId(0), reading.clone())]),
             reloads: 0,
             serving: None,
@@ -202,6 +212,7 @@ impl Shell {
             outcome: None,
             next_sample: None,
             tally: Tally::default(),
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: None,
@@ -216,6 +227,7 @@ impl Shell {
         let config = &reading.config;
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         self.own_error_log(reading);
+        self.statsd.apply(&config.statsd, &self.shared.board);
         let python = &reading.resources.interpreter;
         info!(
             "rgunicorn {} starting with Python {} ({}, from {})",
@@ -242,10 +254,12 @@ impl Shell {
             self.tell_settled();
             self.tell_running();
             self.tell_manager();
+            self.count_reloads();
             self.tell_admin();
             self.upgrade_when_possible();
             self.rest();
             if let Some(code) = self.exit {
+                self.finish_hooks();
                 info!("stopped");
                 return code;
             }
@@ -272,6 +286,7 @@ impl Shell {
             self.history
                 .conclude(reload, clock::now(), Outcome::Done, None, None);
             self.set_outcome(reload, "done");
+            self.tell_reload_done(reload);
         }
     }
 
@@ -330,6 +345,7 @@ impl Shell {
             .chain(self.next_sample)
             .chain(self.tally.next_look)
             .chain(self.manager.deadline())
+            .chain(self.commands.deadline())
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log,
+    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log,
     LogFormat, LogLevel, LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket,
     WorkerClass,
 };
@@ -86,6 +86,8 @@ pub(super) fn config() -> Config {
             ping_timeout: Duration::from_secs(1),
             compression: false,
         },
+        hooks: Hooks::default(),
+        statsd: crate::config::Statsd::default(),
         admin: Admin {
             socket: AdminSocket::Off,
             ..Admin::default()

@@ -5,12 +5,14 @@
 
 mod admin;
 mod health;
+mod hooks;
 mod limits;
 mod log;
 mod proxy;
 mod reload;
 mod schemas;
 mod shapes;
+mod statsd;
 mod timeouts;
 mod websocket;
 
@@ -21,12 +23,14 @@ use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
 pub use health::HealthCheck;
+pub use hooks::{HookCommands, Hooks};
 pub use limits::Limits;
 pub use log::Log;
 pub use proxy::Proxy;
 pub use reload::Reload;
 pub(super) use shapes::EXPECTED;
 pub use shapes::{Amount, NameOrNumber, Octal, Texts};
+pub use statsd::Statsd;
 pub use timeouts::Timeouts;
 pub use websocket::WebSocket;
 
@@ -186,6 +190,8 @@ pub struct File {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub hooks: Hooks,
+    pub statsd: Statsd,
     pub admin: Admin,
 }
 
@@ -218,6 +224,8 @@ impl Default for File {
             reload: Reload::default(),
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
+            hooks: Hooks::default(),
+            statsd: Statsd::default(),
             admin: Admin::default(),
         }
     }

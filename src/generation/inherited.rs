@@ -87,8 +87,10 @@ impl Inherited {
             crate::config::LogTarget::Off => None,
             target => Some(Sink::from_descriptor(access_log, target).map_err(StartError::Log)?),
         };
+        let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
+        crate::telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
         Ok(Self {
-            scoreboard: Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?,
+            scoreboard,
             bell: Bell::open(bell),
             lifeline,
             lobby,

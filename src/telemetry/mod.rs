@@ -10,8 +10,10 @@ mod access_log;
 mod atoms;
 mod error_log;
 mod escape;
+pub mod metrics;
 mod moment;
 mod sink;
+pub mod statsd;
 mod tap;
 
 pub use crate::{critical, debug, error, info, warning};
@@ -19,7 +21,8 @@ pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
 pub use atoms::AtomError;
 pub use error_log::{
-    block, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level, set_owner,
+    block, count_in, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level,
+    set_owner,
 };
 pub use sink::Sink;
 pub use tap::{Tap, close_tap, open_tap};

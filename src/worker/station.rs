@@ -127,8 +127,7 @@ impl Station {
         match verdict {
             Verdict::Healthy => {
                 // What was served so far was for ourselves.
-                slot.requests.store(0, Relaxed);
-                slot.errors.store(0, Relaxed);
+                slot.forget_counts();
                 self.open(reactor);
             }
             Verdict::Sick(reason) => {

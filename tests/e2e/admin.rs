@@ -4,4 +4,4 @@ mod access;
 mod commands;
 mod figures;
 mod health;
-mod support;
+pub mod support;

@@ -13,6 +13,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::sys::socket::{
@@ -114,7 +115,7 @@ pub(super) fn open(
     Ok(Listener {
         asked: Asked::Unix(path.to_owned()),
         address: ListenerAddress::Unix(text),
-        socket,
+        socket: Arc::new(socket),
         file,
     })
 }

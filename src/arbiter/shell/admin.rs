@@ -26,6 +26,7 @@ pub(super) fn admin(
         state: ServerState::Starting,
         workers_wanted: config.workers,
         addresses: Vec::new(),
+        listeners: Vec::new(),
         log_level: config.log.level,
         generations: Vec::new(),
         workers: Vec::new(),
@@ -75,6 +76,9 @@ impl Shell {
                 .unwrap_or_default(),
             addresses: listeners
                 .map(|listeners| self.listeners.addresses(listeners))
+                .unwrap_or_default(),
+            listeners: listeners
+                .map(|listeners| self.listeners.watched(listeners))
                 .unwrap_or_default(),
             log_level: (self.log_level)
                 .or(config.map(|config| config.log.level))

@@ -56,6 +56,7 @@ impl Shell {
                 self.forget_readings();
             }
             Action::AnnounceStop => {
+                self.tell_stopping();
                 self.shared.board.set_closing();
                 // Workers take what waits; who comes later is refused at once, and may ask elsewhere.
                 self.listeners.close(self.manager.keeps_sockets());
@@ -68,7 +69,9 @@ impl Shell {
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
         self.note_outcome(report);
+        self.tell_hooks(report);
         self.note_in_history(report);
+        self.count(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
@@ -182,7 +185,7 @@ impl Shell {
         self.send(generation, ToGeneration::Fork { worker, slot }, &[]);
     }
 
-    fn send(
+    pub(super) fn send(
         &mut self,
         generation: GenerationId,
         message: ToGeneration,
@@ -210,7 +213,7 @@ impl Shell {
         self.processes.workers.remove(&worker);
         if let Some(place) = self.shared.board.slots().get(slot as usize) {
             self.tally.keep(place);
-            place.clear();
+            self.shared.board.release(slot);
         }
     }
 
@@ -260,6 +263,8 @@ impl Shell {
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);
+        self.statsd.apply(&config.statsd, &self.shared.board);
+        self.show_config(config);
         self.own_error_log(&reading);
         self.open_admin(&config.admin);
         self.next_sample = None;

@@ -16,6 +16,7 @@ use crate::{
     admin::{Outcome, Upgrade},
     arbiter::{
         GenerationProcess, clock,
+        commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
         doors::Doors,
         listeners::Listeners,
@@ -24,6 +25,7 @@ use crate::{
         reading::{self, Reading, Resources},
         running::Notice,
         service_manager::ServiceManager,
+        statsd::Statsd,
         upgrade::{
             self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
@@ -94,6 +96,7 @@ impl Shell {
         self.core.may_be_handed_over()
             && self.settling.is_none()
             && self.events.is_empty()
+            && self.commands.is_idle()
             && self.watcher.hand_over().is_some()
             && channels.all(|process| !process.channel.wants_to_write())
     }
@@ -242,6 +245,7 @@ impl Shell {
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
+        crate::telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
             invocation: Invocation::find()?,
@@ -249,6 +253,7 @@ impl Shell {
             core: state.core,
             events: VecDeque::new(),
             processes: resumed_processes(state.generations, state.workers)?,
+            commands: Commands::default(),
             readings,
             reloads: state.reloads,
             serving: state.serving,
@@ -271,6 +276,7 @@ impl Shell {
             manager,
             outcome: state.outcome,
             tally: state.tally,
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: state.last_boot,
@@ -281,6 +287,7 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
+        shell.statsd.apply(&config.statsd, &shell.shared.board);
         shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(

@@ -81,6 +81,42 @@ pub(super) fn log_format(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn hook(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        EXPECTED: "\"module:function\"",
+    })
+}
+
+pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "string"],
+        "items": { "type": "string", "minLength": 1 },
+        "minItems": 1,
+        "minLength": 1,
+        EXPECTED: "a list of a program and its arguments, such as [\"touch\", \"/run/mysite/ready\"]",
+    })
+}
+pub(super) fn statsd_host(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(unix:.+|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?|[^:/\[\]\s]+(:[0-9]{1,5})?)$",
+        EXPECTED: "\"host\", \"host:port\", \"[ipv6]:port\" or \"unix:path\"",
+    })
+}
+
+pub(super) fn statsd_tags(_: &mut SchemaGenerator) -> Schema {
+    let pattern = r"^[^\s,|#]+$";
+    json_schema!({
+        "type": ["string", "array"],
+        "pattern": pattern,
+        "items": { "type": "string", "pattern": pattern, EXPECTED: STATSD_TAG },
+        EXPECTED: STATSD_TAG,
+    })
+}
+
+const STATSD_TAG: &str = "a tag such as \"env:production\", or a list of these";
 pub(super) fn admin_socket(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
