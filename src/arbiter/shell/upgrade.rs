@@ -35,7 +35,7 @@ use crate::{
         execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
-    wire::{ArbiterEnd, Scoreboard},
+    wire::{ArbiterEnd, LivePage, Scoreboard},
 };
 
 impl Shell {
@@ -114,7 +114,6 @@ impl Shell {
             outcome: self.outcome.clone(),
             tally: self.tally.clone(),
             last_boot: self.last_boot,
-            reopened: self.reopened,
             seen: self.watcher.hand_over().flatten(),
             listeners: self.listeners.hand_over(handed),
             shared: HandedShared {
@@ -149,6 +148,8 @@ impl Shell {
                 let generation = HandedGeneration {
                     reload: handle.reload,
                     process,
+                    live: (handle.live.as_ref())
+                        .map(|live| live.parts().map(|part| handed.add(part))),
                     is_deaf: handle.is_deaf,
                 };
                 (*id, generation)
@@ -245,7 +246,6 @@ impl Shell {
             noticed: None,
             last_boot: state.last_boot,
             next_sample: None,
-            reopened: state.reopened,
             is_resting: false,
             exit: None,
         };
@@ -308,9 +308,18 @@ fn resumed_processes(
             }),
             None => None,
         };
+        let live = match handed.live {
+            Some([page, receiver, sender]) => Some(LivePage::resume([
+                adopt_descriptor(page)?,
+                adopt_descriptor(receiver)?,
+                adopt_descriptor(sender)?,
+            ])?),
+            None => None,
+        };
         let handle = GenerationHandle {
             reload: handed.reload,
             process,
+            live,
             is_deaf: handed.is_deaf,
         };
         processes.generations.insert(id, handle);
