@@ -12,7 +12,8 @@ use crate::config::{Config, LogTarget};
 pub fn obstacles(running: &Config, wanted: &Config) -> Vec<String> {
     let mut found: Vec<Unfit> = Vec::new();
     found.extend(check_room(wanted).err());
-    if (&wanted.python, &wanted.chdir) != (&running.python, &running.chdir) {
+    // Without a name it depends on the environment, and ours is not the server's.
+    if wanted.python.is_some() && wanted.python != running.python {
         found.extend(interpreter::find(wanted).err().map(Unfit::from));
     }
     let log = &wanted.log;
