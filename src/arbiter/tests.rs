@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log,
+    LogFormat, LogLevel, LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket,
+    WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -84,6 +85,12 @@ pub(super) fn config() -> Config {
             ping_interval: Duration::ZERO,
             ping_timeout: Duration::from_secs(1),
             compression: false,
+        },
+        hooks: Hooks::default(),
+        statsd: crate::config::Statsd::default(),
+        admin: Admin {
+            socket: AdminSocket::Off,
+            ..Admin::default()
         },
     }
 }

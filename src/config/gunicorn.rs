@@ -18,13 +18,10 @@ use Fate::{Gone, Key, KeyBut};
 const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
-const HOOK: &str = "server hooks are Python inside the server, which rgunicorn does not have; the app itself can act at import";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
-const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
-const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
@@ -111,26 +108,26 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("syslog_addr", Gone(SYSLOG)),
     ("syslog_prefix", Gone(SYSLOG)),
     ("syslog_facility", Gone(SYSLOG)),
-    ("statsd_host", Gone(STATSD)),
-    ("statsd_prefix", Gone(STATSD)),
-    ("dogstatsd_tags", Gone(STATSD)),
-    ("enable_backlog_metric", Gone(STATSD)),
+    ("statsd_host", Key("statsd.host")),
+    ("statsd_prefix", Key("statsd.prefix")),
+    ("dogstatsd_tags", KeyBut("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`")),
+    ("enable_backlog_metric", Gone("it is always among the metrics at `/metrics` of the admin interface: remove it")),
     ("default_proc_name", Key("proc_name")),
-    ("on_starting", Gone(HOOK)),
-    ("on_reload", Gone(HOOK)),
-    ("when_ready", Gone(HOOK)),
-    ("pre_fork", Gone(HOOK)),
-    ("post_fork", Gone(HOOK)),
-    ("post_worker_init", Gone(HOOK)),
-    ("worker_int", Gone(HOOK)),
-    ("worker_abort", Gone(HOOK)),
-    ("pre_exec", Gone(HOOK)),
-    ("pre_request", Gone(HOOK)),
-    ("post_request", Gone(HOOK)),
-    ("child_exit", Gone(HOOK)),
-    ("worker_exit", Gone(HOOK)),
-    ("nworkers_changed", Gone(HOOK)),
-    ("on_exit", Gone(HOOK)),
+    ("on_starting", Gone("the server itself runs no Python; do it before the server starts, such as in `ExecStartPre=`, or when the app is imported")),
+    ("on_reload", Gone("the server itself runs no Python; `[hooks.commands] reload_done` and `reload_failed` run a program")),
+    ("when_ready", KeyBut("hooks.when_ready", "it runs when all workers are ready, after each reload too")),
+    ("pre_fork", Gone("what forks runs no code of yours at that moment; `[hooks] post_fork` runs in each new worker, and `worker.age` numbers them")),
+    ("post_fork", Key("hooks.post_fork")),
+    ("post_worker_init", Key("hooks.worker_init")),
+    ("worker_int", Gone("no signal reaches the app; `[hooks] worker_exit` runs in each worker that leaves")),
+    ("worker_abort", KeyBut("hooks.worker_abort", "the Python stacks of a stuck worker are logged without it")),
+    ("pre_exec", Gone("SIGUSR2 replaces the server in place and starts no second one: nothing has to be prepared")),
+    ("pre_request", Key("hooks.pre_request")),
+    ("post_request", Key("hooks.post_request")),
+    ("child_exit", Key("hooks.child_exit")),
+    ("worker_exit", Key("hooks.worker_exit")),
+    ("nworkers_changed", Gone("the log tells how many workers are wanted; `[hooks.commands]` runs programs for what happens to them")),
+    ("on_exit", KeyBut("hooks.on_exit", "a program can be run too: `[hooks.commands] on_exit`")),
     ("ssl_context", Gone(TLS)),
     ("dirty_apps", Gone(DIRTY)),
     ("dirty_workers", Gone(DIRTY)),
@@ -141,9 +138,9 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("dirty_post_fork", Gone(DIRTY)),
     ("dirty_worker_init", Gone(DIRTY)),
     ("dirty_worker_exit", Gone(DIRTY)),
-    ("control_socket", Gone(CONTROL)),
-    ("control_socket_mode", Gone(CONTROL)),
-    ("control_socket_disable", Gone(CONTROL)),
+    ("control_socket", Key("admin.socket")),
+    ("control_socket_mode", Gone("the socket of `[admin]` is always for the server's user and root alone")),
+    ("control_socket_disable", Gone("write `socket = \"off\"` in `[admin]`")),
 ];
 
 /// The paths by which Gunicorn and uvicorn name worker classes that exist here.

@@ -6,6 +6,7 @@
     reason = "this folder wraps the system calls for all the others"
 )]
 
+mod abort;
 mod bell;
 mod clock;
 mod descriptor;
@@ -18,10 +19,12 @@ mod memory;
 pub mod net;
 mod notify;
 mod process;
+mod resident;
 mod signal;
 mod spawn;
 mod title;
 
+pub use abort::AbortBell;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use descriptor::{
@@ -36,6 +39,7 @@ pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
+pub use resident::resident_bytes;
 pub use signal::{
     SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
 };

@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod containers;
@@ -16,15 +17,18 @@ mod examples;
 mod greenlets;
 mod half_deployed;
 mod health_check;
+mod hooks;
 mod http_wire;
 mod live;
 mod logs;
+mod metrics;
 mod plan;
 mod probation;
 mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod statsd;
 mod systemd;
 mod threads;
 mod upgrade;
