@@ -55,7 +55,7 @@ impl Here {
     fn of(&mut self, stage: &Stage) -> &mut u32 {
         match stage {
             Stage::Idle => &mut self.idle,
-            Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) | Stage::Request => {
+            Stage::Head(_) | Stage::InlineBody { .. } | Stage::Body(_) | Stage::Request => {
                 &mut self.reading
             }
             Stage::Replying { .. } => &mut self.writing,

@@ -19,6 +19,7 @@ mod half_deployed;
 mod health_check;
 mod hooks;
 mod http_wire;
+mod live;
 mod logs;
 mod metrics;
 mod plan;
