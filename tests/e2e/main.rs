@@ -21,6 +21,7 @@ mod health_check;
 mod hooks;
 mod http_wire;
 mod kubernetes;
+mod live;
 mod logs;
 mod metrics;
 mod nginx;
