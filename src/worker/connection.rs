@@ -220,15 +220,15 @@ impl Connection {
     }
 
     /// Sends what the socket takes now, ahead of what waits in `output`, which has to be empty for that.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = net::send(self.socket.as_fd(), bytes)?;
+    pub fn send(&mut self, bytes: &[u8], next: net::Next) -> io::Result<usize> {
+        let sent = net::send(self.socket.as_fd(), bytes, next)?;
         self.output.note_sent(sent);
         Ok(sent)
     }
 
     /// As [`Connection::send`], several slices as one.
-    pub fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let sent = net::send_vectored(self.socket.as_fd(), slices)?;
+    pub fn send_vectored(&mut self, slices: &[IoSlice<'_>], next: net::Next) -> io::Result<usize> {
+        let sent = net::send_vectored(self.socket.as_fd(), slices, next)?;
         self.output.note_sent(sent);
         Ok(sent)
     }

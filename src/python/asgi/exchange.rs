@@ -21,7 +21,7 @@ use super::{awaitable::Awaited, gateway::Gateway, outcome::Outcome};
 use crate::{
     http::{Refusal, RequestTraits, date, response},
     python::{ClientDisconnected, ffi::HeldCell},
-    sys::{self, Readiness},
+    sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, log_answered},
 };
 
@@ -384,7 +384,7 @@ impl State {
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
         if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
             // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
-            let _ = connection.send(response::CONTINUE);
+            let _ = connection.send(response::CONTINUE, net::Next::Unknown);
         }
     }
 

@@ -282,7 +282,7 @@ impl Socket {
             return Err(gone());
         };
         let sent = match connection.output.is_empty() {
-            true => net::taken(connection.send(bytes)),
+            true => net::taken(connection.send(bytes, net::Next::Unknown)),
             false => Ok(0),
         };
         match sent {
