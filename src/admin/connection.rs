@@ -350,7 +350,11 @@ impl Connection {
     /// Sends what the socket takes. True: nothing is left.
     fn send(&mut self, now_ns: u64) -> io::Result<bool> {
         while self.sent < self.output.len() {
-            match net::send(self.socket.as_fd(), &self.output[self.sent..], net::Next::Unknown) {
+            match net::send(
+                self.socket.as_fd(),
+                &self.output[self.sent..],
+                net::Next::Unknown,
+            ) {
                 Ok(count) => {
                     self.sent += count;
                     self.deadline_ns = now_ns + SEND_NS;

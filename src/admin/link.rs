@@ -15,10 +15,14 @@ use std::{
     },
 };
 
-use super::{server, view::View};
+use super::{
+    events::{Event, Events},
+    server,
+    view::View,
+};
 use crate::{
     config::{LogLevel, Secret},
-    sys::{Bell, monotonic_ns, without_signals},
+    sys::{Bell, monotonic_ns, unix_micros, without_signals},
     wire::Scoreboard,
 };
 
@@ -99,6 +103,7 @@ pub(super) struct Link {
     view: Mutex<Arc<View>>,
     doors: Mutex<Arc<Vec<Door>>>,
     policy: Mutex<Arc<Policy>>,
+    events: Mutex<Events>,
     orders: Mutex<VecDeque<(Ticket, Order)>>,
     answers: Mutex<VecDeque<(Ticket, Answer)>>,
     tickets: AtomicU64,
@@ -116,6 +121,7 @@ impl Admin {
             view: Mutex::new(Arc::new(view)),
             doors: Mutex::default(),
             policy: Mutex::default(),
+            events: Mutex::default(),
             orders: Mutex::default(),
             answers: Mutex::default(),
             tickets: AtomicU64::new(1),
@@ -155,6 +161,16 @@ impl Admin {
             drop(published);
             self.link.thread_bell.ring();
         }
+    }
+
+    /// Remembers what this process tells its log from now on.
+    pub fn listen_to_log(&self) {
+        let link = Arc::clone(&self.link);
+        crate::telemetry::open_tap(Box::new(move |level, line, text_below| {
+            if level >= LogLevel::Info {
+                lock(&link.events).add(unix_micros(), level, line, text_below);
+            }
+        }));
     }
 
     /// Readable when orders wait.
@@ -201,6 +217,10 @@ impl Link {
 
     pub(super) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&lock(&self.policy))
+    }
+
+    pub(super) fn events_after(&self, number: u64) -> Vec<Event> {
+        lock(&self.events).after(number)
     }
 
     pub(super) fn bell(&self) -> &Bell {

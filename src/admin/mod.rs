@@ -11,6 +11,7 @@
 
 mod connection;
 mod control;
+mod events;
 mod guard;
 mod health;
 mod link;
@@ -25,8 +26,10 @@ mod server;
 mod status;
 mod view;
 
+pub use events::Event;
 pub use link::{Admin, Answer, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
 pub use view::{
-    Generation, GenerationState, Listener, Outcome, Reload, ServerState, View, Worker, WorkerState,
+    Generation, GenerationState, Listener, Outcome, Reload, ServerState, Upgrade, View, Worker,
+    WorkerState,
 };

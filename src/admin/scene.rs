@@ -21,18 +21,20 @@ pub(super) struct Scene<'a> {
     pub(super) now_ns: u64,
     /// For how long the shell has not waited; 0 while it waits.
     pub(super) busy_ns: u64,
+    pub(super) link: &'a Link,
     pub(super) board: &'a Scoreboard,
     pub(super) memory: &'a mut Memory,
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn now(link: &Link, board: &'a Scoreboard, memory: &'a mut Memory) -> Self {
+    pub(super) fn now(link: &'a Link, board: &'a Scoreboard, memory: &'a mut Memory) -> Self {
         let now_ns = monotonic_ns();
         Self {
             view: link.view(),
             policy: link.policy(),
             now_ns,
             busy_ns: link.busy_ns(now_ns),
+            link,
             board,
             memory,
         }

@@ -8,7 +8,9 @@ use super::{
     reply::{Reply, Response},
     request::Request,
     scene::Scene,
-    view::{Generation, GenerationState, Outcome, Reload, ServerState, Worker, WorkerState},
+    view::{
+        Generation, GenerationState, Outcome, Reload, ServerState, Upgrade, Worker, WorkerState,
+    },
 };
 use crate::config::LogLevel;
 
@@ -31,6 +33,8 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// The last one.
     pub reload: Option<ReloadStatus>,
+    /// The last one.
+    pub upgrade: Option<Upgrade>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,6 +123,7 @@ impl Status {
                 .map(|worker| WorkerStatus::now(worker, scene))
                 .collect(),
             reload: view.reloads.last().map(ReloadStatus::of),
+            upgrade: view.upgrade.clone(),
         }
     }
 }

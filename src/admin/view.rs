@@ -27,6 +27,8 @@ pub struct View {
     pub workers: Vec<Worker>,
     /// The last ones, oldest first.
     pub reloads: Vec<Reload>,
+    /// The last one that was asked for.
+    pub upgrade: Option<Upgrade>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +146,16 @@ pub enum Outcome {
     RolledBack,
     /// The server stopped before.
     Cancelled,
+}
+
+/// The server becoming the program on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// From 1.
+    pub upgrade: u64,
+    pub outcome: Outcome,
+    /// Why it was rejected.
+    pub reason: Option<String>,
 }
 
 impl View {

@@ -58,7 +58,7 @@ pub fn find(file: &Path) -> Vec<Running> {
     let wanted = canonical(file);
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(running)
+    pids.filter_map(of_pid)
         .filter(|running| {
             let theirs = running.standing.file.as_deref();
             theirs.is_some_and(|theirs| canonical(theirs) == wanted)
@@ -71,7 +71,7 @@ fn canonical(path: &Path) -> std::path::PathBuf {
 }
 
 /// `None` also for a process that is not ours to look into.
-fn running(pid: u32) -> Option<Running> {
+pub fn of_pid(pid: u32) -> Option<Running> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let is_notice = |path: &Path| {
         fs::read_link(path).is_ok_and(|target| {

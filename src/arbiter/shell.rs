@@ -43,7 +43,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    admin::{Admin, Outcome},
+    admin::{Admin, Outcome, Upgrade},
     config::{Config, ConfigLoader, Loaded, LogLevel},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
@@ -95,6 +95,8 @@ pub(super) struct Shell {
     started: Moment,
     /// Ordered over the admin interface, until the next reload.
     log_level: Option<LogLevel>,
+    /// The last one, for the admin interface.
+    upgrade: Option<Upgrade>,
     /// Of the last reload, for the status.
     outcome: Option<String>,
     next_sample: Option<Moment>,
@@ -202,6 +204,7 @@ impl Shell {
             history: History::default(),
             started: now,
             log_level: None,
+            upgrade: None,
             outcome: None,
             next_sample: None,
             tally: Tally::default(),

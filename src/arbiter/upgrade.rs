@@ -70,6 +70,8 @@ pub(super) struct State {
     pub(super) doors: HandedDoors,
     pub(super) history: History,
     pub(super) started: Moment,
+    /// The number of the upgrade that is under way.
+    pub(super) upgrade: u64,
     pub(super) pidfile: Option<(PathBuf, i32)>,
     /// That arrived and were not acted upon.
     pub(super) signals: Vec<i32>,

@@ -142,6 +142,7 @@ fn count(level: LogLevel, has_text_below: bool) {
 /// A line and the text below it (a traceback, a report), in one write. The text keeps its line ends and tabs.
 pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
     count(level, !text_below.is_empty());
+    super::tap::hear(level, message, text_below);
     if enabled(level) {
         write(&compose(prefix(level), message, text_below));
     }

@@ -14,6 +14,7 @@ pub mod metrics;
 mod moment;
 mod sink;
 pub mod statsd;
+mod tap;
 
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
@@ -24,6 +25,7 @@ pub use error_log::{
     set_owner,
 };
 pub use sink::Sink;
+pub use tap::{Tap, close_tap, open_tap};
 
 /// The time zone of all lines. Read once, by the parent of the workers: finding it walks the whole time zone database, which
 /// would make each worker copy hundreds of pages of memory that it shares.

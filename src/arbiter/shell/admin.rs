@@ -31,9 +31,12 @@ pub(super) fn admin(
         generations: Vec::new(),
         workers: Vec::new(),
         reloads: Vec::new(),
+        upgrade: None,
     };
     let board = Scoreboard::open(board.descriptor().try_clone_to_owned()?)?;
-    Admin::new(view, board)
+    let admin = Admin::new(view, board)?;
+    admin.listen_to_log();
+    Ok(admin)
 }
 
 impl Shell {
@@ -83,6 +86,7 @@ impl Shell {
             generations: self.generations_in_view(),
             workers: self.workers_in_view(),
             reloads: self.history.all().cloned().collect(),
+            upgrade: self.upgrade.clone(),
         }
     }
 
@@ -162,7 +166,9 @@ impl Shell {
                     generation.0,
                     failure_words(failure)
                 );
-                history.conclude(*reload, now, Outcome::Rejected, Some(reason), None);
+                let handle = self.processes.generations.get(generation);
+                let problems = handle.and_then(|handle| handle.last_words.as_ref()?.text());
+                history.conclude(*reload, now, Outcome::Rejected, Some(reason), problems);
             }
             Report::RollingBack {
                 reload,

@@ -19,7 +19,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, ToGeneration, WorkerSettings},
+    wire::{ChannelError, LastWords, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -115,6 +115,7 @@ impl Shell {
         let handle = GenerationHandle {
             reload,
             process,
+            last_words: None,
             is_deaf: false,
         };
         self.processes.generations.insert(generation, handle);
@@ -123,9 +124,9 @@ impl Shell {
     /// Answers `Hello`.
     pub(super) fn send_start(&mut self, generation: GenerationId) {
         let handle = self.processes.generations.get_mut(&generation);
-        let Some((process, reading)) = handle.and_then(|handle| {
+        let Some((handle, reading)) = handle.and_then(|handle| {
             let reading = self.readings.get(&handle.reload)?;
-            handle.process.as_mut().map(|process| (process, reading))
+            Some((handle, reading))
         }) else {
             return;
         };
@@ -135,6 +136,16 @@ impl Shell {
                 error!("generation={} cannot be started: {reason}", generation.0);
                 return self.processes.kill_generation(generation);
             }
+        };
+        let last_words = match LastWords::create() {
+            Ok(words) => handle.last_words.insert(words),
+            Err(error) => {
+                error!("generation={} cannot be started: {error}", generation.0);
+                return self.processes.kill_generation(generation);
+            }
+        };
+        let Some(process) = &mut handle.process else {
+            return;
         };
         let (listeners, sockets) = self.listeners.passed(&reading.resources.listeners);
         let shared = &self.shared;
@@ -146,6 +157,7 @@ impl Shell {
             shared.lobby.1.as_fd(),
             access_log.as_fd(),
             error_log.as_fd(),
+            last_words.descriptor(),
         ];
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::{SIGNALS, Shared, Shell, StartError};
 use crate::{
+    admin::{Outcome, Upgrade},
     arbiter::{
         GenerationProcess, clock,
         core::{GenerationId, ReloadId, WorkerId},
@@ -46,6 +47,11 @@ impl Shell {
             return warning!("SIGUSR2 has no meaning for a server that stops");
         }
         self.wants_upgrade = true;
+        self.upgrade = Some(Upgrade {
+            upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade) + 1,
+            outcome: Outcome::Pending,
+            reason: None,
+        });
         if !self.may_upgrade() {
             info!("upgrade: waits until what is under way is over");
         }
@@ -61,17 +67,25 @@ impl Shell {
         info!("upgrade: asking {program}");
         // From here on, signals wait for whoever is the arbiter then.
         if let Err(problem) = hold_signals(&SIGNALS) {
-            return error!("upgrade rejected: signals cannot be held back: {problem}; all goes on");
+            return self.reject_upgrade(&format!("signals cannot be held back: {problem}"));
         }
         let arrived = self.signals.take();
         let reason = match self.try_upgrade(&arrived) {
             Ok(never) => match never {},
             Err(reason) => reason,
         };
-        error!("upgrade rejected: {program}: {reason}; all goes on");
+        self.reject_upgrade(&format!("{program}: {reason}"));
         let _ = release_signals(&SIGNALS);
         for signal in arrived {
             self.on_signal(signal);
+        }
+    }
+
+    fn reject_upgrade(&mut self, reason: &str) {
+        error!("upgrade rejected: {reason}; all goes on");
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.outcome = Outcome::Rejected;
+            upgrade.reason = Some(reason.to_owned());
         }
     }
 
@@ -132,6 +146,7 @@ impl Shell {
             doors: self.doors.hand_over(handed),
             history: self.history.clone(),
             started: self.started,
+            upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade),
             pidfile: self
                 .pidfile
                 .as_ref()
@@ -246,6 +261,11 @@ impl Shell {
             history: state.history,
             started: state.started,
             log_level: None,
+            upgrade: Some(Upgrade {
+                upgrade: state.upgrade,
+                outcome: Outcome::Done,
+                reason: None,
+            }),
             shared,
             signals,
             watcher,
@@ -326,6 +346,7 @@ fn resumed_processes(
         let handle = GenerationHandle {
             reload: handed.reload,
             process,
+            last_words: None,
             is_deaf: handed.is_deaf,
         };
         processes.generations.insert(id, handle);

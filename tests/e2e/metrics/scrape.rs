@@ -14,16 +14,16 @@ use crate::{
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3";
 
 /// Each sample by its name and labels, as they stand in the text.
-pub struct Samples(BTreeMap<String, f64>);
+pub(super) struct Samples(BTreeMap<String, f64>);
 
 impl Samples {
     #[track_caller]
-    pub fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server) -> Self {
         Self::at(&Address::Unix(support::socket(server)))
     }
 
     #[track_caller]
-    pub fn at(address: &Address) -> Self {
+    pub(super) fn at(address: &Address) -> Self {
         let text = scrape(address, "text/plain").text();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let samples = lines.map(|line| {
@@ -35,13 +35,13 @@ impl Samples {
 
     /// One sample; the name is without its prefix.
     #[track_caller]
-    pub fn get(&self, name: &str) -> f64 {
+    pub(super) fn get(&self, name: &str) -> f64 {
         let found = self.0.get(&format!("rgunicorn_{name}"));
         *found.unwrap_or_else(|| panic!("there is no {name} in {:#?}", self.0))
     }
 
     /// The sum of all samples whose name and labels begin so.
-    pub fn sum(&self, beginning: &str) -> f64 {
+    pub(super) fn sum(&self, beginning: &str) -> f64 {
         let beginning = format!("rgunicorn_{beginning}");
         let samples = self.0.iter();
         let found = samples.filter(|(name, _)| name.starts_with(&beginning));
@@ -50,7 +50,7 @@ impl Samples {
 
     /// Counters of the samples before must not have gone down.
     #[track_caller]
-    pub fn must_follow(&self, before: &Self) {
+    pub(super) fn must_follow(&self, before: &Self) {
         let is_counter = |name: &str| {
             let family = name.split('{').next().unwrap();
             ["_total", "_bucket", "_count", "_sum"]
@@ -74,7 +74,7 @@ fn scrape(address: &Address, accept: &str) -> Response {
 
 /// Waits until a sample has that value: a request is counted a moment after its client has the answer.
 #[track_caller]
-pub fn becomes(server: &Server, name: &str, wanted: f64) -> Samples {
+pub(super) fn becomes(server: &Server, name: &str, wanted: f64) -> Samples {
     let mut last = f64::NAN;
     let mut samples = None;
     eventually(&format!("{name} is {wanted}"), || {
