@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
+    io::{self, Write},
     process::{Command, Stdio},
 };
 
@@ -19,12 +19,16 @@ pub(super) struct Samples(BTreeMap<String, f64>);
 impl Samples {
     #[track_caller]
     pub(super) fn of(server: &Server) -> Self {
-        Self::at(&Address::Unix(support::socket(server)))
+        Self::parse(&scrape(&address(server), "text/plain").unwrap().text())
     }
 
-    #[track_caller]
-    pub(super) fn at(address: &Address) -> Self {
-        let text = scrape(address, "text/plain").text();
+    /// `None` when the connection was cut, as an upgrade does.
+    pub(super) fn try_at(address: &Address) -> Option<Self> {
+        let response = scrape(address, "text/plain").ok()?;
+        Some(Self::parse(&response.text()))
+    }
+
+    fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let samples = lines.map(|line| {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -64,12 +68,17 @@ impl Samples {
     }
 }
 
-#[track_caller]
-fn scrape(address: &Address, accept: &str) -> Response {
+pub(super) fn address(server: &Server) -> Address {
+    Address::Unix(support::socket(server))
+}
+
+fn scrape(address: &Address, accept: &str) -> io::Result<Response> {
     let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
-    let response = Client::to(address).request(&request);
+    let mut client = Client::try_to(address)?;
+    client.send(request);
+    let response = client.try_response("GET")?;
     assert_eq!(response.status, 200, "{response:?}");
-    response
+    Ok(response)
 }
 
 /// Waits until a sample has that value: a request is counted a moment after its client has the answer.
@@ -127,8 +136,8 @@ fn the_official_parsers_read_both_formats() {
         1.0,
     );
 
-    let address = Address::Unix(support::socket(&server));
-    let open = scrape(&address, OPEN_METRICS);
+    let address = address(&server);
+    let open = scrape(&address, OPEN_METRICS).unwrap();
     let content_type = open.field("content-type").unwrap();
     assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"));
     let told = parsed("openmetrics.parser", &open.text());
@@ -136,7 +145,7 @@ fn the_official_parsers_read_both_formats() {
     assert!(told.contains(line), "{told}");
     assert!(told.contains("histogram seconds rgunicorn_request_duration_seconds_count [] 2.0"));
 
-    let plain = scrape(&address, "*/*");
+    let plain = scrape(&address, "*/*").unwrap();
     let content_type = plain.field("content-type").unwrap();
     assert!(content_type.starts_with("text/plain; version=0.0.4"));
     let told = parsed("parser", &plain.text());
