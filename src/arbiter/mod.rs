@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod clock;
+mod commands;
 pub mod core;
 mod doors;
 pub mod engine;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod counting;
+mod hooks;
 mod obey;
 mod orders;
 mod perceive;
@@ -27,6 +28,7 @@ use nix::{
 
 use super::{
     activation, clock,
+    commands::Commands,
     core::{Core, Event, GenerationId, Moment, ReloadId},
     doors::Doors,
     history::History,
@@ -73,6 +75,7 @@ pub(super) struct Shell {
     /// Facts that the core has not taken in yet.
     events: VecDeque<Event>,
     processes: Processes,
+    commands: Commands,
     /// Of every generation that runs, and what was read last.
     readings: BTreeMap<ReloadId, Reading>,
     reloads: u64,
@@ -188,6 +191,7 @@ impl Shell {
             core: Core::new(SLOTS_MAX),
             events: VecDeque::new(),
             processes: Processes::default(),
+            commands: Commands::default(),
             readings: BTreeMap::from([(ReloadId(0), reading.clone())]),
             reloads: 0,
             serving: None,
@@ -255,6 +259,7 @@ impl Shell {
             self.upgrade_when_possible();
             self.rest();
             if let Some(code) = self.exit {
+                self.finish_hooks();
                 info!("stopped");
                 return code;
             }
@@ -281,6 +286,7 @@ impl Shell {
             self.history
                 .conclude(reload, clock::now(), Outcome::Done, None, None);
             self.set_outcome(reload, "done");
+            self.tell_reload_done(reload);
         }
     }
 
@@ -339,6 +345,7 @@ impl Shell {
             .chain(self.next_sample)
             .chain(self.tally.next_look)
             .chain(self.manager.deadline())
+            .chain(self.commands.deadline())
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);

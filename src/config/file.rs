@@ -5,6 +5,7 @@
 
 mod admin;
 mod health;
+mod hooks;
 mod limits;
 mod log;
 mod proxy;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admin::Admin;
 pub use health::HealthCheck;
+pub use hooks::{HookCommands, Hooks};
 pub use limits::Limits;
 pub use log::Log;
 pub use proxy::Proxy;
@@ -188,6 +190,7 @@ pub struct File {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub hooks: Hooks,
     pub statsd: Statsd,
     pub admin: Admin,
 }
@@ -221,6 +224,7 @@ impl Default for File {
             reload: Reload::default(),
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
+            hooks: Hooks::default(),
             statsd: Statsd::default(),
             admin: Admin::default(),
         }

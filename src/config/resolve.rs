@@ -2,6 +2,7 @@
 //! is asked through [`Machine`] alone.
 
 mod admin;
+mod hooks;
 mod network;
 mod place;
 
@@ -66,6 +67,7 @@ impl Resolver<'_> {
             reload: self.reload(&file.reload, workers, &chdir),
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
+            hooks: self.hooks(file.hooks),
             statsd: self.statsd(file.statsd, &chdir),
             admin: self.admin(file.admin, &chdir),
             app,

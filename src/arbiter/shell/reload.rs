@@ -45,6 +45,7 @@ impl Shell {
             Err(problems) => {
                 let reason = "the configuration has problems";
                 self.set_outcome(reload, &format!("rejected: {reason}"));
+                self.tell_reload_failed(reload, reason);
                 self.note_rejected(reload, reason, Some(&problems));
                 crate::telemetry::block(
                     LogLevel::Error,
@@ -94,6 +95,7 @@ impl Shell {
                 let goes_on = self.goes_on();
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
                 self.set_outcome(reload, &format!("rejected: {reason}"));
+                self.tell_reload_failed(reload, &reason);
                 self.note_rejected(reload, &reason, None);
             }
         }

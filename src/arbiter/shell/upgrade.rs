@@ -16,6 +16,7 @@ use crate::{
     admin::{Outcome, Upgrade},
     arbiter::{
         GenerationProcess, clock,
+        commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
         doors::Doors,
         listeners::Listeners,
@@ -95,6 +96,7 @@ impl Shell {
         self.core.may_be_handed_over()
             && self.settling.is_none()
             && self.events.is_empty()
+            && self.commands.is_idle()
             && self.watcher.hand_over().is_some()
             && channels.all(|process| !process.channel.wants_to_write())
     }
@@ -251,6 +253,7 @@ impl Shell {
             core: state.core,
             events: VecDeque::new(),
             processes: resumed_processes(state.generations, state.workers)?,
+            commands: Commands::default(),
             readings,
             reloads: state.reloads,
             serving: state.serving,

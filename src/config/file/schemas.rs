@@ -81,6 +81,23 @@ pub(super) fn log_format(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn hook(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        EXPECTED: "\"module:function\"",
+    })
+}
+
+pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "string"],
+        "items": { "type": "string", "minLength": 1 },
+        "minItems": 1,
+        "minLength": 1,
+        EXPECTED: "a list of a program and its arguments, such as [\"touch\", \"/run/mysite/ready\"]",
+    })
+}
 pub(super) fn statsd_host(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",

@@ -200,10 +200,8 @@ fn so_it_is_when_it_is_preloaded() {
 #[test]
 fn a_health_check_that_fails_is_told_too() {
     let server = Setup::with("[reload]\nhealth_check = { path = '/version', tries = 1 }").start();
-    let sick = "def application(environ, start_response):
-    start_response('404 Not Found', [])
-    return []
-";
+    let sick = "def application(environ, start_response):\n    \
+                start_response('404 Not Found', [])\n    return []\n";
     server.directory.write("app.py", sick);
     let ran = run(&server, &["reload"]);
     assert_eq!(ran.code, Some(1));
