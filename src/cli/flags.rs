@@ -98,8 +98,16 @@ pub(super) fn arguments() -> impl Iterator<Item = Arg> {
         .chain([env, set])
 }
 
+/// The ids of all of [`arguments`].
+pub(super) fn names() -> Vec<String> {
+    arguments()
+        .map(|argument| argument.get_id().to_string())
+        .collect()
+}
+
 fn argument(flag: &Flag) -> Arg {
     let argument = Arg::new(flag.long)
+        .help_heading(heading(flag.key))
         .long(flag.long)
         .short(flag.letter)
         .aliases(flag.alias)
@@ -121,6 +129,17 @@ fn argument(flag: &Flag) -> Arg {
         }
     };
     argument.help(help(flag.key))
+}
+
+/// What the key is about.
+fn heading(key: &str) -> &'static str {
+    match key.split_once('.').map_or(key, |(table, _)| table) {
+        "bind" | "backlog" | "proxy" => "Network",
+        "workers" | "worker_class" | "threads" | "preload" | "reload" => "Workers",
+        "timeouts" | "limits" => "Timeouts and limits",
+        "log" => "Logs",
+        _ => "Process",
+    }
 }
 
 /// The manual's first sentence and the default.

@@ -8,7 +8,7 @@ mod change;
 mod document;
 mod environment;
 pub mod file;
-mod gunicorn;
+pub mod gunicorn;
 mod hint;
 mod layer;
 mod load;
@@ -36,4 +36,4 @@ pub use resolved::{
     LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket,
     WorkerClass,
 };
-pub use schema::{default_text, keys, manual, schema_text};
+pub use schema::{bounds, default_text, keys, manual, schema_text, takes};
