@@ -59,6 +59,11 @@ const FLAGS: &[Flag] = &[
     Flag { alias: Some("limit-request-field_size"), ..long_flag("limit-request-field-size", "limits.header_size", One("SIZE")) },
     long_flag("preload", "preload", Nothing("true")),
     long_flag("reload", "reload.code", Nothing("**/*.py")),
+    long_flag("reload-extra-file", "reload.code", Many("PATTERN")),
+    long_flag("asgi-loop", "loop", One("LOOP")),
+    long_flag("asgi-lifespan", "lifespan", One("WHEN")),
+    long_flag("websocket-max-message-size", "websocket.message_size", One("SIZE")),
+    long_flag("root-path", "root_path", One("PATH")),
     long_flag("python", "python", One("PATH")),
     long_flag("chdir", "chdir", One("DIRECTORY")),
     long_flag("pythonpath", "python_path", Many("DIRECTORY")),
@@ -134,8 +139,10 @@ fn argument(flag: &Flag) -> Arg {
 /// What the key is about.
 fn heading(key: &str) -> &'static str {
     match key.split_once('.').map_or(key, |(table, _)| table) {
-        "bind" | "backlog" | "proxy" => "Network",
-        "workers" | "worker_class" | "threads" | "preload" | "reload" => "Workers",
+        "bind" | "backlog" | "proxy" | "root_path" | "websocket" => "Network",
+        "workers" | "worker_class" | "threads" | "preload" | "reload" | "loop" | "lifespan" => {
+            "Workers"
+        }
         "timeouts" | "limits" => "Timeouts and limits",
         "log" => "Logs",
         _ => "Process",
@@ -178,7 +185,23 @@ pub(super) fn settings(matches: &ArgMatches) -> Vec<Setting> {
         .map(|(name, value)| setting(&format!("env.{name}"), value, format!("--env {name}=")));
     let set =
         pairs(matches, "set").map(|(key, value)| setting(key, value, format!("--set {key}=")));
-    app.into_iter().chain(flags).chain(env).chain(set).collect()
+    app.into_iter()
+        .chain(joined(flags))
+        .chain(env)
+        .chain(set)
+        .collect()
+}
+
+/// Flags of one key, `--reload` and `--reload-extra-file`, add to each other.
+fn joined(flags: impl Iterator<Item = Setting>) -> Vec<Setting> {
+    let mut joined: Vec<Setting> = Vec::new();
+    for flag in flags {
+        match joined.iter_mut().find(|other| other.key == flag.key) {
+            Some(other) => other.value = format!("{},{}", other.value, flag.value),
+            None => joined.push(flag),
+        }
+    }
+    joined
 }
 
 fn typed(flag: &Flag, matches: &ArgMatches) -> Option<String> {
@@ -224,7 +247,10 @@ fn setting(key: &str, value: &str, lead: String) -> Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::command::command, config::keys};
+    use crate::{
+        cli::command::command,
+        config::{gunicorn::SETTINGS, keys},
+    };
 
     fn typed_as(line: &str) -> Vec<(String, String)> {
         let matches = command().try_get_matches_from(line.split(' ')).unwrap();
@@ -247,6 +273,35 @@ mod tests {
             FLAGS
                 .iter()
                 .all(|flag| keys().iter().any(|key| key == flag.key))
+        );
+    }
+
+    #[test]
+    fn every_flag_of_gunicorn_whose_key_is_here_is_here_too() {
+        let command = command();
+        let run = command.find_subcommand("run").unwrap();
+        for setting in SETTINGS.iter().filter(|setting| setting.key().is_some()) {
+            for flag in setting.flags.split_whitespace() {
+                let is_known = run.get_arguments().any(|argument| {
+                    let long = flag.strip_prefix("--");
+                    let names = argument.get_long_and_visible_aliases().unwrap_or_default();
+                    let hidden = argument.get_all_aliases().unwrap_or_default();
+                    let has_letter = argument
+                        .get_short()
+                        .is_some_and(|letter| flag == format!("-{letter}"));
+                    has_letter
+                        || long.is_some_and(|long| names.contains(&long) || hidden.contains(&long))
+                });
+                assert!(is_known, "{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_of_code_add_to_each_other() {
+        assert_eq!(
+            typed_as("rgunicorn app --reload-extra-file a.txt --reload --reload-extra-file b/*"),
+            owned(&[("app", "app"), ("reload.code", "**/*.py,a.txt,b/*")])
         );
     }
 

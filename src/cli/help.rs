@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_first_help_fits_a_screen_and_runs_own_has_every_flag() {
-        let help = command().term_width(100).render_long_help().to_string();
+        let help = command().term_width(100).render_help().to_string();
         assert!(help.lines().count() <= LINES_MAX, "{help}");
         let mut command = command();
         let run = command.find_subcommand_mut("run").unwrap();

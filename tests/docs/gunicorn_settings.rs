@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 
 use rgunicorn::config::{
-    default_text,
     gunicorn::{Fate, SETTINGS, Setting},
+    schema_text,
 };
+use serde_json::Value;
 
 const HEAD: &str = "\
 # Every setting of Gunicorn, and what became of it
@@ -19,7 +20,7 @@ wrote Gunicorn's name. All settings of Gunicorn 27 are here; a test compares the
 - **better**: a key that does it in another form, or does more.
 - **not here**: with the reason.
 
-A flag of Gunicorn whose key is here is a flag here, too, unless the table says otherwise: `rgunicorn run --help` lists them.
+Every flag of Gunicorn whose setting has a key here is a flag here, too: `rgunicorn run --help` lists them.
 ";
 
 #[test]
@@ -52,7 +53,7 @@ fn row(setting: &Setting) -> String {
     };
     let flags: Vec<String> = setting.flags.split_whitespace().map(code).collect();
     let key = setting.key().map(key).unwrap_or_default();
-    let default = setting.key().and_then(default_text);
+    let default = setting.key().and_then(default);
     format!(
         "| `{}` | {} | {} | {fate} | {key} | {} | {remark} |\n",
         setting.name,
@@ -60,6 +61,15 @@ fn row(setting: &Setting) -> String {
         code(setting.default),
         default.map(|default| code(&default)).unwrap_or_default(),
     )
+}
+
+/// As it would be written in the file.
+fn default(key: &str) -> Option<String> {
+    let schema: Value = serde_json::from_str(&schema_text()).unwrap();
+    let node = key
+        .split('.')
+        .fold(&schema, |node, step| &node["properties"][step]);
+    node.get("default").map(Value::to_string)
 }
 
 fn key(key: &str) -> String {

@@ -9,5 +9,8 @@ fn the_man_page_is_the_one_that_the_program_prints() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    super::compare("docs/rgunicorn.1", &String::from_utf8(output.stdout).unwrap());
+    super::compare(
+        "docs/rgunicorn.1",
+        &String::from_utf8(output.stdout).unwrap(),
+    );
 }
