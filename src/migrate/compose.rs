@@ -1,9 +1,11 @@
 //! The new file as a whole: what was given, and what goes without saying in Gunicorn and not here.
 
+use std::path::Path;
+
 use super::{
-    Draft,
+    Draft, Layer,
     gather::{COMMAND_LINE, Gathered},
-    translate::{relative, translate},
+    translate::{Places, relative, translate},
 };
 
 /// The first lines of the file.
@@ -30,62 +32,55 @@ fn enumerated(origins: &[String]) -> String {
 
 pub(super) fn draft(gathered: Gathered) -> Draft {
     let mut draft = Draft::default();
+    for remark in gathered.remarks {
+        draft.remarks.push(vec![remark]);
+    }
     let mut layer = gathered.layer;
-    if layer
-        .get("proc_name")
-        .is_some_and(|given| !given.is_nothing())
-    {
+    if layer.gives("proc_name") {
         layer.take("default_proc_name");
     }
-    let was_given = |name: &str| layer.get(name).is_some_and(|given| !given.is_nothing());
-    let unset: Vec<&Unset> = UNSET
-        .iter()
-        .filter(|unset| !was_given(unset.setting))
-        .collect();
-    let has_workers = was_given("workers");
+    draft.remarks.extend(remark_on_defaults(&layer));
+    let has_workers = layer.gives("workers");
     for given in layer {
         let is_shell = gathered.unread_by_shell.as_ref() == Some(&given.origin);
         translate(given, is_shell, &gathered.places, &mut draft);
     }
+    settle_class(&mut draft);
     if !has_workers {
         draft.set("workers", 1, vec![ONE_WORKER.to_owned()]);
     }
     if gathered.places.has_unix_socket && !draft.has("socket_mode") {
         draft.set("socket_mode", "666", vec![OPEN_SOCKET.to_owned()]);
     }
-    settle_class(&mut draft);
-    let places = &gathered.places;
+    say_where(&mut draft, &gathered.places, gathered.python.as_deref());
+    draft
+}
+
+/// The directory and the interpreter, which Gunicorn got from whoever started it.
+fn say_where(draft: &mut Draft, places: &Places, python: Option<&Path>) {
     if !draft.has("chdir")
         && let Some(project) = relative(&places.project, &places.file)
     {
-        draft.set(
-            "chdir",
-            project,
-            vec!["Where Gunicorn was started.".to_owned()],
-        );
+        let comment = "Where Gunicorn was started.".to_owned();
+        draft.set("chdir", project, vec![comment]);
     }
-    if let Some(python) = &gathered.python {
-        let root = draft.entries.iter().find(|entry| entry.key == "chdir");
-        let root = root.and_then(|entry| entry.value.as_str()).unwrap_or("");
-        let shown = relative(python, &places.file.join(root));
-        let shown = shown.unwrap_or_else(|| python.display().to_string());
-        draft.set(
-            "python",
-            shown,
-            vec!["The environment that Gunicorn ran in.".to_owned()],
-        );
-    }
-    for remark in gathered.remarks {
-        draft.remarks.push(vec![remark]);
-    }
-    if !unset.is_empty() {
-        let lead = "Not set before, and another default here:".to_owned();
-        let lines = unset.iter().map(|unset| format!("- {}", unset.remark));
-        draft
-            .remarks
-            .push([lead].into_iter().chain(lines).collect());
-    }
-    draft
+    let Some(python) = python else {
+        return;
+    };
+    let root = draft
+        .get_mut("chdir")
+        .and_then(|entry| entry.value.as_str());
+    let shown = relative(python, &places.file.join(root.unwrap_or("")));
+    let shown = shown.unwrap_or_else(|| python.display().to_string());
+    let comment = "The environment that Gunicorn ran in.".to_owned();
+    draft.set("python", shown, vec![comment]);
+}
+
+fn remark_on_defaults(layer: &Layer) -> Option<Vec<String>> {
+    let unset = UNSET.iter().filter(|unset| !layer.gives(unset.setting));
+    let lines: Vec<String> = unset.map(|unset| format!("- {}", unset.remark)).collect();
+    let lead = "Not set before, and another default here:".to_owned();
+    (!lines.is_empty()).then(|| [lead].into_iter().chain(lines).collect())
 }
 
 /// Gunicorn's `sync` worker with threads is another class; in classes without threads it minds no such number.

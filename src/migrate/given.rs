@@ -49,6 +49,11 @@ impl Layer {
         self.0.get(name)
     }
 
+    /// Whether the setting has a value that says something.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|given| !given.is_nothing())
+    }
+
     pub fn take(&mut self, name: &str) -> Option<Given> {
         self.0.remove(name)
     }

@@ -9,6 +9,7 @@ mod gather;
 mod given;
 mod start;
 mod translate;
+mod values;
 mod variables;
 mod verify;
 

@@ -7,7 +7,8 @@ use toml::Value;
 
 use super::{
     Draft, Given, Written,
-    variables::{Expanded, expand, is_only},
+    values::{Refusal, is_default, number, switch, text, words},
+    variables::settle,
 };
 use crate::config::{
     bounds,
@@ -25,16 +26,13 @@ pub(super) struct Places {
     pub(super) has_unix_socket: bool,
 }
 
-/// Why a value cannot be carried over, in a sentence's words.
-type Refusal = String;
-
 /// `is_shell` says that no shell has read the value yet.
 pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft: &mut Draft) {
     if given.is_nothing() {
         return;
     }
     let mut comments = vec![format!("{}: {}", given.origin, given.shown())];
-    if is_shell && let Err(reason) = expand_variables(&mut given, &mut comments) {
+    if is_shell && let Err(reason) = settle(&mut given, &mut comments) {
         return draft.leave(title(&given), reason);
     }
     if let Some(expression) = &given.computed
@@ -74,72 +72,6 @@ fn sentence(text: &str) -> String {
         Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
         None => format!("{text}."),
     }
-}
-
-/// In commands that were not read by a shell. The error is a whole sentence.
-fn expand_variables(given: &mut Given, comments: &mut Vec<String>) -> Result<(), String> {
-    let Written::Plain(value) = &mut given.written else {
-        return Ok(());
-    };
-    let texts: Vec<&mut Json> = match value {
-        Json::Array(items) => items.iter_mut().collect(),
-        one => vec![one],
-    };
-    for value in texts {
-        let Json::String(text) = value else { continue };
-        match expand(text) {
-            Expanded::AsItIs => {}
-            // `PORT` counts for less than the file.
-            Expanded::ByDefaults(_) if given.setting.form == Form::Bind => {
-                return Err(unread(given));
-            }
-            Expanded::ByDefaults(expanded) => {
-                comments.push(BY_DEFAULT.to_owned());
-                *text = expanded;
-            }
-            Expanded::Unknown if is_of_platform(given.setting.name, text) => {
-                return Err(
-                    "Where the variable is set, it counts without being named here.".to_owned(),
-                );
-            }
-            Expanded::Unknown => return Err(unread(given)),
-        }
-    }
-    Ok(())
-}
-
-const BY_DEFAULT: &str = "The default that the command gave. Each key has a variable of its own that counts more, such as \
-    RGUNICORN_WORKERS; WEB_CONCURRENCY does, too.";
-
-/// What rgunicorn itself reads from the environment.
-fn is_of_platform(name: &str, text: &str) -> bool {
-    match name {
-        "bind" => text
-            .strip_prefix("0.0.0.0:")
-            .is_some_and(|port| is_only(port, "PORT")),
-        "workers" => is_only(text, "WEB_CONCURRENCY"),
-        _ => false,
-    }
-}
-
-/// Where to say what only a shell or systemd can read.
-fn unread(given: &Given) -> String {
-    let Some(key) = given.setting.key() else {
-        return "There is no key for it, and no shell reads this file.".to_owned();
-    };
-    let variable = format!("RGUNICORN_{}", key.replace('.', "_").to_uppercase());
-    let mut values = words(given).unwrap_or_default();
-    if given.setting.form == Form::Bind {
-        values.iter_mut().for_each(|value| *value = address(value));
-    }
-    let value = values.join(",");
-    if value.contains("${%") {
-        let value = value.replace("${%", "%").replace('}', "");
-        return format!(
-            "No specifier means anything here. In the unit: Environment=\"{variable}={value}\"."
-        );
-    }
-    format!("No shell reads this file. In the command: {variable}=\"{value}\".")
 }
 
 fn carry_over(
@@ -195,51 +127,6 @@ fn carry_over(
     Ok(())
 }
 
-/// What is set to Gunicorn's own default changes nothing, and is not worth a word.
-fn is_default(given: &Given) -> bool {
-    match &given.written {
-        Written::Plain(Json::Bool(value)) => {
-            given.setting.default == if *value { "True" } else { "False" }
-        }
-        Written::Plain(Json::Number(number)) => given.setting.default == number.to_string(),
-        Written::Plain(Json::String(text)) => {
-            given.setting.default.trim_matches('\'') == text || given.setting.default == text
-        }
-        _ => false,
-    }
-}
-
-fn text(given: &Given) -> Result<String, Refusal> {
-    match &given.written {
-        Written::Plain(Json::String(text)) => Ok(text.trim().to_owned()),
-        Written::Plain(Json::Number(number)) => Ok(number.to_string()),
-        _ => Err("it is no text".to_owned()),
-    }
-}
-
-fn number(given: &Given) -> Result<i64, Refusal> {
-    let number = match &given.written {
-        Written::Plain(Json::Number(number)) => number.as_i64(),
-        Written::Plain(Json::Bool(value)) => Some((*value).into()),
-        Written::Plain(Json::String(text)) => integer(text.trim()),
-        _ => None,
-    };
-    number.ok_or_else(|| "it is no whole number".to_owned())
-}
-
-/// As Python's `int(text, 0)` reads it, and octal with a leading 0 as Gunicorn's `umask` takes it.
-fn integer(text: &str) -> Option<i64> {
-    let digits = text.replace('_', "").to_lowercase();
-    let radix =
-        |prefix: &str, radix| Some(i64::from_str_radix(digits.strip_prefix(prefix)?, radix));
-    let read = radix("0x", 16)
-        .or_else(|| radix("0o", 8))
-        .or_else(|| radix("0b", 2))
-        .or_else(|| radix("0", 8).filter(|_| digits.len() > 1))
-        .unwrap_or_else(|| digits.parse());
-    read.ok()
-}
-
 /// A number that was made from the processors of a machine is `"auto"`.
 fn workers(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> {
     let counts = |expression: &String| expression.contains("cpu_count");
@@ -266,34 +153,6 @@ fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> 
     Ok(format!("{seconds}s").into())
 }
 
-fn switch(given: &Given) -> Result<bool, Refusal> {
-    match &given.written {
-        Written::Plain(Json::Bool(value)) => Ok(*value),
-        Written::Plain(Json::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
-        Written::Plain(Json::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err("it is neither True nor False".to_owned()),
-    }
-}
-
-fn words(given: &Given) -> Result<Vec<String>, Refusal> {
-    let split = |text: &str| -> Vec<String> {
-        let words = text.split(',').map(str::trim);
-        words
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
-    match &given.written {
-        Written::Plain(Json::String(text)) => Ok(split(text)),
-        Written::Plain(Json::Array(items)) => {
-            let texts: Option<Vec<&str>> = items.iter().map(Json::as_str).collect();
-            let texts = texts.ok_or_else(|| "it is no list of texts".to_owned())?;
-            Ok(texts.into_iter().flat_map(split).collect())
-        }
-        _ => Err("it is no list of texts".to_owned()),
-    }
-}
-
 /// One text where there is only one.
 fn list(mut items: Vec<String>) -> Value {
     match items.len() {
@@ -303,7 +162,7 @@ fn list(mut items: Vec<String>) -> Value {
 }
 
 /// An address as we write it, made from what Gunicorn understands.
-fn address(text: &str) -> String {
+pub(super) fn address(text: &str) -> String {
     let text = text.trim();
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -469,21 +328,6 @@ mod tests {
         ] {
             assert_eq!(address(gunicorn), ours);
         }
-    }
-
-    #[test]
-    fn numbers_are_read_as_python_reads_them() {
-        for (text, number) in [
-            ("4", 4),
-            ("0x10", 16),
-            ("007", 7),
-            ("0o22", 18),
-            ("0", 0),
-            ("1_000", 1000),
-        ] {
-            assert_eq!(integer(text), Some(number), "{text}");
-        }
-        assert_eq!(integer("many"), None);
     }
 
     #[test]
