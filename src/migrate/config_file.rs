@@ -120,19 +120,34 @@ impl Failure {
 }
 
 fn layer(settings: BTreeMap<String, Value>, location: &str) -> Layer {
+    let own_module = own_module(location);
     let known = settings
         .into_iter()
         .filter_map(|(name, value)| Some((find(&name)?, value)));
     let mut layer = Layer::default();
     for (setting, value) in known {
+        let mut written = value.written;
+        if let Written::Function(function) = &mut written
+            && function.module.is_none()
+        {
+            function.module.clone_from(&own_module);
+        }
         layer.set(Given {
             setting,
-            written: value.written,
+            written,
             origin: location.to_owned(),
             computed: value.computed,
         });
     }
     layer
+}
+
+/// The name by which the configuration itself can be imported, where it has one: `conf.py` has, `gunicorn.conf.py` has not.
+fn own_module(location: &str) -> Option<String> {
+    let path = location.strip_prefix("file:").unwrap_or(location);
+    let name = path.strip_suffix(".py")?;
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    name.chars().all(is_name).then(|| name.to_owned())
 }
 
 impl Function {

@@ -108,6 +108,7 @@ fn carry_over(
         },
         Form::LimitOrNone => limit(key, number(given)?, &mut comments),
         Form::Level => text(given)?.to_lowercase().into(),
+        Form::Hook => hook(given, key)?.into(),
         Form::LogTarget => target(key, &text(given)?).into(),
         Form::AccessFormat => access_format(text(given)?).into(),
         Form::ReloadCode if !switch(given)? => return Ok(()),
@@ -151,6 +152,26 @@ fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> 
         );
     }
     Ok(format!("{seconds}s").into())
+}
+
+/// `module:function` of a function that has a module, or of Gunicorn's `module.function`.
+fn hook(given: &Given, key: &str) -> Result<String, Refusal> {
+    let name = given.setting.name;
+    match &given.written {
+        Written::Function(function) => function.path().ok_or_else(|| {
+            format!(
+                "nothing can import it from where it stands. Move it into a module of the project, such as `hooks.py`, \
+                 and write `{key} = \"hooks:{name}\"`"
+            )
+        }),
+        _ => {
+            let path = text(given)?;
+            let (module, function) = path
+                .rsplit_once('.')
+                .ok_or_else(|| "it names no function in a module".to_owned())?;
+            Ok(format!("{module}:{function}"))
+        }
+    }
 }
 
 /// One text where there is only one.

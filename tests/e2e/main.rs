@@ -19,6 +19,7 @@ mod greenlets;
 mod gunicorn_settings;
 mod half_deployed;
 mod health_check;
+mod hooks;
 mod http_wire;
 mod init;
 mod logs;

@@ -77,6 +77,8 @@ pub enum Form {
     ReloadCode,
     /// Files beside those of `reload`.
     ReloadFiles,
+    /// A function, by the module it can be imported from.
+    Hook,
 }
 
 impl Setting {
@@ -140,7 +142,6 @@ const fn hook(name: &'static str, reason: &'static str) -> Setting {
 const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
-const HOOK: &str = "server hooks are Python inside the server, which rgunicorn does not have; the app itself can act at import";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
@@ -261,21 +262,21 @@ pub const SETTINGS: &[Setting] = &[
     row("proc_name", "-n --name", One, "None", Same("by default the app's name"), Form::Text),
     row("default_proc_name", "", One, "'gunicorn'", Renamed("proc_name"), Form::Text),
 
-    hook("on_starting", HOOK),
-    hook("on_reload", HOOK),
-    hook("when_ready", HOOK),
-    hook("pre_fork", HOOK),
-    hook("post_fork", HOOK),
-    hook("post_worker_init", HOOK),
-    hook("worker_int", HOOK),
-    hook("worker_abort", HOOK),
-    hook("pre_exec", HOOK),
-    hook("pre_request", HOOK),
-    hook("post_request", HOOK),
-    hook("child_exit", HOOK),
-    hook("worker_exit", HOOK),
-    hook("nworkers_changed", HOOK),
-    hook("on_exit", HOOK),
+    hook("on_starting", "the server itself runs no Python; do it before the server starts, such as in `ExecStartPre=`, or when the app is imported"),
+    hook("on_reload", "the server itself runs no Python; `[hooks.commands] reload_done` and `reload_failed` run a program"),
+    row("when_ready", "", One, "", Better("hooks.when_ready", "it runs when all workers are ready, after each reload too"), Form::Hook),
+    hook("pre_fork", "what forks runs no code of yours at that moment; `[hooks] post_fork` runs in each new worker, and `worker.age` numbers them"),
+    row("post_fork", "", One, "", Renamed("hooks.post_fork"), Form::Hook),
+    row("post_worker_init", "", One, "", Renamed("hooks.worker_init"), Form::Hook),
+    hook("worker_int", "no signal reaches the app; `[hooks] worker_exit` runs in each worker that leaves"),
+    row("worker_abort", "", One, "", Better("hooks.worker_abort", "the Python stacks of a stuck worker are logged without it"), Form::Hook),
+    hook("pre_exec", "SIGUSR2 replaces the server in place and starts no second one: nothing has to be prepared"),
+    row("pre_request", "", One, "", Renamed("hooks.pre_request"), Form::Hook),
+    row("post_request", "", One, "", Renamed("hooks.post_request"), Form::Hook),
+    row("child_exit", "", One, "", Renamed("hooks.child_exit"), Form::Hook),
+    row("worker_exit", "", One, "", Renamed("hooks.worker_exit"), Form::Hook),
+    hook("nworkers_changed", "the log tells how many workers are wanted; `[hooks.commands]` runs programs for what happens to them"),
+    row("on_exit", "", One, "", Better("hooks.on_exit", "a program can be run too: `[hooks.commands] on_exit`"), Form::Hook),
     hook("ssl_context", TLS),
 
     gone("dirty_apps", "--dirty-app", Many, "[]", DIRTY),

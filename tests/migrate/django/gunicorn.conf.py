@@ -19,3 +19,7 @@ worker_tmp_dir = "/dev/shm"
 raw_env = ["DJANGO_SETTINGS_MODULE=mysite.settings"]
 forwarded_allow_ips = "127.0.0.1,10.0.0.0/8"
 worker = 3  # a slip that Gunicorn does not notice
+
+
+def post_fork(server, worker):
+    server.log.info("worker %s", worker.pid)
