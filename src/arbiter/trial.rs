@@ -21,8 +21,8 @@ use crate::{
     config::{Bind, Config, LogLevel, LogTarget},
     sys::{Bell, Lifeline, PidFd, describe_exit, seqpacket_pair},
     wire::{
-        FromGeneration, ListenerAddress, PassedListener, Received, Scoreboard, ToGeneration,
-        WorkerSettings, WorkerState,
+        FromGeneration, LastWords, ListenerAddress, PassedListener, Received, Scoreboard,
+        ToGeneration, WorkerSettings, WorkerState,
     },
 };
 
@@ -112,8 +112,9 @@ impl Trial {
     /// Sends what a generation begins with.
     fn start(&mut self, lifeline: &impl AsFd) -> Result<(), TrialError> {
         let lobby = seqpacket_pair()?;
+        let last_words = LastWords::create()?;
         let log = io::stderr().as_fd().try_clone_to_owned()?;
-        let descriptors: [BorrowedFd<'_>; 8] = [
+        let descriptors: [BorrowedFd<'_>; 9] = [
             self.scoreboard.descriptor(),
             self.bell.as_fd(),
             lifeline.as_fd(),
@@ -121,6 +122,7 @@ impl Trial {
             lobby.1.as_fd(),
             log.as_fd(),
             log.as_fd(),
+            last_words.descriptor(),
             self.stand_in.0.as_fd(),
         ];
         let settings = WorkerSettings {

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
-use super::{completions, flags, help, init, migrate, plan};
+use super::{admin, completions, flags, help, init, migrate, plan};
 use crate::arbiter::upgrade::CHECK_FLAG;
 
 /// Looked for in the current directory where no `--config` is given.
@@ -32,7 +32,8 @@ pub(super) fn command() -> Command {
                 .hide(true),
         )
         .disable_help_subcommand(true)
-        .subcommands(subcommands());
+        .subcommands(subcommands())
+        .subcommands(admin::commands());
     help::compose(command)
 }
 
@@ -64,7 +65,7 @@ fn configuration() -> Vec<Arg> {
     [file()].into_iter().chain(flags::arguments()).collect()
 }
 
-fn file() -> Arg {
+pub(super) fn file() -> Arg {
     Arg::new("config")
         .short('c')
         .long("config")

@@ -64,6 +64,11 @@ const FLAGS: &[Flag] = &[
     long_flag("asgi-lifespan", "lifespan", One("WHEN")),
     long_flag("websocket-max-message-size", "websocket.message_size", One("SIZE")),
     long_flag("root-path", "root_path", One("PATH")),
+    long_flag("control-socket", "admin.socket", One("PATH")),
+    long_flag("no-control-socket", "admin.socket", Nothing("off")),
+    long_flag("statsd-host", "statsd.host", One("ADDRESS")),
+    long_flag("statsd-prefix", "statsd.prefix", One("TEXT")),
+    long_flag("dogstatsd-tags", "statsd.tags", Many("TAG")),
     long_flag("python", "python", One("PATH")),
     long_flag("chdir", "chdir", One("DIRECTORY")),
     long_flag("pythonpath", "python_path", Many("DIRECTORY")),
@@ -126,6 +131,7 @@ fn argument(flag: &Flag) -> Arg {
                 .value_parser(value_parser!(bool));
             return argument.help(match value {
                 "true" => help(flag.key),
+                "off" => format!("No such socket: sets `{}` to `off`", flag.key),
                 value => format!(
                     "Roll in new code when a file changes: sets `{}` to `{value}`",
                     flag.key
@@ -144,7 +150,7 @@ fn heading(key: &str) -> &'static str {
             "Workers"
         }
         "timeouts" | "limits" => "Timeouts and limits",
-        "log" => "Logs",
+        "log" | "statsd" => "Logs and metrics",
         _ => "Process",
     }
 }
@@ -177,31 +183,33 @@ pub(super) fn settings(matches: &ArgMatches) -> Vec<Setting> {
     let app = matches
         .get_one::<String>("app")
         .map(|app| setting("app", app, String::new()));
-    let flags = FLAGS.iter().filter_map(|flag| {
-        let value = typed(flag, matches)?;
-        Some(setting(flag.key, &value, format!("--{} ", flag.long)))
-    });
     let env = pairs(matches, "env")
         .map(|(name, value)| setting(&format!("env.{name}"), value, format!("--env {name}=")));
     let set =
         pairs(matches, "set").map(|(key, value)| setting(key, value, format!("--set {key}=")));
     app.into_iter()
-        .chain(joined(flags))
+        .chain(flags(matches))
         .chain(env)
         .chain(set)
         .collect()
 }
 
-/// Flags of one key, `--reload` and `--reload-extra-file`, add to each other.
-fn joined(flags: impl Iterator<Item = Setting>) -> Vec<Setting> {
-    let mut joined: Vec<Setting> = Vec::new();
-    for flag in flags {
-        match joined.iter_mut().find(|other| other.key == flag.key) {
-            Some(other) => other.value = format!("{},{}", other.value, flag.value),
-            None => joined.push(flag),
+/// Of two flags for one key the later one of the table wins, but lists add to each other: `--reload`, `--reload-extra-file`.
+fn flags(matches: &ArgMatches) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for flag in FLAGS {
+        let Some(value) = typed(flag, matches) else {
+            continue;
+        };
+        match settings.iter_mut().find(|other| other.key == flag.key) {
+            Some(other) if matches!(flag.takes, Many(_)) => {
+                other.value = format!("{},{value}", other.value);
+            }
+            Some(other) => other.value = value,
+            None => settings.push(setting(flag.key, &value, format!("--{} ", flag.long))),
         }
     }
-    joined
+    settings
 }
 
 fn typed(flag: &Flag, matches: &ArgMatches) -> Option<String> {

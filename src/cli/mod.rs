@@ -1,5 +1,6 @@
 //! What a person types: `rgunicorn [APP]`, and one file for each command. The only folder that talks to the terminal.
 
+mod admin;
 mod check;
 mod command;
 mod completions;
@@ -37,6 +38,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(matches) => matches,
         Err(error) => return shown(&error),
     };
+    if let Some(code) = admin::run(&matches) {
+        return code;
+    }
     // What stands before a command counts for it, too; what stands after it is stronger.
     match matches.subcommand() {
         after if matches.get_flag(CHECK_FLAG) => run::check_state(

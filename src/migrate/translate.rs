@@ -56,7 +56,7 @@ pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft
 fn says_it_itself(form: Form) -> bool {
     matches!(
         form,
-        Form::LogTarget | Form::AccessFormat | Form::HeaderMap | Form::Variables
+        Form::LogTarget | Form::AccessFormat | Form::HeaderMap | Form::Variables | Form::SocketOff
     )
 }
 
@@ -109,6 +109,12 @@ fn carry_over(
         Form::LimitOrNone => limit(key, number(given)?, &mut comments),
         Form::Level => text(given)?.to_lowercase().into(),
         Form::Hook => hook(given, key)?.into(),
+        Form::StatsdHost => address_of_statsd(&text(given)?).into(),
+        Form::SocketOff if !switch(given)? => return Ok(()),
+        Form::SocketOff => {
+            draft.entries.retain(|entry| entry.key != key);
+            "off".into()
+        }
         Form::LogTarget => target(key, &text(given)?).into(),
         Form::AccessFormat => access_format(text(given)?).into(),
         Form::ReloadCode if !switch(given)? => return Ok(()),
@@ -152,6 +158,13 @@ fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> 
         );
     }
     Ok(format!("{seconds}s").into())
+}
+
+fn address_of_statsd(text: &str) -> String {
+    match text.strip_prefix("unix://") {
+        Some(path) => format!("unix:{path}"),
+        None => text.to_owned(),
+    }
 }
 
 /// `module:function` of a function that has a module, or of Gunicorn's `module.function`.

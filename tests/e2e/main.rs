@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod command_line;
@@ -23,6 +24,7 @@ mod hooks;
 mod http_wire;
 mod init;
 mod logs;
+mod metrics;
 mod migrate;
 mod plan;
 mod probation;
@@ -30,6 +32,7 @@ mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod statsd;
 mod systemd;
 mod threads;
 mod upgrade;

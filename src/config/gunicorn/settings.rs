@@ -79,6 +79,10 @@ pub enum Form {
     ReloadFiles,
     /// A function, by the module it can be imported from.
     Hook,
+    /// `host:port` or `unix://path`.
+    StatsdHost,
+    /// True for a socket that is not wanted.
+    SocketOff,
 }
 
 impl Setting {
@@ -146,8 +150,6 @@ const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside t
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
-const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
-const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
@@ -254,10 +256,10 @@ pub const SETTINGS: &[Setting] = &[
     gone("syslog_prefix", "--log-syslog-prefix", One, "None", SYSLOG),
     gone("syslog_facility", "--log-syslog-facility", One, "'user'", SYSLOG),
     gone("enable_stdio_inheritance", "-R --enable-stdio-inheritance", Nothing, "False", NO_SUCH_NEED),
-    gone("statsd_host", "--statsd-host", One, "None", STATSD),
-    gone("dogstatsd_tags", "--dogstatsd-tags", One, "''", STATSD),
-    gone("statsd_prefix", "--statsd-prefix", One, "''", STATSD),
-    gone("enable_backlog_metric", "--enable-backlog-metric", Nothing, "False", STATSD),
+    row("statsd_host", "--statsd-host", One, "None", Renamed("statsd.host"), Form::StatsdHost),
+    row("dogstatsd_tags", "--dogstatsd-tags", One, "''", Better("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`"), Form::Words),
+    row("statsd_prefix", "--statsd-prefix", One, "''", Renamed("statsd.prefix"), Form::Text),
+    gone("enable_backlog_metric", "--enable-backlog-metric", Nothing, "False", "it is always among the metrics at `/metrics` of the admin interface: remove it"),
 
     row("proc_name", "-n --name", One, "None", Same("by default the app's name"), Form::Text),
     row("default_proc_name", "", One, "'gunicorn'", Renamed("proc_name"), Form::Text),
@@ -289,7 +291,7 @@ pub const SETTINGS: &[Setting] = &[
     hook("dirty_worker_init", DIRTY),
     hook("dirty_worker_exit", DIRTY),
 
-    gone("control_socket", "--control-socket", One, "", CONTROL),
-    gone("control_socket_mode", "--control-socket-mode", One, "384", CONTROL),
-    gone("control_socket_disable", "--no-control-socket", Nothing, "False", CONTROL),
+    row("control_socket", "--control-socket", One, "", Renamed("admin.socket"), Form::Text),
+    gone("control_socket_mode", "--control-socket-mode", One, "384", "the socket of `[admin]` is always for the server's user and root alone"),
+    row("control_socket_disable", "--no-control-socket", Nothing, "False", Better("admin.socket", "written `socket = \"off\"`"), Form::SocketOff),
 ];
