@@ -19,11 +19,13 @@ enum Takes {
     One(&'static str),
     /// As many as are given.
     Many(&'static str),
+    /// One value, and its name in the help; where none follows, the other.
+    Maybe(&'static str, &'static str),
     /// None: being there means this value.
     Nothing(&'static str),
 }
 
-use Takes::{Many, Nothing, One};
+use Takes::{Many, Maybe, Nothing, One};
 
 const fn flag(letter: char, long: &'static str, key: &'static str, takes: Takes) -> Flag {
     Flag {
@@ -84,6 +86,8 @@ const FLAGS: &[Flag] = &[
     long_flag("access-logformat", "log.format", One("FORMAT")),
     long_flag("forwarded-allow-ips", "proxy.forwarded_allow_ips", Many("NETWORK")),
     long_flag("header-map", "proxy.header_map", One("WHAT")),
+    long_flag("proxy-protocol", "proxy.protocol", Maybe("VERSION", "auto")),
+    long_flag("proxy-allow-from", "proxy.protocol_allow_ips", Many("NETWORK")),
 ];
 
 /// All flags that make settings, and the app.
@@ -125,6 +129,10 @@ fn argument(flag: &Flag) -> Arg {
     let argument = match flag.takes {
         One(name) => argument.value_name(name).allow_negative_numbers(true),
         Many(name) => argument.value_name(name).action(ArgAction::Append),
+        Maybe(name, otherwise) => argument
+            .value_name(name)
+            .num_args(0..=1)
+            .default_missing_value(otherwise),
         Nothing(value) => {
             let argument = argument
                 .action(ArgAction::SetTrue)
@@ -222,7 +230,7 @@ fn typed(flag: &Flag, matches: &ArgMatches) -> Option<String> {
                 .collect();
             Some(values.join(","))
         }
-        One(_) => {
+        One(_) | Maybe(..) => {
             let value = matches.get_one::<String>(flag.long)?;
             // Gunicorn's word for the stream.
             Some(match (flag.key, value.as_str()) {

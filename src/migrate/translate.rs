@@ -109,6 +109,11 @@ fn carry_over(
         Form::LimitOrNone => limit(key, number(given)?, &mut comments),
         Form::Level => text(given)?.to_lowercase().into(),
         Form::Hook => hook(given, key)?.into(),
+        Form::ProxyProtocol => match switch(given) {
+            Ok(false) => return Ok(()),
+            Ok(true) => "auto".into(),
+            Err(_) => text(given)?.to_lowercase().into(),
+        },
         Form::StatsdHost => address_of_statsd(&text(given)?).into(),
         Form::SocketOff if !switch(given)? => return Ok(()),
         Form::SocketOff => {

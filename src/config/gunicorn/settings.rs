@@ -79,6 +79,8 @@ pub enum Form {
     ReloadFiles,
     /// A function, by the module it can be imported from.
     Hook,
+    /// `off`, `v1`, `v2`, `auto`, or true for `auto`.
+    ProxyProtocol,
     /// `host:port` or `unix://path`.
     StatsdHost,
     /// True for a socket that is not wanted.
@@ -154,8 +156,6 @@ const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
-const PROXY_PROTOCOL: &str =
-    "the PROXY protocol is not part of this version; have the proxy send X-Forwarded-For";
 const DAEMON: &str =
     "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
@@ -209,11 +209,11 @@ pub const SETTINGS: &[Setting] = &[
     gone("initgroups", "--initgroups", Nothing, "False", "the supplementary groups of `user` are always taken up: remove it"),
     gone("tmp_upload_dir", "", One, "None", "large bodies go to `$TMPDIR`; Gunicorn never used this setting"),
     row("secure_scheme_headers", "", One, "{'X-FORWARDED-PROTOCOL': 'ssl', 'X-FORWARDED-PROTO': 'https', 'X-FORWARDED-SSL': 'on'}", Renamed("proxy.scheme_headers"), Form::Headers),
-    row("forwarded_allow_ips", "--forwarded-allow-ips", One, "'127.0.0.1,::1'", Renamed("proxy.forwarded_allow_ips"), Form::Words),
+    row("forwarded_allow_ips", "--forwarded-allow-ips", One, "'127.0.0.1,::1'", Better("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`"), Form::Words),
     row("pythonpath", "--pythonpath", One, "None", Renamed("python_path"), Form::Words),
     gone("paste", "--paste --paster", One, "None", PASTE),
-    gone("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", PROXY_PROTOCOL),
-    gone("proxy_allow_ips", "--proxy-allow-from", One, "'127.0.0.1,::1'", PROXY_PROTOCOL),
+    row("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", Better("proxy.protocol", "`true` is written `\"auto\"`"), Form::ProxyProtocol),
+    row("proxy_allow_ips", "--proxy-allow-from", One, "'127.0.0.1,::1'", Renamed("proxy.protocol_allow_ips"), Form::Words),
     gone("protocol", "--protocol", One, "'http'", UWSGI),
     gone("uwsgi_allow_ips", "--uwsgi-allow-from", One, "'127.0.0.1,::1'", UWSGI),
     gone("raw_paste_global_conf", "--paste-global", Many, "[]", PASTE),
