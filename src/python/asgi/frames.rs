@@ -46,7 +46,7 @@ fn receive(socket: &Bound<'_, Socket>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResul
 fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
     let py = socket.py();
     let (message, kind) = only_message(arguments)?;
-    match &*kind.to_str()? {
+    match kind.to_str()? {
         "websocket.send" => send_message(socket, message)?,
         "websocket.accept" => accept(socket, message)?,
         "websocket.close" => close(socket, message)?,
@@ -58,7 +58,7 @@ fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> Py
             )));
         }
     }
-    if socket.get().is_full(py) {
+    if !socket.get().has_room(py) {
         let party = Party::Socket(socket.clone().unbind());
         return Wait::for_app(py, party, Awaited::Room);
     }
