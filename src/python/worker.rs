@@ -128,10 +128,7 @@ impl Serving {
             },
         };
         let choice = kind::choose(py, &self.config, &app)?;
-        if let Some(reason) = choice.reason {
-            let class = choice.class.word();
-            py.detach(|| crate::info!("{} worker_class={class} chosen: {reason}", self.who));
-        }
+        py.detach(|| choice.tell(&self.who));
         if let Some(hooks) = hooks {
             if let Err(Failed) = hooks.worker_init(py) {
                 return Ok(EXIT_BOOT);

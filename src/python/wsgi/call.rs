@@ -15,8 +15,12 @@ use crate::{
         date::CachedDate,
         ffi::{HeldCell, SharedBytes},
     },
+    sys::net,
     worker::Connection,
 };
+
+/// A longer body is worth a wake-up of its client.
+const HELD_BYTES_MAX: usize = 4 * 1024;
 
 /// Bound to `start_response` and `write`.
 #[pyclass(frozen, module = "rgunicorn")]
@@ -27,6 +31,8 @@ pub(super) struct Call {
 /// What is known of the response so far.
 pub(super) struct State {
     pub(super) desk: Arc<Desk>,
+    /// No Python code runs between the send of a whole response and the end of the call.
+    pub(super) ends_when_sent: bool,
     /// `None` outside a call.
     pub(super) connection: Option<Box<Connection>>,
     /// What `start_response` returns; `None` outside a call.
@@ -52,6 +58,7 @@ impl State {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
         Self {
             desk,
+            ends_when_sent: true,
             connection: None,
             write: None,
             started: false,
@@ -134,8 +141,18 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
+        if self.ends_when_sent && sent_bytes.len() <= HELD_BYTES_MAX && self.desk.holds_back() {
+            connection
+                .output
+                .push_bytes(&[&self.head.lines[..], sent_bytes].concat());
+            return Ok(());
+        }
+        let next = match self.must_close && self.ends_when_sent {
+            true => net::Next::Close,
+            false => net::Next::Unknown,
+        };
         self.sending
-            .send_final(connection, &mut self.head.lines, sent_bytes, || {
+            .send_final(connection, &mut self.head.lines, sent_bytes, next, || {
                 Box::new(SharedBytes::new(body))
             })
     }

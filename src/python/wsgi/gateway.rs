@@ -114,10 +114,11 @@ impl Gateway {
             }
         };
         let call = self.callables.call.bind(py).clone();
-        call.get()
-            .state
-            .borrow(py)
-            .begin(connection, self.callables.write.clone_ref(py));
+        {
+            let mut state = call.get().state.borrow(py);
+            state.ends_when_sent = self.hooks.is_none();
+            state.begin(connection, self.callables.write.clone_ref(py));
+        }
         if self.callables.is_new {
             *self.hints.get().call.borrow(py) = Some(call.clone().unbind());
             self.callables.is_new = false;
