@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log,
+    LogFormat, LogLevel, LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket,
+    WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -86,5 +87,10 @@ pub(super) fn config() -> Config {
             compression: false,
         },
         hooks: Hooks::default(),
+        statsd: crate::config::Statsd::default(),
+        admin: Admin {
+            socket: AdminSocket::Off,
+            ..Admin::default()
+        },
     }
 }

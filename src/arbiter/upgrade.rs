@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     core::{Core, GenerationId, Moment, ReloadId, WorkerId},
+    doors::HandedDoors,
     engine,
+    history::History,
     interpreter::Interpreter,
     listeners::{HandedListeners, ListenerId},
     tally::Tally,
@@ -65,6 +67,11 @@ pub(super) struct State {
     pub(super) seen: Option<u64>,
     pub(super) listeners: HandedListeners,
     pub(super) shared: HandedShared,
+    pub(super) doors: HandedDoors,
+    pub(super) history: History,
+    pub(super) started: Moment,
+    /// The number of the upgrade that is under way.
+    pub(super) upgrade: u64,
     pub(super) pidfile: Option<(PathBuf, i32)>,
     /// That arrived and were not acted upon.
     pub(super) signals: Vec<i32>,

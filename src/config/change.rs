@@ -218,6 +218,14 @@ const KEYS: &[Key] = &[
         hooks.commands.on_exit,
         command
     ),
+    key!(Live, "statsd.host", statsd.host, optional_text),
+    key!(Live, "statsd.prefix", statsd.prefix, String::clone),
+    key!(Live, "statsd.tags", statsd.tags, list),
+    key!(Live, "admin.socket", admin.socket, admin_socket),
+    key!(Live, "admin.address", admin.address, optional_text),
+    key!(Live, "admin.token", admin.token, hidden),
+    key!(Live, "admin.token_file", admin.token_file, optional_path),
+    key!(Live, "admin.open", admin.open, list),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

@@ -22,8 +22,6 @@ const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside t
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
-const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
-const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
@@ -110,10 +108,10 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("syslog_addr", Gone(SYSLOG)),
     ("syslog_prefix", Gone(SYSLOG)),
     ("syslog_facility", Gone(SYSLOG)),
-    ("statsd_host", Gone(STATSD)),
-    ("statsd_prefix", Gone(STATSD)),
-    ("dogstatsd_tags", Gone(STATSD)),
-    ("enable_backlog_metric", Gone(STATSD)),
+    ("statsd_host", Key("statsd.host")),
+    ("statsd_prefix", Key("statsd.prefix")),
+    ("dogstatsd_tags", KeyBut("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`")),
+    ("enable_backlog_metric", Gone("it is always among the metrics at `/metrics` of the admin interface: remove it")),
     ("default_proc_name", Key("proc_name")),
     ("on_starting", Gone("the server itself runs no Python; do it before the server starts, such as in `ExecStartPre=`, or when the app is imported")),
     ("on_reload", Gone("the server itself runs no Python; `[hooks.commands] reload_done` and `reload_failed` run a program")),
@@ -140,9 +138,9 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("dirty_post_fork", Gone(DIRTY)),
     ("dirty_worker_init", Gone(DIRTY)),
     ("dirty_worker_exit", Gone(DIRTY)),
-    ("control_socket", Gone(CONTROL)),
-    ("control_socket_mode", Gone(CONTROL)),
-    ("control_socket_disable", Gone(CONTROL)),
+    ("control_socket", Key("admin.socket")),
+    ("control_socket_mode", Gone("the socket of `[admin]` is always for the server's user and root alone")),
+    ("control_socket_disable", Gone("write `socket = \"off\"` in `[admin]`")),
 ];
 
 /// The paths by which Gunicorn and uvicorn name worker classes that exist here.

@@ -1,10 +1,12 @@
 //! What runs: every value present, parsed and checked. What a person may write is `config::file`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 /// One immutable configuration. A generation and its workers see one of these for life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub proxy: Proxy,
     pub websocket: WebSocket,
     pub hooks: Hooks,
+    pub statsd: Statsd,
+    pub admin: Admin,
 }
 
 /// Where the application is: `module`, `module:attr`, `module:factory('arg', key=1)`.
@@ -223,6 +227,19 @@ pub enum LogLevel {
     Critical,
 }
 
+impl LogLevel {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// Format of the access log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
@@ -319,6 +336,50 @@ pub struct Proxy {
     /// A header that says `https`, from a trusted peer.
     pub scheme_headers: Vec<SchemeHeader>,
     pub header_map: HeaderMap,
+}
+
+/// Metrics for a statsd server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statsd {
+    /// `None`: nothing is sent.
+    pub host: Option<StatsdHost>,
+    /// Without the dot behind it.
+    pub prefix: String,
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatsdHost {
+    Udp {
+        /// A name or an address without brackets.
+        host: String,
+        port: u16,
+    },
+    /// Absolute.
+    Unix(PathBuf),
+}
+
+/// Where the server can be asked and told, beside signals.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admin {
+    pub socket: AdminSocket,
+    /// `None`: no TCP.
+    pub address: Option<SocketAddr>,
+    pub token: Option<Secret>,
+    /// Absolute. Holds the token when `token` does not.
+    pub token_file: Option<PathBuf>,
+    /// Paths that need no token.
+    pub open: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminSocket {
+    /// The server finds a place.
+    #[default]
+    Auto,
+    Off,
+    /// Absolute; `{pid}` stands for the process id.
+    Path(PathBuf),
 }
 
 /// Whose forwarding headers are believed. UNIX-socket peers always are.

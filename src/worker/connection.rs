@@ -6,7 +6,7 @@
 use std::{
     any::Any,
     cell::Cell,
-    io,
+    io::{self, IoSlice},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
@@ -102,6 +102,10 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// When the current request's head was complete, CLOCK_MONOTONIC nanoseconds.
     pub request_began_ns: u64,
+    /// When the app was called for it.
+    pub app_began_ns: u64,
+    /// Bytes that were received and not taken note of yet.
+    received: u64,
     pub continue_sent: bool,
     /// The entry of the scoreboard that shows the current request.
     pub shown_at: u8,
@@ -130,6 +134,8 @@ impl Connection {
             unread: false,
             deadline_ms: u64::MAX,
             request_began_ns: 0,
+            app_began_ns: 0,
+            received: 0,
             continue_sent: false,
             shown_at: u8::MAX,
             streams: false,
@@ -202,7 +208,34 @@ impl Connection {
         let room = self.input.capacity() - self.input.len();
         let count = net::receive(self.socket.as_fd(), &mut self.input)?;
         self.ended = count == 0;
+        self.received += count as u64;
         Ok(count == room)
+    }
+
+    /// Receives once into a buffer of the caller's; 0 means the end of the stream. For what is not HTTP.
+    pub fn receive_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let count = net::receive(self.socket.as_fd(), buffer)?;
+        self.received += count as u64;
+        Ok(count)
+    }
+
+    /// Sends what the socket takes now, ahead of what waits in `output`, which has to be empty for that.
+    pub fn send(&mut self, bytes: &[u8], next: net::Next) -> io::Result<usize> {
+        let sent = net::send(self.socket.as_fd(), bytes, next)?;
+        self.output.note_sent(sent);
+        Ok(sent)
+    }
+
+    /// As [`Connection::send`], several slices as one.
+    pub fn send_vectored(&mut self, slices: &[IoSlice<'_>], next: net::Next) -> io::Result<usize> {
+        let sent = net::send_vectored(self.socket.as_fd(), slices, next)?;
+        self.output.note_sent(sent);
+        Ok(sent)
+    }
+
+    /// Bytes received and sent since this was last asked.
+    pub fn take_traffic(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.received), self.output.take_sent())
     }
 
     fn make_room(&mut self) {

@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod containers;
@@ -19,12 +20,14 @@ mod health_check;
 mod hooks;
 mod http_wire;
 mod logs;
+mod metrics;
 mod plan;
 mod probation;
 mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod statsd;
 mod systemd;
 mod threads;
 mod upgrade;

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    AppRef, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log,
+    LogFormat, LogLevel, LogTarget, Proxy, Reload, Statsd, Timeouts, Trusted, WebSocket,
+    WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -79,6 +80,11 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             compression: false,
         },
         hooks: Hooks::default(),
+        statsd: Statsd::default(),
+        admin: Admin {
+            socket: AdminSocket::Off,
+            ..Admin::default()
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Resolver;
-use crate::config::{Bind, Proxy, SchemeHeader, Trusted, file, layer::escape};
+use crate::config::{Bind, Proxy, SchemeHeader, Statsd, StatsdHost, Trusted, file, layer::escape};
 
 impl Resolver<'_> {
     pub(super) fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
@@ -31,6 +31,20 @@ impl Resolver<'_> {
             }
         }
         binds
+    }
+
+    pub(super) fn statsd(&mut self, statsd: file::Statsd, chdir: &Path) -> Statsd {
+        let host = statsd.host.map(|text| {
+            StatsdHost::parse(&text, chdir).map_err(|reason| {
+                let title = format!("the address `{text}` {reason}");
+                self.problem("/statsd/host", title, "", None);
+            })
+        });
+        Statsd {
+            host: host.and_then(Result::ok),
+            prefix: statsd.prefix.trim_end_matches('.').to_owned(),
+            tags: statsd.tags.0,
+        }
     }
 
     pub(super) fn proxy(&mut self, proxy: file::Proxy) -> Proxy {

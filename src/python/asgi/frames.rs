@@ -18,6 +18,7 @@ use super::{
 use crate::{
     python::ffi::{Behaviour, Builtin},
     websocket::{CloseError, WebSocket},
+    wire::Count,
 };
 
 pub(super) struct ReceiveFrame;
@@ -96,7 +97,11 @@ fn transmit<E>(
     let written = write(state.open()?, &mut out);
     drop(state);
     match written {
-        Ok(()) => Socket::transmit(socket, &out),
+        Ok(()) => {
+            let hub = &socket.get().gateway.hub;
+            hub.count_message(Count::MessagesSent);
+            Socket::transmit(socket, &out)
+        }
         Err(_) => Err(PyRuntimeError::new_err("the WebSocket is closed")),
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         Watch,
         net::{self, PeerAddress},
     },
+    wire::Count,
     worker::connection::{Connection, Peer, Stage},
 };
 
@@ -50,9 +51,13 @@ impl Reactor {
             };
             match net::accept(open.as_fd()) {
                 Ok((socket, address)) if thread_is_free => {
+                    self.counters().add(Count::Accepted, 1);
                     self.welcome(socket, address, listener, self.settings.header_ms);
                 }
-                Ok((socket, address)) => self.pass_on(socket, address, listener),
+                Ok((socket, address)) => {
+                    self.counters().add(Count::Accepted, 1);
+                    self.pass_on(socket, address, listener);
+                }
                 Err(error) => {
                     self.on_accept_error(&error);
                     return;
@@ -261,6 +266,7 @@ impl Reactor {
     /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
     /// (-1: until something happens). `free_threads` could run the app now.
     pub fn prepare_wait(&mut self, free_threads: usize) -> i32 {
+        self.show_states();
         let mut timeout_ms = self.timers.next_in_ms(self.now_ms).unwrap_or(u64::MAX);
         if !self.table.is_empty() {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);

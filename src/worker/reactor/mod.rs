@@ -7,6 +7,7 @@
 //! Invariants: a connection is in the table as `Here` or lent to one thread, never both. Only an idle connection is
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
+mod counting;
 mod health;
 mod holding;
 mod intake;
@@ -272,6 +273,7 @@ impl Reactor {
                 self.ready.push_back(connection);
             }
         }
+        self.show_states();
     }
 
     /// Requests wait for a thread.
@@ -387,6 +389,7 @@ impl Reactor {
         if let Some(job) = outcome.settle(self, connection) {
             self.ready.push_back(job);
         }
+        self.show_states();
     }
 
     /// Makes sure that the kernel reports events of a connection.
@@ -437,8 +440,9 @@ impl Reactor {
         }
     }
 
-    fn hold(&mut self, connection: Box<Connection>) {
+    fn hold(&mut self, mut connection: Box<Connection>) {
         self.register(&connection);
+        self.count_traffic(&mut connection);
         let look_ms = match connection.has_buffer() {
             true => self.now_ms + BUFFER_KEPT_MS,
             false => u64::MAX,
@@ -447,7 +451,8 @@ impl Reactor {
         self.table.put(connection);
     }
 
-    fn close(&mut self, connection: Box<Connection>) {
+    fn close(&mut self, mut connection: Box<Connection>) {
+        self.count_traffic(&mut connection);
         self.table.close(connection.token);
         drop(connection);
         self.count_connections();

@@ -104,7 +104,7 @@ impl Reactor {
             .request_bytes()
             .split(|byte| *byte == b'\r' || *byte == b'\n')
             .next();
-        self.refused.push(Refused {
+        let refused = Refused {
             peer: connection.peer,
             refusal,
             line: line
@@ -113,7 +113,9 @@ impl Reactor {
                 .take(1024)
                 .copied()
                 .collect(),
-        });
+        };
+        self.count_refused(&refused);
+        self.refused.push(refused);
         let mut answer = Vec::new();
         refusal.write_response(&mut answer, &date::format(sys::unix_seconds()));
         connection.output.push_bytes(&answer);
