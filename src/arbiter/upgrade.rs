@@ -35,7 +35,7 @@ use crate::{
 };
 pub(super) use probe::ask;
 
-/// Of the state, and of what old generations and workers speak with a new arbiter: messages, scoreboard, signals. To be
+/// Of the state, and of what old generations and workers speak with new ones: messages, scoreboard, lobby, signals. To be
 /// raised with every change to one of them that another build would misunderstand.
 pub const FORMAT: u32 = 2;
 /// `pid:number`. Not `RGUNICORN_…`, which are keys of the configuration.
@@ -264,8 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_refused() {
-        let no_more = format!(r#"{{"format": {FORMAT}}}"#);
-        for text in ["", "{}", &no_more] {
+        for text in ["", "{}", &format!(r#"{{"format": {FORMAT}}}"#)] {
             assert!(matches!(
                 State::parse(text.as_bytes()),
                 Err(StateError::Text(_))

@@ -150,6 +150,13 @@ const KEYS: &[Key] = &[
         proxy.forwarded_allow_ips,
         trusted
     ),
+    key!(Roll, "proxy.forwarded", proxy.forwarded, word),
+    key!(
+        Roll,
+        "proxy.forwarded_host",
+        proxy.forwarded_host,
+        bool::to_string
+    ),
     key!(
         Roll,
         "proxy.scheme_headers",
@@ -226,6 +233,13 @@ const KEYS: &[Key] = &[
     key!(Live, "admin.token", admin.token, hidden),
     key!(Live, "admin.token_file", admin.token_file, optional_path),
     key!(Live, "admin.open", admin.open, list),
+    key!(Roll, "proxy.protocol", proxy.protocol, word),
+    key!(
+        Roll,
+        "proxy.protocol_allow_ips",
+        proxy.protocol_allow_ips,
+        trusted
+    ),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

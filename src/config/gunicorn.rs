@@ -26,8 +26,6 @@ const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
-const PROXY_PROTOCOL: &str =
-    "the PROXY protocol is not part of this version; have the proxy send X-Forwarded-For";
 const DAEMON: &str =
     "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
@@ -59,14 +57,14 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("tmp_upload_dir", Gone("large bodies go to `$TMPDIR`; Gunicorn never used this setting")),
     ("initgroups", Gone("the supplementary groups of `user` are always taken up: remove it")),
     ("secure_scheme_headers", Key("proxy.scheme_headers")),
-    ("forwarded_allow_ips", Key("proxy.forwarded_allow_ips")),
+    ("forwarded_allow_ips", KeyBut("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`")),
     ("forwarder_headers", Gone("`SCRIPT_NAME` of a peer in `[proxy] forwarded_allow_ips` is always believed, and no other: remove it")),
     ("header_map", KeyBut("proxy.header_map", "`dangerous` is called `keep`")),
     ("pythonpath", Key("python_path")),
     ("paste", Gone(PASTE)),
     ("raw_paste_global_conf", Gone(PASTE)),
-    ("proxy_protocol", Gone(PROXY_PROTOCOL)),
-    ("proxy_allow_ips", Gone(PROXY_PROTOCOL)),
+    ("proxy_protocol", KeyBut("proxy.protocol", "`true` is written `\"auto\"`")),
+    ("proxy_allow_ips", Key("proxy.protocol_allow_ips")),
     ("protocol", Gone(UWSGI)),
     ("uwsgi_allow_ips", Gone(UWSGI)),
     ("http_parser", Gone(NO_SUCH_NEED)),

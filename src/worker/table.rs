@@ -55,9 +55,11 @@ impl Here {
     fn of(&mut self, stage: &Stage) -> &mut u32 {
         match stage {
             Stage::Idle => &mut self.idle,
-            Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) | Stage::Request => {
-                &mut self.reading
-            }
+            Stage::Introduction
+            | Stage::Head
+            | Stage::InlineBody { .. }
+            | Stage::Body(_)
+            | Stage::Request => &mut self.reading,
             Stage::Replying { .. } => &mut self.writing,
             Stage::Lingering { .. } => &mut self.closing,
         }

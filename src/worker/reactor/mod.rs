@@ -11,6 +11,7 @@ mod counting;
 mod health;
 mod holding;
 mod intake;
+mod introduction;
 mod progress;
 mod streaming;
 
@@ -25,9 +26,10 @@ use holding::Held;
 
 use super::{
     acceptor::Acceptor,
-    connection::{Connection, Peer, Stage},
+    connection::{Connection, Stage},
     health::{Probe, Verdict},
     lobby::Lobby,
+    peer::Peer,
     settings::Settings,
     table::{NO_BUCKET, Place, Table},
     timers::Timers,
@@ -114,6 +116,8 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
+    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
+    strangers_again_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -160,6 +164,7 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
+            strangers_again_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -321,7 +326,7 @@ impl Reactor {
 
     fn is_idle(&mut self, token: u64) -> bool {
         match self.table.entry(token).map(|entry| &entry.place) {
-            Some(Place::Here(connection)) => matches!(connection.stage, Stage::Idle),
+            Some(Place::Here(connection)) => connection.is_idle(),
             _ => false,
         }
     }

@@ -22,7 +22,11 @@ impl Reactor {
             return self.flush(connection, readiness);
         }
         match connection.stage {
-            Stage::Idle | Stage::Head | Stage::InlineBody { .. } | Stage::Body(_)
+            Stage::Introduction
+            | Stage::Idle
+            | Stage::Head
+            | Stage::InlineBody { .. }
+            | Stage::Body(_)
                 if readiness.can_read() =>
             {
                 self.receive(connection, readiness.has_ended())
@@ -63,6 +67,7 @@ impl Reactor {
                 connection.request_began_ns = self.now_ns;
                 return Outcome::Job;
             }
+            Step::Introduction => return self.be_introduced(connection),
             Step::Refuse(refusal) => return self.refuse(connection, refusal),
             Step::Fail(error) => {
                 crate::error!("slot={} cannot buffer a request body: {error}", self.slot);
@@ -95,6 +100,10 @@ impl Reactor {
             Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::new(400, "the request was cut short"))
             }
+            Stage::Introduction if !connection.is_idle() => self.refuse(
+                connection,
+                Refusal::new(400, "the PROXY protocol header was cut short"),
+            ),
             _ => Outcome::Close,
         }
     }
@@ -217,7 +226,11 @@ impl Reactor {
             Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::BODY_TIMEOUT)
             }
-            Stage::Idle
+            Stage::Introduction if !connection.is_idle() => {
+                self.refuse(connection, Refusal::HEAD_TIMEOUT)
+            }
+            Stage::Introduction
+            | Stage::Idle
             | Stage::Head
             | Stage::Request
             | Stage::Replying { .. }
