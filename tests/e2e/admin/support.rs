@@ -8,7 +8,7 @@ use crate::harness::{Address, Client, Response, Server};
 
 /// The path of the UNIX socket, as the log tells it.
 #[track_caller]
-pub(super) fn socket(server: &Server) -> PathBuf {
+pub(crate) fn socket(server: &Server) -> PathBuf {
     let line = server.log();
     let path = line.split("admin interface at unix:").last().unwrap();
     PathBuf::from(path.lines().next().unwrap())
@@ -21,7 +21,7 @@ pub(super) fn client(server: &Server) -> Client {
 
 /// A GET on the UNIX socket.
 #[track_caller]
-pub(super) fn get(server: &Server, path: &str) -> Response {
+pub(crate) fn get(server: &Server, path: &str) -> Response {
     client(server).get(path)
 }
 
