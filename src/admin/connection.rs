@@ -261,7 +261,7 @@ impl Connection {
             },
             Reply::Follow(follow) => {
                 let shape = ResponseShape::decide(traits, 200, None);
-                write_head(&mut self.output, 200, "application/x-ndjson", None);
+                write_head(&mut self.output, 200, "application/x-ndjson", &[]);
                 shape.write_fields(&mut self.output, traits.version);
                 response::write_head_end(&mut self.output);
                 self.deadline_ns = scene.now_ns + SEND_NS;
@@ -273,12 +273,11 @@ impl Connection {
     fn respond(&mut self, answer: &Response, traits: RequestTraits) {
         let length = answer.body.len() as u64;
         let shape = ResponseShape::decide(traits, answer.status, Some(length));
-        let field = answer.field.as_ref();
         write_head(
             &mut self.output,
             answer.status,
             answer.content_type,
-            field.map(|(name, value)| (*name, value.as_str())),
+            &answer.fields,
         );
         shape.write_fields(&mut self.output, traits.version);
         response::write_head_end(&mut self.output);
@@ -393,14 +392,14 @@ impl Connection {
     }
 }
 
-fn write_head(out: &mut Vec<u8>, code: u16, content_type: &str, field: Option<(&str, &str)>) {
+fn write_head(out: &mut Vec<u8>, code: u16, content_type: &str, fields: &[(&str, String)]) {
     let line = format!("{code} {}", status::reason(code));
     response::write_status_line(out, line.as_bytes());
     response::write_field(out, b"Date", &date::format(unix_seconds()));
     response::write_field(out, b"Content-Type", content_type.as_bytes());
     response::write_field(out, b"Cache-Control", b"no-store");
     response::write_field(out, b"X-Content-Type-Options", b"nosniff");
-    if let Some((name, value)) = field {
+    for (name, value) in fields {
         response::write_field(out, name.as_bytes(), value.as_bytes());
     }
 }

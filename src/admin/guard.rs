@@ -28,6 +28,7 @@ pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Resul
         return Ok(());
     }
     let is_open = match access {
+        Access::Anyone => return Ok(()),
         Access::Open => true,
         Access::Read => policy.open.contains(&request.path),
         Access::Change => false,

@@ -22,7 +22,7 @@ pub(super) fn text(request: &Request, scene: &mut Scene<'_>) -> Reply {
         status: 200,
         content_type: format.content_type(),
         body,
-        field: None,
+        fields: Vec::new(),
     }
     .into()
 }

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod config;
 mod connection;
 mod control;
 mod events;
@@ -16,6 +17,7 @@ mod guard;
 mod health;
 mod link;
 mod metrics;
+mod page;
 mod progress;
 mod query;
 mod reply;

@@ -39,8 +39,8 @@ pub(super) struct Response {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
-    /// A field beside those that every response has.
-    pub(super) field: Option<(&'static str, String)>,
+    /// Beside those that every response has.
+    pub(super) fields: Vec<(&'static str, String)>,
 }
 
 impl Response {
@@ -53,7 +53,7 @@ impl Response {
             status,
             content_type: "application/json",
             body,
-            field: None,
+            fields: Vec::new(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Response {
     }
 
     pub(super) fn with_field(mut self, name: &'static str, value: String) -> Self {
-        self.field = Some((name, value));
+        self.fields.push((name, value));
         self
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    control, events, guard, health, metrics,
+    config, control, events, guard, health, metrics, page,
     reply::{Reply, Response},
     request::Request,
     scene::Scene,
@@ -24,6 +24,8 @@ pub(super) struct Route {
 /// What a stranger needs, one who comes over TCP. On the UNIX socket there are no strangers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
+    /// Nothing, under whatever name they call the server: the answer tells nothing of it.
+    Anyone,
     /// Nothing.
     Open,
     /// The token, unless `admin.open` names the path.
@@ -34,12 +36,14 @@ pub(super) enum Access {
 
 #[rustfmt::skip]
 const ROUTES: &[Route] = &[
+    Route { method: "GET", path: "/", access: Access::Anyone, about: "A page for browsers that shows the server live", handler: page::page },
     Route { method: "GET", path: "/healthz", access: Access::Open, about: "200 while the server is alive, else 503", handler: health::alive },
     Route { method: "GET", path: "/readyz", access: Access::Open, about: "200 while a worker takes connections, else 503", handler: health::ready },
     Route { method: "GET", path: "/status", access: Access::Read, about: "Generations, workers, requests in flight, the last reload", handler: status::status },
     Route { method: "GET", path: "/metrics", access: Access::Read, about: "Metrics for Prometheus", handler: metrics::text },
     Route { method: "GET", path: "/metrics.json", access: Access::Read, about: "The same as JSON, for live views", handler: metrics::json },
     Route { method: "GET", path: "/events", access: Access::Read, about: "The last lines of the arbiter's log; ?after=17: those with a greater number", handler: events::events },
+    Route { method: "GET", path: "/config", access: Access::Read, about: "The configuration in force, where each value was set, and what the last reload changed", handler: config::config },
     Route { method: "POST", path: "/reload", access: Access::Change, about: "Read the configuration and the code again; lines of JSON until it is decided", handler: control::reload },
     Route { method: "POST", path: "/scale", access: Access::Change, about: "?workers=4: so many workers, until the file changes `workers`; lines of JSON until they serve", handler: control::scale },
     Route { method: "POST", path: "/stop", access: Access::Change, about: "Finish the requests in flight and stop; ?quick does not wait for them", handler: control::stop },

@@ -1,11 +1,14 @@
 //! What the shell tells of the server. Published anew whenever it changed; moments are nanoseconds of CLOCK_MONOTONIC, so that a
 //! view does not change by itself.
 
-use std::{os::fd::OwnedFd, sync::Weak};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Weak},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::LogLevel;
+use crate::config::{Change, EffectiveValue, LogLevel};
 
 /// The server at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,8 @@ pub struct View {
     /// The same, with their sockets.
     pub listeners: Vec<Listener>,
     pub log_level: LogLevel,
+    /// The configuration in force.
+    pub effective: Arc<[EffectiveValue]>,
     /// In the order of their start.
     pub generations: Vec<Generation>,
     /// Of all generations, in the order of their start.
@@ -116,6 +121,8 @@ pub struct Reload {
     pub reload: u64,
     /// What changed and why it was read, in the words of the log.
     pub told: String,
+    /// Against what ran or was being rolled in.
+    pub changes: Vec<Change>,
     /// Microseconds since the UNIX epoch.
     pub at_us: i64,
     pub began_ns: u64,

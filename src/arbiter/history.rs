@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::core::{GenerationId, Moment, ReloadId};
-use crate::admin::{Outcome, Reload};
+use crate::{
+    admin::{Outcome, Reload},
+    config::Change,
+};
 
 /// How many are remembered.
 const RELOADS_MAX: usize = 20;
@@ -26,6 +29,7 @@ impl History {
         self.last.push_back(Reload {
             reload: reload.0,
             told: String::new(),
+            changes: Vec::new(),
             at_us,
             began_ns: now.nanoseconds(),
             ended_ns: None,
@@ -37,9 +41,10 @@ impl History {
     }
 
     /// What was found to have changed.
-    pub(super) fn tell(&mut self, reload: ReloadId, told: &str) {
+    pub(super) fn tell(&mut self, reload: ReloadId, told: &str, changes: Vec<Change>) {
         if let Some(found) = self.find(reload) {
             found.told = told.to_owned();
+            found.changes = changes;
         }
     }
 

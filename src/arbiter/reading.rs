@@ -1,6 +1,6 @@
 //! One reading of the configuration with all that it needs, checked and opened before anything that runs is touched.
 
-use std::{error::Error, fmt::Write, io, path::PathBuf, rc::Rc};
+use std::{error::Error, fmt::Write, io, path::PathBuf, rc::Rc, sync::Arc};
 
 use super::{
     core::{Moment, Rules},
@@ -9,7 +9,7 @@ use super::{
     listeners::{ListenError, ListenerId, Listeners},
 };
 use crate::{
-    config::{Config, LiveConfig, Loaded, LogTarget},
+    config::{Config, EffectiveValue, LiveConfig, Loaded, LogTarget},
     sys::{Identity, IdentityError},
     telemetry::Sink,
     wire::{LiveError, LivePage, SLOTS_MAX},
@@ -47,6 +47,8 @@ pub(super) enum Unfit {
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) config: Rc<Config>,
+    /// The same with the origins, for the admin interface.
+    pub(super) effective: Arc<[EffectiveValue]>,
     pub(super) resources: Rc<Resources>,
     /// What was read differently, or why all is the same: for the log.
     pub(super) told: String,

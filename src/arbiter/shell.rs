@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     admin::{Admin, Outcome, Upgrade},
-    config::{Config, ConfigLoader, Loaded, LogLevel},
+    config::{Config, ConfigLoader, Loaded, LogLevel, effective},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
@@ -178,6 +178,7 @@ impl Shell {
             .map_err(|error| failed(&error))?;
         watcher.apply(&config.chdir, &config.reload);
         let reading = Reading {
+            effective: effective(&loaded.config, &loaded.origins).into(),
             config: Rc::new(loaded.config),
             resources: Rc::new(resources),
             told: String::new(),

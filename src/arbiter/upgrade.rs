@@ -29,7 +29,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    config::Config,
+    config::{Config, EffectiveValue},
     sys::{Identity, adopt_descriptor},
     wire::Scoreboard,
 };
@@ -96,6 +96,7 @@ pub(super) struct HandedWorker {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HandedReading {
     pub(super) config: Config,
+    pub(super) effective: Vec<EffectiveValue>,
     pub(super) interpreter: Interpreter,
     pub(super) engine: PathBuf,
     pub(super) listeners: Vec<ListenerId>,

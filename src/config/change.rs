@@ -6,11 +6,14 @@ mod show;
 
 use std::{collections::BTreeSet, fmt};
 
+use serde::{Deserialize, Serialize};
+
 use super::Config;
 use show::*;
 
 /// How a change of one key is applied, from the least work to the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Apply {
     /// What runs takes it up: the arbiter with its next event, workers between two requests.
     Live,
@@ -34,7 +37,7 @@ pub enum Plan {
 }
 
 /// One key with its old and new value as they would be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub key: String,
     pub old: String,
@@ -256,6 +259,19 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
             }],
         })
         .collect()
+}
+
+/// Every key with its value and how a change of it is applied, in the order of the manual. Environment variables are named,
+/// their values are not.
+pub(super) fn values(config: &Config) -> Vec<(String, String, Apply)> {
+    let rows = KEYS.iter().flat_map(|key| match key.name {
+        "env" => {
+            let hidden = |name| (format!("env.{name}"), "(hidden)".to_owned(), key.apply);
+            config.env.keys().map(hidden).collect()
+        }
+        name => vec![(name.to_owned(), (key.show)(config), key.apply)],
+    });
+    rows.collect()
 }
 
 fn env_changes(old: &Config, new: &Config, apply: Apply) -> Vec<Change> {

@@ -6,6 +6,7 @@ mod app;
 mod bind;
 mod change;
 mod document;
+mod effective;
 mod environment;
 pub mod file;
 pub mod gunicorn;
@@ -28,6 +29,7 @@ mod statsd;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
+pub use effective::{EffectiveValue, effective};
 pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use live::LiveConfig;

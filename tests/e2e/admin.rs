@@ -4,4 +4,5 @@ mod access;
 mod commands;
 mod figures;
 mod health;
+mod page;
 pub(crate) mod support;

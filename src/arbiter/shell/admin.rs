@@ -1,5 +1,7 @@
 //! What the admin interface is told of the server, and what it orders.
 
+use std::sync::Arc;
+
 use super::Shell;
 use crate::{
     admin::{Admin, Generation, GenerationState, Outcome, ServerState, View, Worker, WorkerState},
@@ -28,6 +30,7 @@ pub(super) fn admin(
         addresses: Vec::new(),
         listeners: Vec::new(),
         log_level: config.log.level,
+        effective: [].into(),
         generations: Vec::new(),
         workers: Vec::new(),
         reloads: Vec::new(),
@@ -83,6 +86,9 @@ impl Shell {
             log_level: (self.log_level)
                 .or(config.map(|config| config.log.level))
                 .unwrap_or(config::LogLevel::Info),
+            effective: reading
+                .map(|reading| Arc::clone(&reading.effective))
+                .unwrap_or_default(),
             generations: self.generations_in_view(),
             workers: self.workers_in_view(),
             reloads: self.history.all().cloned().collect(),

@@ -10,7 +10,7 @@ use crate::{
         core::{Change, Event, ReloadId},
         reading::{self, Reading, Resources},
     },
-    config::{Config, Loaded, LogLevel, Plan, changes, summary},
+    config::{Config, Loaded, LogLevel, Plan, changes, effective, summary},
     error,
 };
 
@@ -72,10 +72,10 @@ impl Shell {
             _ => Change::Roll,
         };
         let (from_serving, from_candidate) = (change_from(self.serving), change_from(candidate));
-        let told = from(Some(target))
-            .map(|before| told(cause, &summary(&changes(&before.config, &loaded.config))))
-            .unwrap_or_default();
-        self.history.tell(reload, &told);
+        let changes = from(Some(target)).map(|before| changes(&before.config, &loaded.config));
+        let changes = changes.unwrap_or_default();
+        let told = told(cause, &summary(&changes));
+        self.history.tell(reload, &told, changes);
         match self.reading(loaded, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
                 let mut rules = reading::rules(&reading.config);
@@ -125,6 +125,7 @@ impl Shell {
         };
         let resources = resources.map_err(|unfit| reading::told(&unfit))?;
         Ok(Reading {
+            effective: effective(&loaded.config, &loaded.origins).into(),
             config: Rc::new(loaded.config),
             resources,
             told,

@@ -201,6 +201,7 @@ impl Shell {
                 let resources = &reading.resources;
                 let reading = HandedReading {
                     config: reading.config.as_ref().clone(),
+                    effective: reading.effective.to_vec(),
                     interpreter: resources.interpreter.clone(),
                     engine: resources.engine.clone(),
                     listeners: resources.listeners.clone(),
@@ -325,6 +326,7 @@ fn resumed_readings(
         };
         let reading = Reading {
             config: Rc::new(config),
+            effective: reading.effective.into(),
             resources: Rc::new(resources),
             told: reading.told,
             began: reading.began,

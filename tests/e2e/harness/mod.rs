@@ -3,6 +3,7 @@
 //! Nothing here knows how rgunicorn works inside. It sees what an operator sees: the command line, the config file,
 //! the log, the sockets, the process table. Nobody sleeps: every wait is for a fact, with a deadline.
 
+mod browser;
 mod client;
 mod debian;
 mod directory;
@@ -19,6 +20,7 @@ mod venv;
 
 use std::time::{Duration, Instant};
 
+pub use browser::Browser;
 pub use client::{Address, Client, Response, loopback};
 pub use debian::debian;
 pub use directory::Directory;
