@@ -6,3 +6,4 @@ mod figures;
 mod health;
 mod page;
 pub(crate) mod support;
+mod top;

@@ -58,8 +58,18 @@ impl Socket {
     }
 
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<Reply, AskError> {
+        self.ask_within(PATIENCE, method, path)
+    }
+
+    /// Waits so long at most for each piece of the answer.
+    pub(super) fn ask_within(
+        &self,
+        patience: Duration,
+        method: &str,
+        path: &str,
+    ) -> Result<Reply, AskError> {
         let mut text = Vec::new();
-        let status = self.exchange(method, path, PATIENCE, |piece| {
+        let status = self.exchange(method, path, patience, |piece| {
             let room = BODY_BYTES_MAX - text.len();
             text.extend_from_slice(&piece[..piece.len().min(room)]);
         })?;

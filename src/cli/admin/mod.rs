@@ -9,6 +9,7 @@ mod scale;
 mod status;
 mod stop;
 mod table;
+mod top;
 mod upgrade;
 mod worker;
 
@@ -39,6 +40,7 @@ struct Entry {
 #[rustfmt::skip]
 const COMMANDS: &[Entry] = &[
     Entry { name: "status", grammar: status::grammar, run: status::run },
+    Entry { name: "top", grammar: top::grammar, run: top::run },
     Entry { name: "events", grammar: events::grammar, run: events::run },
     Entry { name: "reload", grammar: reload::grammar, run: reload::run },
     Entry { name: "scale", grammar: scale::grammar, run: scale::run },
