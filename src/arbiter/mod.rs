@@ -15,6 +15,7 @@ mod report;
 pub mod running;
 pub mod service_manager;
 mod shell;
+mod stacks;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub mod upgrade;
 pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
+pub use stacks::{StackProbe, StacksError};
 
 use crate::config::ConfigLoader;
 

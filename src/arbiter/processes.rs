@@ -1,6 +1,6 @@
 //! The processes behind the core's ids. Only here a pid has a meaning.
 
-use std::{collections::BTreeMap, io, os::fd::AsFd};
+use std::{collections::BTreeMap, io, os::fd::AsFd, sync::Arc};
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -8,10 +8,10 @@ use nix::{
 };
 
 use super::{
-    GenerationProcess,
+    GenerationProcess, StackProbe, StacksError,
     core::{Exit, GenerationId, Order, ReloadId, WorkerId},
 };
-use crate::sys::PidFd;
+use crate::{sys::PidFd, wire::StackSheet};
 
 #[derive(Debug)]
 pub(super) struct GenerationHandle {
@@ -27,6 +27,8 @@ pub(super) struct GenerationHandle {
 pub(super) struct WorkerHandle {
     pub(super) generation: GenerationId,
     pub(super) slot: u32,
+    /// Where it writes its Python stacks; `None` when no memory file could be made, and then it is not forked.
+    pub(super) sheet: Option<Arc<StackSheet>>,
     /// `None` until it is forked.
     pub(super) process: Option<(u32, PidFd)>,
 }
@@ -112,6 +114,26 @@ impl Processes {
         if let Some(handle) = self.generations.get_mut(&id) {
             handle.is_deaf = true;
         }
+    }
+
+    /// What asks a worker for its Python stacks, on a thread that may wait.
+    #[expect(dead_code, reason = "for the admin interface")]
+    pub(super) fn stack_probe(&self, worker: WorkerId) -> Result<StackProbe, StacksError> {
+        let handle = self.workers.get(&worker);
+        let handle = handle.ok_or(StacksError::NoSuchWorker(worker.0))?;
+        let Some(((_, pidfd), sheet)) = handle.process.as_ref().zip(handle.sheet.as_ref()) else {
+            return Err(StacksError::TooYoung(worker.0));
+        };
+        let pidfd = pidfd.as_fd().try_clone_to_owned();
+        let pidfd = pidfd.map_err(|source| StacksError::Os {
+            worker: worker.0,
+            source,
+        })?;
+        Ok(StackProbe::new(
+            worker.0,
+            PidFd::received(pidfd),
+            Arc::clone(sheet),
+        ))
     }
 
     /// Zero until it is forked.

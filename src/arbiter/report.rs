@@ -12,7 +12,7 @@ use super::{
     reading::Reading,
 };
 use crate::{
-    config::{changes, summary},
+    config::{LogLevel, changes, summary},
     critical, error, info, warning,
     wire::{EXIT_SICK, Scoreboard},
 };
@@ -342,10 +342,29 @@ impl Scene<'_> {
             let _ = write!(text, " ({})", reason(why));
         }
         text.push_str(&self.in_flight(worker));
-        match (exit, why) {
-            (Exit::Code(0), Some(_)) => info!("{text}"),
-            (_, Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)) => info!("{text}"),
-            _ => warning!("{text}"),
+        let level = match (exit, why) {
+            (Exit::Code(0), Some(_))
+            | (_, Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)) => {
+                LogLevel::Info
+            }
+            _ => LogLevel::Warning,
+        };
+        crate::telemetry::block(
+            level,
+            format_args!("{text}"),
+            &self.last_stacks(worker, exit),
+        );
+    }
+
+    /// What the worker was at when it crashed.
+    fn last_stacks(&self, worker: WorkerId, exit: Exit) -> String {
+        let handle = self.processes.workers.get(&worker);
+        let sheet = handle.and_then(|handle| handle.sheet.as_ref());
+        match (exit, sheet) {
+            (Exit::Signal(_), Some(sheet)) => {
+                crash_in(&sheet.text().unwrap_or_default()).to_owned()
+            }
+            _ => String::new(),
         }
     }
 
@@ -432,6 +451,13 @@ fn exit_words(exit: Exit) -> String {
         },
         Exit::Unknown => "a cause that its generation took along".to_owned(),
     }
+}
+
+/// The last crash on a sheet, which may also hold stacks that somebody asked for.
+fn crash_in(sheet: &str) -> &str {
+    sheet
+        .rfind("Fatal Python error")
+        .map_or("", |at| sheet[at..].trim_end())
 }
 
 fn limit(why: Retirement) -> &'static str {

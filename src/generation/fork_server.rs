@@ -1,7 +1,7 @@
 //! The loop between the arbiter's orders and the children's ends: it waits, reaps and reports, and returns only when
 //! the interpreter has something to do.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -12,18 +12,22 @@ use nix::{
 use super::Children;
 use crate::{
     sys::{PidFd, SignalBell, reap_any},
-    wire::{ChannelError, FromGeneration, GenerationEnd, Received, ToGeneration, WorkerSettings},
+    wire::{
+        ChannelError, FromGeneration, GenerationEnd, Received, StackSheet, ToGeneration,
+        WorkerSettings,
+    },
 };
 
 /// What the process has to do that needs the interpreter, or ends the loop.
 #[derive(Debug)]
 pub enum Order {
     /// Prepare: the first order.
-    Start(Box<WorkerSettings>, Vec<std::os::fd::OwnedFd>),
+    Start(Box<WorkerSettings>, Vec<OwnedFd>),
     /// Fork a worker; [`ForkServer::forked`] or [`ForkServer::not_forked`] is the answer.
     Fork {
         worker: u64,
         slot: u32,
+        sheet: StackSheet,
     },
     ReopenLogs,
     /// No worker will be forked any more: what is kept for them can be let go. Told once.
@@ -132,11 +136,17 @@ impl ForkServer {
                 Ok(Received::Message(ToGeneration::Start(settings), descriptors)) => {
                     return Some(Order::Start(settings, descriptors));
                 }
-                Ok(Received::Message(ToGeneration::Fork { worker, slot }, _)) => {
-                    if self.children.may_grow() {
-                        return Some(Order::Fork { worker, slot });
+                Ok(Received::Message(ToGeneration::Fork { worker, slot }, descriptors)) => {
+                    match self.stack_sheet(descriptors) {
+                        Ok(sheet) => {
+                            return Some(Order::Fork {
+                                worker,
+                                slot,
+                                sheet,
+                            });
+                        }
+                        Err(reason) => self.not_forked(worker, reason),
                     }
-                    self.not_forked(worker, "the generation is retiring".to_owned());
                 }
                 Ok(Received::Message(ToGeneration::Retire, _)) => self.children.retire(),
                 Ok(Received::Empty) => return None,
@@ -147,6 +157,16 @@ impl ForkServer {
                 }
             }
         }
+    }
+
+    /// What a worker writes its stacks on; or why it will not be forked.
+    fn stack_sheet(&self, descriptors: Vec<OwnedFd>) -> Result<StackSheet, String> {
+        if !self.children.may_grow() {
+            return Err("the generation is retiring".to_owned());
+        }
+        let descriptor = descriptors.into_iter().next();
+        let descriptor = descriptor.ok_or("no stack sheet came with the order")?;
+        StackSheet::open(descriptor).map_err(|error| format!("no stack sheet: {error}"))
     }
 
     fn send(&mut self, fact: FromGeneration, pidfd: Option<&PidFd>) {

@@ -9,9 +9,8 @@ use pyo3::prelude::*;
 
 use super::{
     app::{self, AppError, EXIT_BOOT},
-    fault,
     green::Library,
-    kind, worker,
+    kind, stacks, worker,
 };
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
@@ -84,7 +83,7 @@ fn prepare(
     let inherited =
         Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
     let config = &inherited.settings.config;
-    fault::dump_stacks_on_abort(py).map_err(|error| fail(error.to_string()))?;
+    stacks::dump_on_crash(py).map_err(|error| fail(error.to_string()))?;
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
@@ -196,13 +195,17 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
     let library = Library::of(inherited.settings.config.worker_class);
     loop {
         match py.detach(|| server.next_order()) {
-            Order::Fork { worker, slot } => match fork(py, library) {
+            Order::Fork {
+                worker,
+                slot,
+                sheet,
+            } => match fork(py, library) {
                 Ok(0) => {
                     // The channel and the signals' bell are the generation's.
                     drop(server);
                     let start = inherited.into_worker(worker, slot);
                     set_process_title(&worker_title(&start));
-                    return worker::run(py, start, app);
+                    return worker::run(py, start, sheet, app);
                 }
                 Ok(pid) => server.forked(worker, pid),
                 Err(error) => server.not_forked(worker, error.to_string()),

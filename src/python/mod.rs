@@ -7,12 +7,12 @@ mod app;
 mod asgi;
 mod date;
 mod driver;
-mod fault;
 mod ffi;
 mod generation;
 mod green;
 mod header_hash;
 mod kind;
+mod stacks;
 mod worker;
 mod wsgi;
 

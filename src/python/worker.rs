@@ -13,14 +13,14 @@ use super::{
         threads::{self, Interrupter, Seating, Threads},
     },
     green::Library,
-    kind,
+    kind, stacks,
 };
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
     sys::{self, SignalBell},
     telemetry::{self, AccessFormat, AccessLog, Origin},
-    wire::ListenerAddress,
+    wire::{ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
 
@@ -34,13 +34,20 @@ const SIGNALS: [Signal; 4] = [
 
 /// Runs in the forked child until the worker is done; returns its exit code. `preloaded` is the app, if the generation
 /// has imported it.
-pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny>>) -> i32 {
+pub(super) fn run(
+    py: Python<'_>,
+    start: WorkerStart,
+    sheet: StackSheet,
+    preloaded: Option<Py<PyAny>>,
+) -> i32 {
     let generation = start.settings.generation;
     let who = format!("generation={generation} worker={}", start.worker);
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
     let serving = Serving { who, config };
-    match serving.load_and_serve(py, start, preloaded) {
+    let served =
+        stacks::write_on(py, sheet).and_then(|()| serving.load_and_serve(py, start, preloaded));
+    match served {
         Ok(code) => code,
         Err(error) => {
             let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());

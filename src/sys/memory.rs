@@ -18,6 +18,9 @@ use nix::sys::{
 /// Other processes write to the memory at any time; a type with a plain field would be a data race.
 pub unsafe trait Atomics {}
 
+// SAFETY: zeroed memory is a valid array of atomics.
+unsafe impl<const LENGTH: usize> Atomics for [std::sync::atomic::AtomicU64; LENGTH] {}
+
 /// Gives free memory of the allocator back to the kernel, and tidies the rest. Before a fork: a child that finds the free
 /// lists in disorder sorts them, and so copies pages that it would share.
 pub fn trim_heap() {

@@ -36,7 +36,8 @@ pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
 pub use signal::{
-    SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
+    STACKS_SIGNAL, SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults,
+    ring_after, without_signals,
 };
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;

@@ -29,17 +29,16 @@ impl PidFd {
 
     /// Sends a signal; a process that was reaped already yields `ESRCH`.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.signal_number(signal as i32)
+    }
+
+    /// The same for a signal without a name.
+    pub fn signal_number(&self, number: i32) -> io::Result<()> {
         let descriptor = self.0.as_raw_fd();
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: pidfd_send_signal(2) reads `info` only when it is not null.
         check(unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                descriptor,
-                signal as i32,
-                no_info,
-                0,
-            )
+            libc::syscall(libc::SYS_pidfd_send_signal, descriptor, number, no_info, 0)
         })?;
         Ok(())
     }

@@ -15,7 +15,8 @@ pub enum ToGeneration {
     /// scoreboard changed), lifeline (read end of a pipe that closes when the arbiter dies), lobby (one end to send,
     /// one to receive), access log, error log, then one per listener.
     Start(Box<WorkerSettings>),
-    /// Fork one worker into this scoreboard slot. Answered by `Forked`, with a pidfd.
+    /// Fork one worker into this scoreboard slot. Comes with the descriptor of the worker's stack sheet. Answered by
+    /// `Forked`, with a pidfd.
     Fork { worker: u64, slot: u32 },
     /// Fork no more; exit once every child is gone.
     Retire,

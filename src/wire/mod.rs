@@ -4,6 +4,7 @@
 mod channel;
 mod message;
 mod scoreboard;
+mod stack_sheet;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
 pub use message::{
@@ -12,3 +13,4 @@ pub use message::{
 pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,
 };
+pub use stack_sheet::{Lease, StackSheet};

@@ -1,12 +1,14 @@
 //! An arbiter reduced to what a generation sees of it: the channel, the scoreboard, the bell, the lifeline, the logs.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +21,10 @@ use rgunicorn::{
     arbiter::{GenerationProcess, engine, interpreter},
     config::Config,
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
-    wire::{FromGeneration, Received, Scoreboard, Slot, ToGeneration, WorkerSettings, WorkerState},
+    wire::{
+        FromGeneration, Received, Scoreboard, Slot, StackSheet, ToGeneration, WorkerSettings,
+        WorkerState,
+    },
 };
 use tempfile::TempDir;
 
@@ -62,6 +67,8 @@ pub(crate) struct Rig {
     pub(crate) scoreboard: Scoreboard,
     bell: Bell,
     lifeline: Option<Lifeline>,
+    /// Where workers write their stacks.
+    pub(crate) sheets: BTreeMap<u64, Arc<StackSheet>>,
     /// Kept open, as the arbiter does.
     _lobby: (OwnedFd, OwnedFd),
 }
@@ -112,6 +119,7 @@ impl Rig {
             scoreboard,
             bell,
             lifeline: Some(lifeline),
+            sheets: BTreeMap::new(),
             _lobby: lobby,
         }
     }
@@ -133,7 +141,12 @@ impl Rig {
         let slot = worker as u32;
         self.scoreboard.assign(slot, worker, GENERATION);
         let order = ToGeneration::Fork { worker, slot };
-        self.process.channel.send(order, &[]).unwrap();
+        let sheet = Arc::new(StackSheet::create().unwrap());
+        self.process
+            .channel
+            .send(order, &[sheet.descriptor()])
+            .unwrap();
+        self.sheets.insert(worker, sheet);
         let (message, mut descriptors) = receive(&mut self.process);
         let FromGeneration::Forked { worker: named, pid } = message else {
             panic!("{message:?} answers the order to fork");

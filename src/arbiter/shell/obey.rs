@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::OpenOptions,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
 use super::Shell;
@@ -19,7 +20,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, ToGeneration, WorkerSettings},
+    wire::{ChannelError, StackSheet, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -159,14 +160,25 @@ impl Shell {
 
     fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
         self.shared.board.assign(slot, worker.0, generation.0);
+        let sheet = StackSheet::create().map(Arc::new);
         let handle = WorkerHandle {
             generation,
             slot,
+            sheet: sheet.as_ref().ok().map(Arc::clone),
             process: None,
         };
         self.processes.workers.insert(worker, handle);
-        let worker = worker.0;
-        self.send(generation, ToGeneration::Fork { worker, slot }, &[]);
+        match sheet {
+            Ok(sheet) => {
+                let worker = worker.0;
+                let order = ToGeneration::Fork { worker, slot };
+                self.send(generation, order, &[sheet.descriptor()]);
+            }
+            Err(error) => {
+                let reason = format!("no memory file for its stacks: {error}");
+                self.events.push_back(Event::NotForked { worker, reason });
+            }
+        }
     }
 
     fn send(

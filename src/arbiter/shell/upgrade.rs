@@ -7,6 +7,7 @@ use std::{
     env, io,
     os::fd::{AsFd, AsRawFd},
     rc::Rc,
+    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
@@ -35,7 +36,7 @@ use crate::{
         execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
-    wire::{ArbiterEnd, Scoreboard},
+    wire::{ArbiterEnd, Scoreboard, StackSheet},
 };
 
 impl Shell {
@@ -164,6 +165,10 @@ impl Shell {
                 let worker = HandedWorker {
                     generation: handle.generation,
                     slot: handle.slot,
+                    sheet: handle
+                        .sheet
+                        .as_ref()
+                        .map(|sheet| handed.add(sheet.descriptor())),
                     process: process.map(|(pid, pidfd)| (*pid, handed.add(pidfd.as_fd()))),
                 };
                 (*id, worker)
@@ -323,11 +328,16 @@ fn resumed_processes(
         let handle = WorkerHandle {
             generation: handed.generation,
             slot: handed.slot,
+            sheet: handed.sheet.map(resumed_sheet).transpose()?,
             process,
         };
         processes.workers.insert(id, handle);
     }
     Ok(processes)
+}
+
+fn resumed_sheet(number: i32) -> io::Result<Arc<StackSheet>> {
+    StackSheet::open(adopt_descriptor(number)?).map(Arc::new)
 }
 
 fn resumed_shared(handed: &HandedShared) -> io::Result<Shared> {

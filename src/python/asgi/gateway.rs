@@ -31,6 +31,7 @@ use crate::{
         app::formatted,
         date::CachedDate,
         ffi::{self, Behaviour, Builtin, HeldCell},
+        stacks,
     },
     sys::{self, Readiness},
     websocket::{self, DeflateSettings, Opening},
@@ -285,6 +286,7 @@ impl Gateway {
             }
         }
         self.sweep(py)?;
+        stacks::add_tasks(py, self.asyncio_loop.bind(py));
         let rest_ms = py.detach(|| self.hub.rest());
         self.inner.borrow(py).is_turning = false;
         match self.hub.leaving() {

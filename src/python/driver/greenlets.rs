@@ -25,6 +25,7 @@ use crate::{
         app::formatted,
         ffi::HeldCell,
         green::{Library, Loop},
+        stacks,
         wsgi::{Desk, Gateway},
     },
     sys,
@@ -63,6 +64,7 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     let event_loop = &greenlets.event_loop;
     let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
     greenlets.set_alarm(py, 0)?;
+    stacks::announce_loop();
     hub.station.announce(&mut hub.reactor());
     event_loop.switch(py)?;
     event_loop.unwatch(py, &watcher)?;
@@ -131,6 +133,7 @@ impl Greenlets {
             self.start(py, connection)?;
         }
         self.interrupt_the_overdue(py)?;
+        stacks::add_greenlets(py);
         let rest_ms = py.detach(|| hub.rest());
         let mut state = self.state.borrow(py);
         state.is_turning = false;
