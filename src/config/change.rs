@@ -117,6 +117,31 @@ const KEYS: &[Key] = &[
     key!(Roll, "log.error", log.error, log_target),
     key!(Roll, "log.level", log.level, word),
     key!(Roll, "log.format", log.format, log_format),
+    key!(Roll, "log.error_format", log.error_format, word),
+    key!(Roll, "log.exclude", log.exclude, list),
+    key!(Roll, "log.request_id", log.request_id, bool::to_string),
+    key!(
+        Roll,
+        "log.request_id_header",
+        log.request_id_header,
+        String::clone
+    ),
+    key!(
+        Roll,
+        "log.request_id_response",
+        log.request_id_response,
+        bool::to_string
+    ),
+    key!(Roll, "log.slow", log.slow, time),
+    key!(Roll, "log.syslog_facility", log.syslog_facility, word),
+    key!(Roll, "log.identifier", log.identifier, String::clone),
+    key!(Roll, "log.python_config", log.python_config, optional_path),
+    key!(
+        Roll,
+        "log.capture_output",
+        log.capture_output,
+        bool::to_string
+    ),
     key!(Live, "reload.watch", reload.watch, bool::to_string),
     key!(Live, "reload.code", reload.code, list),
     key!(Live, "reload.ignore", reload.ignore, list),

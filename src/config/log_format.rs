@@ -2,6 +2,8 @@
 
 /// The atoms of one letter; headers and environ variables are named in braces.
 const ATOMS: &str = "hlutrmUqHsbBfaTMDLp";
+/// The one that Gunicorn has not.
+const REQUEST_ID: &str = "request_id";
 
 /// What is wrong with each `%` in the template.
 pub(super) fn faults(template: &str) -> Vec<String> {
@@ -42,7 +44,7 @@ fn is_atom(atom: &str) -> bool {
         .and_then(|inner| inner.split_once('}'));
     match named {
         Some((name, kind)) => !name.is_empty() && matches!(kind, "i" | "o" | "e"),
-        None => atom.len() == 1 && ATOMS.contains(atom),
+        None => atom == REQUEST_ID || (atom.len() == 1 && ATOMS.contains(atom)),
     }
 }
 

@@ -32,8 +32,8 @@ pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, Lifespan, Limits, Log, LogFormat,
-    LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket,
-    WorkerClass,
+    AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, HeaderMap, HealthCheck, Lifespan,
+    Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload, SchemeHeader, SyslogAddress,
+    TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

@@ -4,7 +4,7 @@ use std::{io, os::fd::OwnedFd};
 
 use crate::{
     sys::Bell,
-    telemetry::Sink,
+    telemetry::{self, Sink},
     wire::{PassedListener, Scoreboard, WorkerSettings},
 };
 
@@ -78,11 +78,15 @@ impl Inherited {
             return Err(unequal());
         }
         let log = &settings.config.log;
-        crate::telemetry::init_from_descriptor(error_log, &log.error, log.level)
-            .map_err(StartError::Log)?;
+        telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
+        crate::telemetry::init_from_descriptor(error_log, log).map_err(StartError::Log)?;
         let access_log = match &log.access {
             crate::config::LogTarget::Off => None,
-            target => Some(Sink::from_descriptor(access_log, target).map_err(StartError::Log)?),
+            target => Some(
+                Sink::from_descriptor(access_log, target)
+                    .map_err(StartError::Log)?
+                    .called(&log.identifier, log.syslog_facility),
+            ),
         };
         Ok(Self {
             scoreboard: Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?,

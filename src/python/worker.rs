@@ -21,7 +21,9 @@ use crate::{
     sys::{self, SignalBell},
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{ListenerAddress, StackSheet},
-    worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
+    worker::{
+        Acceptor, Crew, Equipment, Excluded, Hub, Listener, Lobby, Reactor, RequestIds, Settings,
+    },
 };
 
 /// What the arbiter says to a worker.
@@ -42,6 +44,7 @@ pub(super) fn run(
 ) -> i32 {
     let generation = start.settings.generation;
     let who = format!("generation={generation} worker={}", start.worker);
+    telemetry::identify(telemetry::Role::Worker, generation, start.worker);
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
     let serving = Serving { who, config };
@@ -202,7 +205,13 @@ impl Serving {
             worker: start.worker,
             generation: start.settings.generation,
         };
+        let log = &self.config.log;
+        let shows_ids = start.access_log.is_some() && format.shows_request_ids();
+        let excluded = Excluded::new(&log.exclude)
+            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
         let equipment = Equipment {
+            excluded,
+            request_ids: RequestIds::new(log, shows_ids),
             board,
             slot,
             bell: start.bell,

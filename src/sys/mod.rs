@@ -18,6 +18,7 @@ mod memory;
 pub mod net;
 mod notify;
 mod process;
+mod random;
 mod signal;
 mod spawn;
 mod title;
@@ -35,6 +36,7 @@ pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
+pub use random::random_u64;
 pub use signal::{
     STACKS_SIGNAL, SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults,
     ring_after, without_signals,

@@ -249,6 +249,7 @@ mod tests {
             protocol: "HTTP/1.1",
             status: 200,
             bytes: 0,
+            request_id: b"",
             duration: Duration::ZERO,
             finished_us: 0,
             request_header: &nothing,

@@ -8,8 +8,11 @@
 mod access_format;
 mod access_log;
 mod atoms;
+mod datagram;
+mod entry;
 mod error_log;
 mod escape;
+mod lines;
 mod moment;
 mod sink;
 
@@ -17,9 +20,12 @@ pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
 pub use atoms::AtomError;
+pub use entry::{Role, identify};
 pub use error_log::{
-    block, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level, set_owner,
+    block, descriptor, enabled, flush_raw, init, init_from_descriptor, line, printed, raw, reopen,
+    set_level, set_owner,
 };
+pub use lines::Lines;
 pub use sink::Sink;
 
 /// The time zone of all lines. Read once, by the parent of the workers: finding it walks the whole time zone database, which

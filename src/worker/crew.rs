@@ -130,7 +130,8 @@ impl Crew {
         };
         drop(reactor);
         match job {
-            Some(connection) => {
+            Some(mut connection) => {
+                self.station.request_ids.assign(&mut connection);
                 self.begin_call(me, &connection, leads);
                 Next::Job(connection)
             }

@@ -132,6 +132,7 @@ impl Hub {
     pub fn next_job(&self) -> Option<Box<Connection>> {
         let mut connection = self.reactor().next_job()?;
         self.show_life();
+        self.station.request_ids.assign(&mut connection);
         connection.shown_at = self.show(&connection);
         Some(connection)
     }

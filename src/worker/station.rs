@@ -17,8 +17,10 @@ use nix::sys::signal::Signal;
 
 use super::{
     access,
+    exclude::Excluded,
     health::Verdict,
     reactor::{Calls, Reactor},
+    request_id::RequestIds,
 };
 use crate::{
     config::HealthCheck,
@@ -39,6 +41,9 @@ pub struct Equipment {
     /// Hangs up when the arbiter dies.
     pub lifeline: OwnedFd,
     pub access_log: AccessLog,
+    /// Paths that it leaves out.
+    pub excluded: Excluded,
+    pub request_ids: RequestIds,
     /// `timeouts.request`; zero: no limit.
     pub request_timeout: Duration,
     /// Requests after which the worker asks to be replaced; zero: never.
@@ -71,6 +76,8 @@ pub struct Station {
     signals: SignalBell,
     lifeline: OwnedFd,
     pub access_log: AccessLog,
+    pub(super) excluded: Excluded,
+    pub request_ids: RequestIds,
     /// Zero: no limit.
     pub request_timeout_ns: u64,
     requests_max: u64,
@@ -92,6 +99,8 @@ impl Station {
             signals: equipment.signals,
             lifeline: equipment.lifeline,
             access_log: equipment.access_log,
+            excluded: equipment.excluded,
+            request_ids: equipment.request_ids,
             request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
             requests_max: equipment.requests_max,
             health_check: equipment.health_check,
@@ -198,7 +207,7 @@ impl Station {
             self.on_health(verdict, reactor);
         }
         for refused in reactor.refused.drain(..) {
-            access::log_refused(&self.access_log, &refused);
+            access::log_refused(self, &refused);
         }
         orders.leave |= reactor.is_drained();
         orders

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    AppRef, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget,
-    Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
+    AppRef, Config, ErrorFormat, EventLoop, Facility, HeaderMap, Lifespan, Limits, Log, LogFormat,
+    LogLevel, LogTarget, Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -56,6 +56,16 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             error: LogTarget::File(folder.join("error.log")),
             level: LogLevel::Info,
             format: LogFormat::Common,
+            error_format: ErrorFormat::Text,
+            exclude: Vec::new(),
+            request_id: false,
+            request_id_header: String::new(),
+            request_id_response: false,
+            slow: Duration::ZERO,
+            syslog_facility: Facility::User,
+            identifier: "test".to_owned(),
+            python_config: None,
+            capture_output: false,
         },
         reload: Reload {
             watch: false,

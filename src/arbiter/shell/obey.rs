@@ -274,11 +274,9 @@ impl Shell {
     }
 
     fn change_error_log(&self, config: &Config) {
-        let (target, level) = (&config.log.error, config.log.level);
-        let is_new = self
-            .serving_config()
-            .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
-        if is_new && let Err(problem) = crate::telemetry::init(target, level) {
+        let log = &config.log;
+        let is_new = (self.serving_config()).is_some_and(|before| before.log != *log);
+        if is_new && let Err(problem) = crate::telemetry::init(log) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
     }

@@ -210,7 +210,7 @@ impl Shell {
         let serving = state.serving.and_then(|id| readings.get(&id).cloned());
         let serving = serving.ok_or_else(|| io::Error::other("nothing serves"))?;
         let config = Rc::clone(&serving.config);
-        crate::telemetry::init(&config.log.error, config.log.level)?;
+        crate::telemetry::init(&config.log)?;
         let signals = SignalBell::install(&SIGNALS)?;
         become_subreaper()?;
         let mut watcher = Watcher::new(loader.path(), now)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::config::{
-    HealthCheck, LogFormat, LogTarget, SchemeHeader, Trusted,
+    HealthCheck, LogFormat, LogTarget, SchemeHeader, SyslogAddress, Trusted,
     units::{Size, Time},
 };
 
@@ -70,6 +70,14 @@ pub(super) fn log_target(target: &LogTarget) -> String {
         LogTarget::Stdout => "stdout".to_owned(),
         LogTarget::Stderr => "stderr".to_owned(),
         LogTarget::File(file) => path(file),
+        LogTarget::Syslog(SyslogAddress::Local(socket)) => format!("syslog:{}", path(socket)),
+        LogTarget::Syslog(SyslogAddress::Udp { host, port }) if host.contains(':') => {
+            format!("syslog:udp://[{host}]:{port}")
+        }
+        LogTarget::Syslog(SyslogAddress::Udp { host, port }) => {
+            format!("syslog:udp://{host}:{port}")
+        }
+        LogTarget::Journald(socket) => format!("journald:{}", path(socket)),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     http::{Refusal, RequestTraits, date, response},
     python::{ClientDisconnected, ffi::HeldCell},
     sys::{self, Readiness, net},
-    worker::{Answered, Arrival, Connection, log_answered},
+    worker::{Answered, Arrival, Connection, RequestIds, log_answered},
 };
 
 /// Seconds after a client closed its sending side before the app is told that it is gone.
@@ -264,7 +264,7 @@ impl Exchange {
                 head: &outcome.head,
                 environ: &[],
             };
-            log_answered(&gateway.hub.station.access_log, &connection, &answered);
+            log_answered(&gateway.hub.station, &connection, &answered);
             let persistent = outcome.shape.is_some_and(|shape| shape.persistent);
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.half_closed || connection.awaits_body();
@@ -289,21 +289,25 @@ impl Exchange {
         let is_open = state.connection.is_some();
         let knows_of_the_end = state.disconnected || state.broken;
         let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
-        let request = state.connection.as_deref().map(Connection::described);
+        let request = state.connection.as_deref().map(|connection| {
+            let id = gateway.hub.station.request_ids.prefix(connection);
+            (id, connection.described())
+        });
         let token = state.connection.as_ref().map(|connection| connection.token);
         drop(state);
         gateway.forget(py, place, token);
-        let request = request.unwrap_or_else(|| "a request that was answered".to_owned());
+        let (id, request) =
+            request.unwrap_or_else(|| (String::new(), "a request that was answered".to_owned()));
         match result {
             Err(error) if knows_of_the_end && error.is_instance_of::<ClientDisconnected>(py) => {}
             Err(_) if timed_out => {}
-            Err(error) => gateway.report(py, error, &format!("the app failed on {request}")),
+            Err(error) => gateway.report(py, error, &format!("{id}the app failed on {request}")),
             Ok(()) if !is_open || knows_of_the_end => {}
             Ok(()) if has_begun => py.detach(|| {
-                crate::error!("the app returned without completing its response to {request}");
+                crate::error!("{id}the app returned without completing its response to {request}");
             }),
             Ok(()) => py.detach(|| {
-                crate::error!("the app returned without a response to {request}");
+                crate::error!("{id}the app returned without a response to {request}");
             }),
         }
         if is_open {
@@ -372,6 +376,13 @@ impl Exchange {
 }
 
 impl State {
+    /// In the response's head, where that is wanted.
+    pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
+        if let Some(connection) = &self.connection {
+            ids.write_field(connection, &mut self.outcome.head);
+        }
+    }
+
     /// The app waits for a body that is not there: the client is asked for it if it wants to be.
     fn await_body(&mut self, body_ms: u64) {
         let head_is_sent = self.outcome.head_is_sent();

@@ -338,7 +338,11 @@ impl Gateway {
     /// Starts a request's task.
     fn begin(self: &Arc<Self>, py: Python<'_>, mut connection: Box<Connection>) -> PyResult<()> {
         let is_half_closed = connection.half_closed;
-        let scope = self.inner.borrow(py).scopes.build(py, &mut connection)?;
+        let scope = self.inner.borrow(py).scopes.build(
+            py,
+            &mut connection,
+            &self.hub.station.request_ids,
+        )?;
         let scope = match scope {
             Ok(scope) => scope,
             Err(refusal) => {

@@ -14,7 +14,7 @@ use crate::{
     python::{ffi, header_hash::header_hash},
     sys::net::{self, PeerAddress},
     wire::ListenerAddress,
-    worker::{Connection, remote_address},
+    worker::{Connection, MADE_DIGITS, RequestIds, remote_address},
 };
 
 /// Header lines kept, a power of two.
@@ -35,6 +35,7 @@ struct Keys {
     state: Py<PyString>,
     asgi: Py<PyString>,
     extensions: Py<PyString>,
+    request_id: Py<PyString>,
 }
 
 /// Both ends of a connection as the scope shows them, made once per connection.
@@ -86,6 +87,7 @@ impl ScopeBuilder {
             state: key("state"),
             asgi: key("asgi"),
             extensions: key("extensions"),
+            request_id: key("rgunicorn.request_id"),
         };
         let asgi = PyDict::new(py);
         asgi.set_item("version", "3.0")?;
@@ -120,6 +122,7 @@ impl ScopeBuilder {
         &mut self,
         py: Python<'py>,
         connection: &mut Connection,
+        ids: &RequestIds,
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         let scope = self.template.bind(py).copy()?;
         self.make_ends(py, connection)?;
@@ -129,6 +132,11 @@ impl ScopeBuilder {
         let copied = |dict: &Py<PyDict>| dict.bind(py).copy().map(Bound::into_any);
         ffi::set(&scope, &keys.asgi, &copied(&self.asgi)?);
         ffi::set(&scope, &keys.extensions, &copied(&self.extensions)?);
+        if connection.request_id.is_some() {
+            let mut buffer = [0; MADE_DIGITS];
+            let id = ffi::latin1(py, ids.text(connection, &mut buffer));
+            ffi::set(&scope, &keys.request_id, id.as_any());
+        }
         ffi::set(&scope, &keys.state, &copied(&self.state)?);
         let method = head.method(bytes);
         if method != b"GET" {

@@ -124,6 +124,10 @@ impl State {
         let shape =
             ResponseShape::decide(request, self.status, self.content_length.or(body_length));
         shape.write_fields(&mut self.head, version);
+        if let Some(connection) = &self.connection {
+            let ids = &self.desk.station().request_ids;
+            ids.write_field(connection, &mut self.head);
+        }
         if !self.has_date {
             response::write_field(&mut self.head, b"Date", self.date.now());
         }

@@ -20,7 +20,7 @@ use crate::{
     python::{ffi, green::Library},
     sys::net::PeerAddress,
     wire::ListenerAddress,
-    worker::{Body, Connection, remote_address},
+    worker::{Body, Connection, MADE_DIGITS, RequestIds, remote_address},
 };
 
 /// The keys that are set for each request.
@@ -38,6 +38,7 @@ struct Keys {
     content_length: Py<PyString>,
     url_scheme: Py<PyString>,
     input: Py<PyString>,
+    request_id: Py<PyString>,
 }
 
 impl Keys {
@@ -57,6 +58,7 @@ impl Keys {
             content_length: key("CONTENT_LENGTH"),
             url_scheme: key("wsgi.url_scheme"),
             input: key("wsgi.input"),
+            request_id: key("rgunicorn.request_id"),
         }
     }
 }
@@ -119,6 +121,7 @@ impl EnvironBuilder {
         &mut self,
         py: Python<'py>,
         connection: &mut Connection,
+        ids: &RequestIds,
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         self.request += 1;
         let listener = connection.peer.listener;
@@ -126,6 +129,11 @@ impl EnvironBuilder {
         self.set_body(py, &environ, connection)?;
         self.set_peer(py, &environ, connection);
         let connection = &*connection;
+        if connection.request_id.is_some() {
+            let mut buffer = [0; MADE_DIGITS];
+            let id = ffi::latin1(py, ids.text(connection, &mut buffer));
+            ffi::set(&environ, &self.keys.request_id, id.as_any());
+        }
         if let Err(refusal) = self.set_request(py, &environ, connection) {
             return Ok(Err(refusal));
         }

@@ -1,0 +1,163 @@
+//! The id of a request: taken from a header that a trusted peer sent, or made here.
+//!
+//! One that was made is a random number of the worker and the request's number in it, 32 hexadecimal digits together: unique
+//! without a system call, and kept as a number until somebody wants to see it.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::connection::Connection;
+use crate::{config::Log, sys};
+
+/// Bytes of an id that a peer may send.
+const TAKEN_BYTES_MAX: usize = 128;
+/// Digits of one that was made.
+pub const MADE_DIGITS: usize = 32;
+/// The response header where no request header is looked at.
+const RESPONSE_HEADER: &str = "X-Request-ID";
+
+/// Of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestId {
+    /// It stands here in the request's bytes.
+    Taken(Range<usize>),
+    Made(u64),
+}
+
+/// How this worker's requests come by their ids.
+#[derive(Debug)]
+pub struct RequestIds {
+    is_on: bool,
+    /// Empty: none is looked at.
+    request_header: Box<[u8]>,
+    /// `None`: responses do not say it.
+    response_header: Option<Box<[u8]>>,
+    worker: u64,
+    last: AtomicU64,
+}
+
+impl RequestIds {
+    /// `are_shown`: the access log has them.
+    pub fn new(log: &Log, are_shown: bool) -> Self {
+        let header = &log.request_id_header;
+        let response_header = match header.as_str() {
+            "" => RESPONSE_HEADER,
+            header => header,
+        };
+        Self {
+            is_on: log.request_id || log.request_id_response || are_shown,
+            request_header: header.as_bytes().into(),
+            response_header: (log.request_id_response).then(|| response_header.as_bytes().into()),
+            worker: sys::random_u64(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives the connection's request its id, where ids are wanted.
+    #[inline]
+    pub(super) fn assign(&self, connection: &mut Connection) {
+        if self.is_on {
+            connection.request_id = Some(self.find(connection).unwrap_or_else(|| self.make()));
+        }
+    }
+
+    fn make(&self) -> RequestId {
+        RequestId::Made(self.last.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// The one that a trusted peer sent. Two are none.
+    fn find(&self, connection: &Connection) -> Option<RequestId> {
+        if self.request_header.is_empty() || !connection.peer.trusted {
+            return None;
+        }
+        let bytes = connection.request_bytes();
+        let is_ours = |name: &[u8]| name.eq_ignore_ascii_case(&self.request_header);
+        let mut found = (connection.head().fields(bytes)).filter(|(name, _)| is_ours(name));
+        let (_, value) = found.next().filter(|(_, value)| is_sane(value))?;
+        if found.next().is_some() {
+            return None;
+        }
+        let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
+        Some(RequestId::Taken(start..start + value.len()))
+    }
+
+    /// The id as text; empty where the request has none.
+    pub fn text<'a>(
+        &self,
+        connection: &'a Connection,
+        buffer: &'a mut [u8; MADE_DIGITS],
+    ) -> &'a [u8] {
+        match &connection.request_id {
+            None => b"",
+            Some(RequestId::Taken(place)) => {
+                connection.request_bytes().get(place.clone()).unwrap_or(b"")
+            }
+            Some(RequestId::Made(number)) => {
+                let (worker, request) = buffer.split_at_mut(MADE_DIGITS / 2);
+                write_hex(self.worker, worker);
+                write_hex(*number, request);
+                buffer
+            }
+        }
+    }
+
+    /// Appends the response field that says the id, where responses do and the head has none of that name yet.
+    pub fn write_field(&self, connection: &Connection, head: &mut Vec<u8>) {
+        let Some(name) = &self.response_header else {
+            return;
+        };
+        if connection.request_id.is_some() && super::access::find_field(head, name).is_none() {
+            let mut buffer = [0; MADE_DIGITS];
+            let id = self.text(connection, &mut buffer);
+            crate::http::response::write_field(head, name, id);
+        }
+    }
+
+    /// `request_id=… `, the beginning of a log line; empty where the request has none.
+    pub fn prefix(&self, connection: &Connection) -> String {
+        let mut buffer = [0; MADE_DIGITS];
+        match self.text(connection, &mut buffer) {
+            b"" => String::new(),
+            id => format!("request_id={} ", String::from_utf8_lossy(id)),
+        }
+    }
+}
+
+/// Whether an id of somebody else's can stand in a log line, a header and a URL.
+fn is_sane(id: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
+    (1..=TAKEN_BYTES_MAX).contains(&id.len()) && id.iter().all(is_plain)
+}
+
+fn write_hex(number: u64, out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (index, digit) in out.iter_mut().rev().enumerate() {
+        *digit = DIGITS[(number >> (4 * index) & 15) as usize];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_that_can_stand_anywhere_is_taken() {
+        for sane in ["a", "7f3c-1", "Root=1-67891233-abcdef", "a/b.c~d@e+f_g:h"] {
+            assert!(is_sane(sane.as_bytes()), "{sane}");
+        }
+        for strange in ["", "a b", "a\"b", "é", "a\tb", "a,b", "a;b", "<a>", "a\x7f"] {
+            assert!(!is_sane(strange.as_bytes()), "{strange}");
+        }
+        assert!(is_sane(&[b'a'; TAKEN_BYTES_MAX]));
+        assert!(!is_sane(&[b'a'; TAKEN_BYTES_MAX + 1]));
+    }
+
+    #[test]
+    fn a_number_is_written_in_full() {
+        let mut out = [0; 16];
+        write_hex(0xA0B1, &mut out);
+        assert_eq!(&out, b"000000000000a0b1");
+    }
+}
