@@ -23,6 +23,7 @@ use crate::{
     wire::{ListenerAddress, StackSheet},
     worker::{
         Acceptor, Crew, Equipment, Excluded, Hub, Listener, Lobby, Reactor, RequestIds, Settings,
+        SlowRequests,
     },
 };
 
@@ -212,6 +213,7 @@ impl Serving {
         let equipment = Equipment {
             excluded,
             request_ids: RequestIds::new(log, shows_ids),
+            slow: SlowRequests::new(log.slow),
             board,
             slot,
             bell: start.bell,

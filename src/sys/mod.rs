@@ -35,7 +35,9 @@ pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
-pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
+pub use process::{
+    PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any, signal_thread, thread_id,
+};
 pub use random::random_u64;
 pub use signal::{
     STACKS_SIGNAL, SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults,

@@ -56,6 +56,19 @@ impl From<PidFd> for OwnedFd {
     }
 }
 
+/// The kernel's id of the current thread.
+pub fn thread_id() -> i32 {
+    // SAFETY: gettid(2) takes nothing and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Sends a signal to one thread of this process.
+pub fn signal_thread(thread: i32, number: i32) -> io::Result<()> {
+    // SAFETY: tgkill(2) takes three integers; a thread that is gone is an error, not another thread: the process is named too.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) })?;
+    Ok(())
+}
+
 /// Makes orphans below this process its children, so that workers whose generation died can still be reaped here.
 pub fn become_subreaper() -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;

@@ -149,6 +149,11 @@ impl Hub {
         self.reactor().give_back(connection, then_close);
     }
 
+    /// The longest time between two turns, if nothing blocks the loop.
+    pub fn turn_every_ns(&self) -> u64 {
+        self.turn_every_ms * 1_000_000
+    }
+
     /// Makes the descriptor readable: what was finished outside a turn may have left something to do.
     pub fn ask_for_turn(&self) {
         self.reactor().wake();

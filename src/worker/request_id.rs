@@ -47,7 +47,7 @@ impl RequestIds {
             header => header,
         };
         Self {
-            is_on: log.request_id || log.request_id_response || are_shown,
+            is_on: log.request_id || log.request_id_response || are_shown || !log.slow.is_zero(),
             request_header: header.as_bytes().into(),
             response_header: (log.request_id_response).then(|| response_header.as_bytes().into()),
             worker: sys::random_u64(),
@@ -113,6 +113,18 @@ impl RequestIds {
             let id = self.text(connection, &mut buffer);
             crate::http::response::write_field(head, name, id);
         }
+    }
+
+    /// Appends `request_id=… GET /path`, the target cut to what a line needs.
+    pub(super) fn describe(&self, connection: &Connection, out: &mut String) {
+        const TARGET_BYTES_MAX: usize = 512;
+        let (head, bytes) = (connection.head(), connection.request_bytes());
+        let target = head.target(bytes);
+        let shown = &target[..target.len().min(TARGET_BYTES_MAX)];
+        out.push_str(&self.prefix(connection));
+        out.push_str(&String::from_utf8_lossy(head.method(bytes)));
+        out.push(' ');
+        out.push_str(&String::from_utf8_lossy(shown));
     }
 
     /// `request_id=… `, the beginning of a log line; empty where the request has none.

@@ -21,6 +21,7 @@ use super::{
     health::Verdict,
     reactor::{Calls, Reactor},
     request_id::RequestIds,
+    slow::SlowRequests,
 };
 use crate::{
     config::HealthCheck,
@@ -44,6 +45,7 @@ pub struct Equipment {
     /// Paths that it leaves out.
     pub excluded: Excluded,
     pub request_ids: RequestIds,
+    pub slow: SlowRequests,
     /// `timeouts.request`; zero: no limit.
     pub request_timeout: Duration,
     /// Requests after which the worker asks to be replaced; zero: never.
@@ -78,6 +80,7 @@ pub struct Station {
     pub access_log: AccessLog,
     pub(super) excluded: Excluded,
     pub request_ids: RequestIds,
+    pub slow: SlowRequests,
     /// Zero: no limit.
     pub request_timeout_ns: u64,
     requests_max: u64,
@@ -101,6 +104,7 @@ impl Station {
             access_log: equipment.access_log,
             excluded: equipment.excluded,
             request_ids: equipment.request_ids,
+            slow: equipment.slow,
             request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
             requests_max: equipment.requests_max,
             health_check: equipment.health_check,

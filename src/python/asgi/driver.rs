@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan, LogLevel},
-    python::stacks,
+    python::{driver::loop_watch, stacks},
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
@@ -135,6 +135,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
         stacks::announce_loop();
+        loop_watch::start(py, &hub)?;
         hub.station.announce(&mut hub.reactor());
         asyncio_loop.call_method0("run_forever")?;
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;

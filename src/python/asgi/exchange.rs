@@ -19,8 +19,9 @@ use pyo3::{
 
 use super::{awaitable::Awaited, gateway::Gateway, outcome::Outcome};
 use crate::{
+    config::LogLevel,
     http::{Refusal, RequestTraits, date, response},
-    python::{ClientDisconnected, ffi::HeldCell},
+    python::{ClientDisconnected, ffi::HeldCell, stacks},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, RequestIds, log_answered},
 };
@@ -54,6 +55,8 @@ pub(super) struct State {
     disconnected: bool,
     /// Nothing can be sent any more.
     broken: bool,
+    /// It was told to be slow.
+    is_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
     /// Futures of those who wait for a message, and for room.
@@ -76,6 +79,7 @@ impl Exchange {
                 intake: Intake::Body,
                 disconnected: false,
                 broken: false,
+                is_slow: false,
                 timed_out: false,
                 receivers: Vec::new(),
                 senders: Vec::new(),
@@ -335,8 +339,35 @@ impl Exchange {
         }
     }
 
+    /// Tells of it once, if it has been with the app for long: where its task waits.
+    fn tell_if_slow(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
+        let (py, station) = (this.py(), &this.get().gateway.hub.station);
+        let mut state = this.get().state.borrow(py);
+        let age_ns = now_ns.saturating_sub(state.began_ns);
+        if state.is_slow || station.slow.limit_ns().is_none_or(|limit| age_ns <= limit) {
+            return Ok(());
+        }
+        state.is_slow = true;
+        let Some((connection, task)) = state.connection.as_ref().zip(state.task.as_ref()) else {
+            return Ok(());
+        };
+        let id = station.request_ids.prefix(connection);
+        let what = format!("{id}{}", connection.described());
+        let task = task.clone_ref(py);
+        drop(state);
+        let Some(headline) = (station.slow).headline(station.slot(), &what, age_ns, now_ns) else {
+            return Ok(());
+        };
+        let stack = stacks::of_task(task.bind(py))?;
+        py.detach(|| {
+            crate::telemetry::block(LogLevel::Warning, format_args!("{headline}"), &stack);
+        });
+        Ok(())
+    }
+
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
+        Self::tell_if_slow(this, now_ns)?;
         let request_timeout_ns = this.get().gateway.hub.station.request_timeout_ns;
         let state = this.get().state.borrow(this.py());
         let Some(connection) = &state.connection else {

@@ -108,10 +108,13 @@ impl Gateway {
             options.set_item("eager_start", true)?;
         }
         let request_timeout_ms = parts.hub.station.request_timeout_ns / 1_000_000;
-        let sweep_ms = match request_timeout_ms {
-            0 => SWEEP_MS_MAX,
-            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
-        };
+        let slow_ms = parts.hub.station.slow.limit_ns().unwrap_or(0) / 1_000_000;
+        let sweep_ms = [request_timeout_ms, slow_ms]
+            .into_iter()
+            .filter(|limit_ms| *limit_ms != 0)
+            .map(|limit_ms| (limit_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX))
+            .min()
+            .unwrap_or(SWEEP_MS_MAX);
         let (body_ms, write_ms, graceful_ms) = {
             let reactor = parts.hub.reactor();
             let settings = &reactor.settings;

@@ -1,0 +1,80 @@
+//! Watches from outside whether a worker's loop turns, where slow requests are told of: code that blocks a loop keeps it from
+//! looking at its own requests.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use pyo3::prelude::*;
+
+use crate::{
+    python::stacks::{self, Thread},
+    sys,
+    wire::Slot,
+    worker::{Hub, Leaving},
+};
+
+/// Between two looks, at least and at most.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(20);
+const LOOK_EVERY_MAX: Duration = Duration::from_millis(500);
+/// Requests in flight that are named.
+const NAMED_MAX: usize = 10;
+
+/// Starts the watch over the loop of the current thread, if slow requests are told of.
+pub(in crate::python) fn start(py: Python<'_>, hub: &Arc<Hub>) -> PyResult<()> {
+    let Some(limit_ns) = hub.station.slow.limit_ns() else {
+        return Ok(());
+    };
+    let thread = Thread {
+        ident: py
+            .import("threading")?
+            .call_method0("get_ident")?
+            .extract()?,
+        id: sys::thread_id(),
+    };
+    let hub = Arc::clone(hub);
+    let builder = std::thread::Builder::new().name("rg-loop-watch".to_owned());
+    sys::without_signals(|| builder.spawn(move || watch(&hub, thread, limit_ns)))?;
+    Ok(())
+}
+
+/// Until the loop ends. One line for each time that it stands still.
+fn watch(hub: &Arc<Hub>, thread: Thread, limit_ns: u64) {
+    let every = Duration::from_nanos(limit_ns / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX);
+    // An idle loop turns less often than some would call slow.
+    let limit_ns = limit_ns.max(hub.turn_every_ns() + LOOK_EVERY_MAX.as_nanos() as u64);
+    let mut told_ns = 0;
+    while hub.leaving() == Leaving::No {
+        std::thread::sleep(every);
+        let now_ns = sys::monotonic_ns();
+        let slot = hub.station.slot();
+        let turned_ns = slot.stalled_since.load(Relaxed);
+        let stands_ns = now_ns.saturating_sub(turned_ns);
+        if turned_ns == 0 || turned_ns == told_ns || stands_ns <= limit_ns {
+            continue;
+        }
+        told_ns = turned_ns;
+        let what = format!("a call that blocks the loop{}", in_flight(slot));
+        if let Some(headline) = hub.station.slow.headline(slot, &what, stands_ns, now_ns) {
+            let hub = Arc::clone(hub);
+            stacks::tell(thread, headline, move || {
+                hub.station.slot().stalled_since.load(Relaxed) == turned_ns
+            });
+        }
+    }
+}
+
+/// ` (in flight: GET /a, GET /b)`
+fn in_flight(slot: &Slot) -> String {
+    let requests = slot.requests_in_flight();
+    let named: Vec<&str> = requests
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(_, what)| what.as_str())
+        .collect();
+    match named.is_empty() {
+        true => String::new(),
+        false => format!(" (in flight: {})", named.join(", ")),
+    }
+}
