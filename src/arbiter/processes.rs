@@ -29,6 +29,10 @@ pub(super) struct WorkerHandle {
     pub(super) slot: u32,
     /// Where it writes its Python stacks; `None` when no memory file could be made, and then it is not forked.
     pub(super) sheet: Option<Arc<StackSheet>>,
+    /// The most memory that it ever had resident, bytes; zero until it was reaped.
+    pub(super) peak_bytes: u64,
+    /// How often the kernel had killed for want of memory when it was forked.
+    pub(super) oom_kills_before: Option<u64>,
     /// `None` until it is forked.
     pub(super) process: Option<(u32, PidFd)>,
 }
@@ -134,6 +138,13 @@ impl Processes {
             PidFd::received(pidfd),
             Arc::clone(sheet),
         ))
+    }
+
+    /// What a worker that was reaped had used.
+    pub(super) fn note_peak(&mut self, worker: WorkerId, peak_bytes: u64) {
+        if let Some(handle) = self.workers.get_mut(&worker) {
+            handle.peak_bytes = peak_bytes;
+        }
     }
 
     /// Zero until it is forked.

@@ -9,9 +9,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::Children;
+use super::{Children, outputs::Outputs};
 use crate::{
-    sys::{PidFd, SignalBell, reap_any},
+    sys::{PidFd, SignalBell, reap_any_measured},
+    telemetry::Printer,
     wire::{
         ChannelError, FromGeneration, GenerationEnd, Received, StackSheet, ToGeneration,
         WorkerSettings,
@@ -41,6 +42,8 @@ pub struct ForkServer {
     channel: Option<GenerationEnd>,
     signals: SignalBell,
     children: Children,
+    /// What is printed, where it is captured.
+    outputs: Outputs,
     /// [`Order::Retire`] was given.
     is_retired: bool,
 }
@@ -62,6 +65,7 @@ impl ForkServer {
             channel: Some(channel),
             signals,
             children: Children::default(),
+            outputs: Outputs::default(),
             is_retired: false,
         }
     }
@@ -74,6 +78,7 @@ impl ForkServer {
                     return Order::ReopenLogs;
                 }
             }
+            self.outputs.read();
             self.reap();
             if let Some(order) = self.take_order() {
                 return order;
@@ -109,6 +114,11 @@ impl ForkServer {
         }
     }
 
+    /// Reads what a process prints into these from now on, and writes it to the error log.
+    pub fn read_output(&mut self, printer: Printer, readers: [OwnedFd; 2]) {
+        self.outputs.add(printer, readers);
+    }
+
     pub fn not_forked(&mut self, worker: u64, reason: String) {
         self.report(FromGeneration::NotForked { worker, reason });
     }
@@ -121,8 +131,10 @@ impl ForkServer {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, status)) = reap_any() {
-            if let Some(fact) = self.children.on_exit(pid, status) {
+        while let Some((pid, status, peak_bytes)) = reap_any_measured() {
+            // The last words of the dead come before the news of the death.
+            self.outputs.finish(pid);
+            if let Some(fact) = self.children.on_exit(pid, status, peak_bytes) {
                 self.report(fact);
             }
         }
@@ -203,6 +215,8 @@ impl ForkServer {
             wanted.set(PollFlags::POLLOUT, channel.wants_to_write());
             entries.push(PollFd::new(channel.as_fd(), wanted));
         }
+        let outputs = self.outputs.descriptors();
+        entries.extend(outputs.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         // Interrupted or not: what happened is looked for, not told.
         let _ = poll(&mut entries, PollTimeout::NONE);
         if let Some(channel) = &mut self.channel {

@@ -8,10 +8,14 @@
 
 mod children;
 mod fork_server;
+mod import_output;
 mod inherited;
+mod outputs;
 mod thread;
 
 pub use children::Children;
 pub use fork_server::{ForkServer, Order};
+pub use import_output::ImportOutput;
 pub use inherited::{Inherited, Lobby, StartError, WorkerStart};
+pub use outputs::OutputPipes;
 pub use thread::{OtherThread, other_threads};

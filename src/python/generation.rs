@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::IntoPyDict};
 
 use super::{
     app::{self, AppError, EXIT_BOOT},
@@ -13,11 +13,15 @@ use super::{
     kind, stacks, worker,
 };
 use crate::{
-    generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
+    config::Config,
+    generation::{
+        ForkServer, ImportOutput, Inherited, Order, OutputPipes, WorkerStart, other_threads,
+    },
     sys::{
         SignalBell, fork_blocked, release_program_files, restore_defaults, set_process_title,
         trim_heap,
     },
+    telemetry::Printer,
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
 };
 
@@ -43,7 +47,7 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::ReopenLogs | Order::Retire => {}
         }
     };
-    match prepare(py, &server, settings, descriptors) {
+    match prepare(py, &mut server, settings, descriptors) {
         Ok((inherited, app)) => {
             server.report(FromGeneration::Prepared);
             fork_as_told(py, server, inherited, app)
@@ -66,7 +70,7 @@ type App = Option<Py<PyAny>>;
 /// Carries out `Start`. An error is in the log already; it is the reason to tell and the exit code.
 fn prepare(
     py: Python<'_>,
-    server: &ForkServer,
+    server: &mut ForkServer,
     settings: WorkerSettings,
     descriptors: Vec<OwnedFd>,
 ) -> Result<(Inherited, App), (String, i32)> {
@@ -101,10 +105,16 @@ fn prepare(
         })?;
     }
     let app = match config.preload {
-        true => Some(preload(py, server, &inherited.settings).map_err(|error| {
-            py.detach(|| error.log(&who, &config.app));
-            (error.reason().to_owned(), error.exit_code())
-        })?),
+        true => {
+            let app = captured(py, server, config, |server| {
+                preload(py, server, &inherited.settings)
+            });
+            let app = app.map_err(|error| fail(error.to_string()))?;
+            Some(app.map_err(|error| {
+                py.detach(|| error.log(&who, &config.app));
+                (error.reason().to_owned(), error.exit_code())
+            })?)
+        }
         false => None,
     };
     freeze(py).map_err(|error| fail(error.to_string()))?;
@@ -126,12 +136,66 @@ fn set_search_path(py: Python<'_>, settings: &WorkerSettings) -> PyResult<()> {
     Ok(())
 }
 
+/// Imports, and writes what is printed meanwhile to the error log if that is wanted; what threads of the app print later, too.
+fn captured<T>(
+    py: Python<'_>,
+    server: &mut ForkServer,
+    config: &Config,
+    import: impl FnOnce(&ForkServer) -> T,
+) -> std::io::Result<T> {
+    if !config.log.capture_output {
+        return Ok(import(server));
+    }
+    let printer = Printer {
+        pid: std::process::id(),
+        worker: 0,
+    };
+    let output = ImportOutput::begin()?;
+    let imported = import(server);
+    flush_output(py);
+    output.tell(printer)?;
+    server.read_output(printer, OutputPipes::create()?.become_output()?);
+    Ok(imported)
+}
+
+/// In a worker: what it prints goes to its generation. The ends that are returned have to be kept.
+fn become_captured(py: Python<'_>, pipes: OutputPipes) -> Option<[OwnedFd; 2]> {
+    let readers = pipes.become_output();
+    for name in ["stdout", "stderr"] {
+        // Lines are told when they are complete, and not when a buffer is full.
+        let options = [("line_buffering", true)].into_py_dict(py);
+        let stream = py.import("sys").and_then(|sys| sys.getattr(name));
+        let set = stream.and_then(|stream| {
+            let options = options?;
+            stream.call_method("reconfigure", (), Some(&options))
+        });
+        // The app may have put something of its own there.
+        drop(set);
+    }
+    match readers {
+        Ok(readers) => Some(readers),
+        Err(error) => {
+            crate::error!("the output of this worker cannot be captured: {error}");
+            None
+        }
+    }
+}
+
+/// What Python still has in its buffers.
+fn flush_output(py: Python<'_>) {
+    for name in ["stdout", "stderr"] {
+        let stream = py.import("sys").and_then(|sys| sys.getattr(name));
+        // A stream that the app closed has nothing to tell.
+        drop(stream.and_then(|stream| stream.call_method0("flush")));
+    }
+}
+
 fn preload(
     py: Python<'_>,
     server: &ForkServer,
     settings: &WorkerSettings,
 ) -> Result<Py<PyAny>, AppError> {
-    let app = app::load(py, &settings.config.app)?;
+    let app = app::load(py, &settings.config)?;
     server.reclaim_signals();
     warn_of_threads(py, settings.generation);
     Ok(app)
@@ -199,15 +263,21 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
                 worker,
                 slot,
                 sheet,
-            } => match fork(py, library) {
-                Ok(0) => {
+            } => match fork_with_pipes(py, library, &inherited.settings.config) {
+                Ok((0, pipes)) => {
                     // The channel and the signals' bell are the generation's.
                     drop(server);
+                    let _kept_for_life = pipes.map(|pipes| become_captured(py, pipes));
                     let start = inherited.into_worker(worker, slot);
                     set_process_title(&worker_title(&start));
                     return worker::run(py, start, sheet, app);
                 }
-                Ok(pid) => server.forked(worker, pid),
+                Ok((pid, pipes)) => {
+                    if let Some(pipes) = pipes {
+                        server.read_output(Printer { pid, worker }, pipes.into_readers());
+                    }
+                    server.forked(worker, pid);
+                }
                 Err(error) => server.not_forked(worker, error.to_string()),
             },
             Order::ReopenLogs => py.detach(|| inherited.reopen_logs()),
@@ -217,6 +287,18 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
             Order::Start(..) => crate::error!("the arbiter started a generation twice"),
         }
     }
+}
+
+/// Forks; with the pipes for what the worker prints, where that is captured.
+fn fork_with_pipes(
+    py: Python<'_>,
+    library: Option<Library>,
+    config: &Config,
+) -> PyResult<(u32, Option<OutputPipes>)> {
+    let pipes = (config.log.capture_output)
+        .then(OutputPipes::create)
+        .transpose()?;
+    Ok((fork(py, library)?, pipes))
 }
 
 fn worker_title(start: &WorkerStart) -> String {

@@ -12,6 +12,7 @@ mod generation;
 mod green;
 mod header_hash;
 mod kind;
+mod logging;
 mod stacks;
 mod worker;
 mod wsgi;

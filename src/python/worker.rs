@@ -97,7 +97,7 @@ impl Serving {
         }
         let app = match preloaded {
             Some(app) => app,
-            None => match app::load(py, &self.config.app) {
+            None => match app::load(py, &self.config) {
                 Ok(app) => app,
                 Err(error) => {
                     py.detach(|| error.log(&self.who, &self.config.app));

@@ -36,7 +36,8 @@ pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
 pub use process::{
-    PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any, signal_thread, thread_id,
+    PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any, reap_any_measured,
+    signal_thread, thread_id, thread_ident,
 };
 pub use random::random_u64;
 pub use signal::{

@@ -62,6 +62,12 @@ pub fn thread_id() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// The C library's id of the current thread, which is also Python's, whatever `threading.get_ident` was patched to say.
+pub fn thread_ident() -> u64 {
+    // SAFETY: pthread_self(3) takes nothing and cannot fail.
+    unsafe { libc::pthread_self() }
+}
+
 /// Sends a signal to one thread of this process.
 pub fn signal_thread(thread: i32, number: i32) -> io::Result<()> {
     // SAFETY: tgkill(2) takes three integers; a thread that is gone is an error, not another thread: the process is named too.
@@ -77,17 +83,27 @@ pub fn become_subreaper() -> io::Result<()> {
 
 /// Reaps one child that has exited: its pid and waitpid(2)'s raw status. `None` when there is none. Never blocks.
 pub fn reap_any() -> Option<(u32, i32)> {
+    reap_any_measured().map(|(pid, status, _)| (pid, status))
+}
+
+/// The same, with the most memory that the child, or a child that it waited for, ever had resident, bytes.
+pub fn reap_any_measured() -> Option<(u32, i32, u64)> {
     loop {
         let mut status = 0;
-        // SAFETY: waitpid(2) writes one int to the address it is given.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        // SAFETY: wait4(2) writes one int and one rusage to the addresses it is given; a zeroed rusage is a valid one.
+        let (pid, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            let pid = libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage);
+            (pid, usage)
+        };
         if pid == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
             continue;
         }
+        let peak_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
         return u32::try_from(pid)
             .ok()
             .filter(|pid| *pid != 0)
-            .map(|pid| (pid, status));
+            .map(|pid| (pid, status, peak_bytes));
     }
 }
 

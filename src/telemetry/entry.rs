@@ -30,6 +30,13 @@ pub fn identify(role: Role, generation: u64, worker: u64) {
     WORKER.store(worker, Relaxed);
 }
 
+/// Whose output is told: a worker's, or with worker 0 that of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Printer {
+    pub pid: u32,
+    pub worker: u64,
+}
+
 /// Who wrote an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Speaker {
@@ -52,6 +59,20 @@ impl Speaker {
             role,
             generation: GENERATION.load(Relaxed),
             worker: WORKER.load(Relaxed),
+        }
+    }
+
+    /// A process of this generation, for which this one writes.
+    pub(super) fn of(printer: Printer) -> Self {
+        let role = match printer.worker {
+            0 => "generation",
+            _ => "worker",
+        };
+        Self {
+            pid: printer.pid,
+            role,
+            generation: GENERATION.load(Relaxed),
+            worker: printer.worker,
         }
     }
 }

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 use super::{
     datagram::{Message, severity},
-    entry::{Entry, Speaker},
+    entry::{Entry, Printer, Speaker},
     lines::Lines,
     sink::{Outcome, Sink},
 };
@@ -142,10 +142,17 @@ pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
     }
 }
 
-/// One line that the app printed, without its line end. `source` is where: `stdout`, `stderr`.
-pub fn printed(level: LogLevel, source: &str, text: &str) {
+/// One line that the app printed in some process, without its line end. `source` is where: `stdout`, `stderr`.
+pub fn printed(level: LogLevel, printer: Printer, source: &str, text: &str) {
     if enabled(level) {
-        tell(level, Some(source), text, "");
+        tell_entry(&Entry {
+            now: Timestamp::now(),
+            speaker: Speaker::of(printer),
+            level,
+            source: Some(source),
+            message: text,
+            detail: "",
+        });
     }
 }
 
@@ -173,16 +180,19 @@ fn error_of_app(line: &str) {
 }
 
 fn tell(level: LogLevel, source: Option<&str>, message: &str, detail: &str) {
-    let entry = Entry {
+    tell_entry(&Entry {
         now: Timestamp::now(),
         speaker: Speaker::this_process(),
         level,
         source,
         message,
         detail,
-    };
-    let dropped = confess(&entry);
-    if !write(&entry, patience(dropped)) {
+    });
+}
+
+fn tell_entry(entry: &Entry<'_>) {
+    let dropped = confess(entry);
+    if !write(entry, patience(dropped)) {
         DROPPED.fetch_add(1, Relaxed);
     }
 }
@@ -195,6 +205,7 @@ fn confess(next: &Entry<'_>) -> u64 {
     }
     let message = format!("error_log_lines={dropped} dropped");
     let confession = Entry {
+        speaker: Speaker::this_process(),
         level: LogLevel::Warning,
         source: None,
         message: &message,

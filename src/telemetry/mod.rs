@@ -20,7 +20,7 @@ pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
 pub use atoms::AtomError;
-pub use entry::{Role, identify};
+pub use entry::{Printer, Role, identify};
 pub use error_log::{
     block, descriptor, enabled, flush_raw, init, init_from_descriptor, line, printed, raw, reopen,
     set_level, set_owner,

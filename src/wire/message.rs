@@ -36,8 +36,13 @@ pub enum FromGeneration {
     Forked { worker: u64, pid: u32 },
     /// fork(2) failed.
     NotForked { worker: u64, reason: String },
-    /// A child was reaped; `status` is waitpid's raw status.
-    Exited { worker: u64, pid: u32, status: i32 },
+    /// A child was reaped; `status` is waitpid's raw status, `peak_bytes` the most memory that it ever had resident.
+    Exited {
+        worker: u64,
+        pid: u32,
+        status: i32,
+        peak_bytes: u64,
+    },
 }
 
 /// All that a generation and its workers need to know.

@@ -12,6 +12,7 @@ use crate::{
     arbiter::{
         GenerationProcess,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
+        memory,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
         reading::{self, Reading},
@@ -165,6 +166,8 @@ impl Shell {
             generation,
             slot,
             sheet: sheet.as_ref().ok().map(Arc::clone),
+            peak_bytes: 0,
+            oom_kills_before: memory::oom_kills(),
             process: None,
         };
         self.processes.workers.insert(worker, handle);

@@ -18,6 +18,7 @@ use crate::{
         GenerationProcess, clock,
         core::{GenerationId, ReloadId, WorkerId},
         listeners::Listeners,
+        memory,
         pidfile::Pidfile,
         processes::{GenerationHandle, Processes, WorkerHandle},
         reading::{self, Reading, Resources},
@@ -329,6 +330,8 @@ fn resumed_processes(
             generation: handed.generation,
             slot: handed.slot,
             sheet: handed.sheet.map(resumed_sheet).transpose()?,
+            peak_bytes: 0,
+            oom_kills_before: memory::oom_kills(),
             process,
         };
         processes.workers.insert(id, handle);

@@ -135,7 +135,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
         stacks::announce_loop();
-        loop_watch::start(py, &hub)?;
+        loop_watch::start(&hub)?;
         hub.station.announce(&mut hub.reactor());
         asyncio_loop.call_method0("run_forever")?;
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;

@@ -67,7 +67,7 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
     greenlets.set_alarm(py, 0)?;
     stacks::announce_loop();
-    loop_watch::start(py, &hub)?;
+    loop_watch::start(&hub)?;
     hub.station.announce(&mut hub.reactor());
     event_loop.switch(py)?;
     event_loop.unwatch(py, &watcher)?;

@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use pyo3::prelude::*;
-
 use crate::{
     python::stacks::{self, Thread},
     sys,
@@ -22,15 +20,12 @@ const LOOK_EVERY_MAX: Duration = Duration::from_millis(500);
 const NAMED_MAX: usize = 10;
 
 /// Starts the watch over the loop of the current thread, if slow requests are told of.
-pub(in crate::python) fn start(py: Python<'_>, hub: &Arc<Hub>) -> PyResult<()> {
+pub(in crate::python) fn start(hub: &Arc<Hub>) -> std::io::Result<()> {
     let Some(limit_ns) = hub.station.slow.limit_ns() else {
         return Ok(());
     };
     let thread = Thread {
-        ident: py
-            .import("threading")?
-            .call_method0("get_ident")?
-            .extract()?,
+        ident: sys::thread_ident(),
         id: sys::thread_id(),
     };
     let hub = Arc::clone(hub);
