@@ -9,10 +9,10 @@ use super::{
     listeners::{ListenError, ListenerId, Listeners},
 };
 use crate::{
-    config::{Config, Loaded, LogTarget, SyslogAddress},
+    config::{Config, LiveConfig, Loaded, LogTarget, SyslogAddress},
     sys::{Identity, IdentityError},
     telemetry::Sink,
-    wire::SLOTS_MAX,
+    wire::{LiveError, LivePage, SLOTS_MAX},
 };
 
 /// Half of the scoreboard, so that a roll always has room.
@@ -37,6 +37,8 @@ pub(super) enum Unfit {
         path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error("`workers` is {workers}; this build serves with {WORKERS_MAX} at most")]
     TooManyWorkers { workers: u16 },
 }
@@ -74,12 +76,7 @@ impl Resources {
         let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref())?;
         let engine = engine::find()?;
         let interpreter = interpreter::find(config)?;
-        for (key, target) in [
-            ("log.access", &config.log.access),
-            ("log.error", &config.log.error),
-        ] {
-            open_log(key, target, identity.as_ref())?;
-        }
+        check_live(config, identity.as_ref())?;
         let is_bind_written = loaded.origins.keys().any(|key| key == "bind");
         let listeners = listeners
             .open(config, is_bind_written, identity.as_ref())?
@@ -91,6 +88,17 @@ impl Resources {
             listeners,
         })
     }
+}
+
+/// Whether the live part of a configuration can be had: its log files are there after this.
+pub(super) fn check_live(config: &Config, identity: Option<&Identity>) -> Result<(), Unfit> {
+    for (key, target) in [
+        ("log.access", &config.log.access),
+        ("log.error", &config.log.error),
+    ] {
+        open_log(key, target, identity)?;
+    }
+    Ok(LivePage::check(&LiveConfig::of(config))?)
 }
 
 /// Opens a log for generations to inherit; a file belongs to the workers' user, so that they can open it again.

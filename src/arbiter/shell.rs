@@ -3,6 +3,7 @@
 //! It decides nothing. The descriptors it polls are hints: after each wake-up it looks at everything, so no event can be
 //! lost by looking at the wrong moment.
 
+mod live;
 mod obey;
 mod perceive;
 mod reload;
@@ -90,8 +91,6 @@ pub(super) struct Shell {
     noticed: Option<(ReloadId, GenerationId, bool)>,
     /// From fork to ready, the last time.
     last_boot: Option<Duration>,
-    /// When log files were opened again last.
-    reopened: Option<Moment>,
     exit: Option<u8>,
 }
 
@@ -184,7 +183,6 @@ impl Shell {
             notice: Notice::default(),
             noticed: None,
             last_boot: None,
-            reopened: None,
             exit: None,
         };
         shell.begin(&reading);
@@ -239,10 +237,11 @@ impl Shell {
         }
     }
 
-    /// A change within the generation is done when as many workers serve as are wanted.
+    /// A change within the generation is done when as many workers serve as are wanted, and go by it.
     fn tell_settled(&mut self) {
         if let Some(reload) = self.settling
             && self.core.is_settled()
+            && self.live_is_taken()
         {
             self.settling = None;
             self.scene().tell_done(reload);

@@ -60,7 +60,6 @@ pub(super) struct State {
     pub(super) outcome: Option<String>,
     pub(super) tally: Tally,
     pub(super) last_boot: Option<Duration>,
-    pub(super) reopened: Option<Moment>,
     /// Of the content of the config file.
     pub(super) seen: Option<u64>,
     pub(super) listeners: HandedListeners,
@@ -70,11 +69,12 @@ pub(super) struct State {
     pub(super) signals: Vec<i32>,
 }
 
-/// Pid, pidfd and channel.
+/// Pid, pidfd and channel; the parts of the live page.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HandedGeneration {
     pub(super) reload: ReloadId,
     pub(super) process: Option<(u32, i32, i32)>,
+    pub(super) live: Option<[i32; 3]>,
     pub(super) is_deaf: bool,
 }
 
@@ -258,8 +258,8 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_refused() {
-        let no_more = format!(r#"{{"format": {FORMAT}}}"#);
-        for text in ["", "{}", &no_more] {
+        let nothing_but_its_format = format!(r#"{{"format": {FORMAT}}}"#);
+        for text in ["", "{}", &nothing_but_its_format] {
             assert!(matches!(
                 State::parse(text.as_bytes()),
                 Err(StateError::Text(_))

@@ -14,8 +14,8 @@ use crate::{
     sys::{PidFd, SignalBell, reap_any_measured},
     telemetry::Printer,
     wire::{
-        ChannelError, FromGeneration, GenerationEnd, Received, StackSheet, ToGeneration,
-        WorkerSettings,
+        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, StackSheet,
+        ToGeneration, WorkerSettings,
     },
 };
 
@@ -30,7 +30,8 @@ pub enum Order {
         slot: u32,
         sheet: StackSheet,
     },
-    ReopenLogs,
+    /// The arbiter posted something: see [`super::Inherited::take_live`].
+    TakeLive,
     /// No worker will be forked any more: what is kept for them can be let go. Told once.
     Retire,
     /// No child is left, and no more are wanted.
@@ -50,7 +51,7 @@ pub struct ForkServer {
 
 impl ForkServer {
     /// Signals that a generation hears. Of those that end groups of processes it takes note only: the arbiter decides.
-    pub const SIGNALS: [Signal; 7] = [
+    pub const SIGNALS: [Signal; 8] = [
         Signal::SIGCHLD,
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -58,6 +59,7 @@ impl ForkServer {
         Signal::SIGTERM,
         Signal::SIGUSR1,
         Signal::SIGUSR2,
+        LIVE_SIGNAL,
     ];
 
     pub fn new(channel: GenerationEnd, signals: SignalBell) -> Self {
@@ -74,8 +76,8 @@ impl ForkServer {
     pub fn next_order(&mut self) -> Order {
         loop {
             for signal in self.signals.take() {
-                if signal == Signal::SIGUSR1 {
-                    return Order::ReopenLogs;
+                if signal == LIVE_SIGNAL {
+                    return Order::TakeLive;
                 }
             }
             self.outputs.read();

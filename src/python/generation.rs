@@ -44,7 +44,7 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::Start(settings, descriptors) => break (*settings, descriptors),
             Order::Leave => return 0,
             Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
-            Order::ReopenLogs | Order::Retire => {}
+            Order::TakeLive | Order::Retire => {}
         }
     };
     match prepare(py, &mut server, settings, descriptors) {
@@ -280,7 +280,11 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
                 }
                 Err(error) => server.not_forked(worker, error.to_string()),
             },
-            Order::ReopenLogs => py.detach(|| inherited.reopen_logs()),
+            Order::TakeLive => {
+                py.detach(|| inherited.take_live());
+                // Of no use to tell: what a crash would say is lost, and nothing else.
+                drop(stacks::dump_on_crash(py));
+            }
             // An address that is given up must not be held open for as long as the last worker takes.
             Order::Retire => inherited.listeners.clear(),
             Order::Leave => return 0,

@@ -35,7 +35,7 @@ static SHEET: OnceLock<Arc<StackSheet>> = OnceLock::new();
 pub(super) fn dump_on_crash(py: Python<'_>) -> PyResult<()> {
     match crate::telemetry::descriptor() {
         Some(descriptor) => enable(py, descriptor),
-        None => Ok(()),
+        None => py.import("faulthandler")?.call_method0("disable").map(drop),
     }
 }
 

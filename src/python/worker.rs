@@ -18,21 +18,19 @@ use super::{
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
-    sys::{self, SignalBell},
+    sys::SignalBell,
     telemetry::{self, AccessFormat, AccessLog, Origin},
-    wire::{ListenerAddress, StackSheet},
-    worker::{
-        Acceptor, Crew, Equipment, Excluded, Hub, Listener, Lobby, Reactor, RequestIds, Settings,
-        SlowRequests,
-    },
+    wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
+    worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
 
 /// What the arbiter says to a worker.
-const SIGNALS: [Signal; 4] = [
+const SIGNALS: [Signal; 5] = [
     Signal::SIGTERM,
     Signal::SIGQUIT,
     Signal::SIGINT,
     Signal::SIGUSR1,
+    LIVE_SIGNAL,
 ];
 
 /// Runs in the forked child until the worker is done; returns its exit code. `preloaded` is the app, if the generation
@@ -206,14 +204,7 @@ impl Serving {
             worker: start.worker,
             generation: start.settings.generation,
         };
-        let log = &self.config.log;
-        let shows_ids = start.access_log.is_some() && format.shows_request_ids();
-        let excluded = Excluded::new(&log.exclude)
-            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
         let equipment = Equipment {
-            excluded,
-            request_ids: RequestIds::new(log, shows_ids),
-            slow: SlowRequests::new(log.slow),
             board,
             slot,
             bell: start.bell,
@@ -223,23 +214,14 @@ impl Serving {
                 start.access_log,
                 format.for_worker(origin, telemetry::zone().clone()),
             ),
-            request_timeout: self.config.timeouts.request,
-            requests_max: requests_max(&self.config),
-            health_check: self.config.reload.health_check.clone(),
+            live: start.live,
+            config: self.config.clone(),
+            live_version: start.live_version,
         };
         Ok(Gear {
             reactor,
             equipment,
             addresses,
         })
-    }
-}
-
-/// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.
-fn requests_max(config: &Config) -> u64 {
-    let limits = &config.limits;
-    match limits.max_requests {
-        0 => 0,
-        most => most + sys::monotonic_ns() % (limits.max_requests_jitter + 1),
     }
 }

@@ -32,48 +32,51 @@ use crate::config::{ErrorFormat, Log, LogLevel, LogTarget};
 const PATIENCE: Duration = Duration::from_millis(50);
 
 static LOG: RwLock<ErrorLog> = RwLock::new(ErrorLog {
-    destination: Destination::Stderr,
+    sink: None,
+    is_off: false,
     format: ErrorFormat::Text,
 });
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 struct ErrorLog {
-    destination: Destination,
+    /// `None`: not set up yet. Kept while the log is off, so that its descriptor has the same number when it is on again.
+    sink: Option<Sink>,
+    is_off: bool,
     format: ErrorFormat,
-}
-
-enum Destination {
-    /// Not set up yet.
-    Stderr,
-    Off,
-    Sink(Sink),
 }
 
 /// Opens the error log of this process. When it fails, lines go where they went before.
 pub fn init(log: &Log) -> io::Result<()> {
-    install(Sink::open(&log.error, None)?, log);
-    Ok(())
-}
-
-/// Takes over a descriptor that the arbiter opened for the error log.
-pub fn init_from_descriptor(descriptor: OwnedFd, log: &Log) -> io::Result<()> {
-    let sink = match &log.error {
-        LogTarget::Off => None,
-        target => Some(Sink::from_descriptor(descriptor, target)?),
-    };
-    install(sink, log);
-    Ok(())
-}
-
-fn install(sink: Option<Sink>, log: &Log) {
-    let sink = sink.map(|sink| sink.called(&log.identifier, log.syslog_facility));
+    let sink = Sink::open(&log.error, None)?;
     *LOG.write().unwrap_or_else(PoisonError::into_inner) = ErrorLog {
-        destination: sink.map_or(Destination::Off, Destination::Sink),
+        is_off: sink.is_none(),
+        sink: sink.map(|sink| sink.called(&log.identifier, log.syslog_facility)),
         format: log.error_format,
     };
     set_level(log.level);
     super::zone();
+    Ok(())
+}
+
+/// From now on lines go to a descriptor that the arbiter opened for the error log. The log's own descriptor keeps its number;
+/// when it fails, lines go where they went before.
+pub fn redirect(descriptor: OwnedFd, log: &Log) -> io::Result<()> {
+    let new = Sink::from_descriptor(descriptor, &log.error)?;
+    let new = new.called(&log.identifier, log.syslog_facility);
+    let current = &mut *LOG.write().unwrap_or_else(PoisonError::into_inner);
+    match &mut current.sink {
+        Some(sink) => sink.become_as(new)?,
+        sink => *sink = Some(new),
+    }
+    current.is_off = log.error == LogTarget::Off;
+    super::zone();
+    Ok(())
+}
+
+/// Lines to come have this form.
+pub fn set_format(format: ErrorFormat) {
+    LOG.write().unwrap_or_else(PoisonError::into_inner).format = format;
 }
 
 /// Lines below this level are not written.
@@ -88,16 +91,13 @@ pub fn enabled(level: LogLevel) -> bool {
 /// Opens the file again after it was moved away (SIGUSR1). The descriptor keeps its number; when it fails the old
 /// file stays in use, and the log says so.
 pub fn reopen() {
-    let failure = match &mut LOG
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .destination
-    {
-        Destination::Sink(sink) => sink.reopen().err().map(|error| {
+    let failure = {
+        let log = &mut *LOG.write().unwrap_or_else(PoisonError::into_inner);
+        log.sink.as_mut().and_then(|sink| {
+            let error = sink.reopen().err()?;
             let path = sink.path().unwrap_or("".as_ref()).display().to_string();
-            (path, error)
-        }),
-        Destination::Stderr | Destination::Off => None,
+            Some((path, error))
+        })
     };
     if let Some((path, error)) = failure {
         crate::error!("cannot reopen the error log `{path}`: {error}; the old file stays in use");
@@ -106,20 +106,22 @@ pub fn reopen() {
 
 /// Gives a log file to the user that workers will run as, so that they can reopen it.
 pub fn set_owner(user: u32, group: u32) {
-    if let Destination::Sink(sink) = &read().destination {
+    if let Some(sink) = &read().sink {
         sink.set_owner(user, group);
     }
 }
 
 /// The number of the descriptor, for what must write lines without us: Python's faulthandler. It stays the same through
-/// [`reopen`]. `None` when the log is off, or takes no lines of others: as JSON, or to a daemon.
+/// [`reopen`] and [`redirect`]. `None` when the log takes no lines of others: as JSON, to a daemon, or to nowhere.
 pub fn descriptor() -> Option<RawFd> {
     let log = read();
-    match &log.destination {
-        _ if log.format == ErrorFormat::Json => None,
-        Destination::Stderr => Some(io::stderr().as_raw_fd()),
-        Destination::Sink(sink) if sink.daemon().is_none() => Some(sink.descriptor().as_raw_fd()),
-        Destination::Off | Destination::Sink(_) => None,
+    if log.is_off || log.format == ErrorFormat::Json {
+        return None;
+    }
+    match &log.sink {
+        None => Some(io::stderr().as_raw_fd()),
+        Some(sink) if sink.daemon().is_none() => Some(sink.descriptor().as_raw_fd()),
+        Some(_) => None,
     }
 }
 
@@ -231,12 +233,11 @@ fn patience(dropped: u64) -> Duration {
 /// Writes it in the form of the log. False: it is lost.
 fn write(entry: &Entry<'_>, patience: Duration) -> bool {
     let log = read();
-    let daemon = match &log.destination {
-        Destination::Off => return true,
-        Destination::Sink(sink) => sink.daemon().map(|daemon| (sink, daemon)),
-        Destination::Stderr => None,
-    };
-    let Some((sink, daemon)) = daemon else {
+    if log.is_off {
+        return true;
+    }
+    let sink = log.sink.as_ref();
+    let Some((sink, daemon)) = sink.and_then(|sink| Some((sink, sink.daemon()?))) else {
         return write_bytes(&log, &formatted(&log, entry), patience);
     };
     let mut parts = vec![message_of(&log, entry)];
@@ -308,7 +309,7 @@ fn formatted(log: &ErrorLog, entry: &Entry<'_>) -> Vec<u8> {
             object
         }
     };
-    if matches!(&log.destination, Destination::Sink(sink) if sink.is_journal()) {
+    if log.sink.as_ref().is_some_and(Sink::is_journal) {
         out = with_priority(entry.level, &out);
     }
     out
@@ -331,10 +332,10 @@ fn write_or_count(text: &[u8]) {
 }
 
 fn write_bytes(log: &ErrorLog, text: &[u8], patience: Duration) -> bool {
-    match &log.destination {
-        Destination::Stderr => io::stderr().write_all(text).is_ok(),
-        Destination::Off => true,
-        Destination::Sink(sink) => matches!(sink.write(text, patience).outcome, Outcome::Complete),
+    match &log.sink {
+        _ if log.is_off => true,
+        None => io::stderr().write_all(text).is_ok(),
+        Some(sink) => matches!(sink.write(text, patience).outcome, Outcome::Complete),
     }
 }
 

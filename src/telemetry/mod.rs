@@ -22,7 +22,7 @@ pub use access_log::AccessLog;
 pub use atoms::AtomError;
 pub use entry::{Printer, Role, identify};
 pub use error_log::{
-    block, descriptor, enabled, flush_raw, init, init_from_descriptor, line, printed, raw, reopen,
+    block, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen, set_format,
     set_level, set_owner,
 };
 pub use lines::Lines;

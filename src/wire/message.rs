@@ -13,7 +13,7 @@ pub const EXIT_SICK: i32 = 5;
 pub enum ToGeneration {
     /// First message. Descriptors, in this order: scoreboard, bell (eventfd the workers ring when their state in the
     /// scoreboard changed), lifeline (read end of a pipe that closes when the arbiter dies), lobby (one end to send,
-    /// one to receive), access log, error log, then one per listener.
+    /// one to receive), live page (memory, and the socket in which the logs wait), then one per listener.
     Start(Box<WorkerSettings>),
     /// Fork one worker into this scoreboard slot. Comes with the descriptor of the worker's stack sheet. Answered by
     /// `Forked`, with a pidfd.

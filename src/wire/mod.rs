@@ -1,12 +1,14 @@
 //! What the arbiter, the generations and the workers say to each other: messages over a socket between arbiter and
-//! generation, and the scoreboard, shared memory that workers write and the arbiter reads.
+//! generation, the scoreboard, shared memory that workers write and the arbiter reads, and the live page, the other way round.
 
 mod channel;
+mod live;
 mod message;
 mod scoreboard;
 mod stack_sheet;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
+pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
 };

@@ -64,6 +64,8 @@ pub struct Slot {
     pub connections: AtomicU32,
     /// 1 when the worker asks to be replaced (`limits.max_requests`).
     pub wants_retirement: AtomicU32,
+    /// The version of the live page that the worker goes by.
+    pub live_version: AtomicU64,
     pub requests: AtomicU64,
     /// Responses with a 5xx status.
     pub errors: AtomicU64,
@@ -176,6 +178,7 @@ impl Slot {
             &self.worker,
             &self.generation,
             &self.stalled_since,
+            &self.live_version,
             &self.requests,
             &self.errors,
         ] {

@@ -5,7 +5,10 @@
 
 use std::{
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use super::connection::Connection;
@@ -29,37 +32,65 @@ pub enum RequestId {
 /// How this worker's requests come by their ids.
 #[derive(Debug)]
 pub struct RequestIds {
-    is_on: bool,
-    /// Empty: none is looked at.
-    request_header: Box<[u8]>,
-    /// `None`: responses do not say it.
-    response_header: Option<Box<[u8]>>,
+    /// Without it, nothing else here is looked at.
+    is_on: AtomicBool,
+    /// Responses say the id.
+    is_said: AtomicBool,
+    headers: RwLock<Headers>,
     worker: u64,
     last: AtomicU64,
 }
 
-impl RequestIds {
-    /// `are_shown`: the access log has them.
-    pub fn new(log: &Log, are_shown: bool) -> Self {
-        let header = &log.request_id_header;
-        let response_header = match header.as_str() {
-            "" => RESPONSE_HEADER,
-            header => header,
-        };
+/// Names of header fields.
+#[derive(Debug, Default)]
+struct Headers {
+    /// Empty: none is looked at.
+    request: Box<[u8]>,
+    response: Box<[u8]>,
+}
+
+impl Default for RequestIds {
+    /// Off.
+    fn default() -> Self {
         Self {
-            is_on: log.request_id || log.request_id_response || are_shown || !log.slow.is_zero(),
-            request_header: header.as_bytes().into(),
-            response_header: (log.request_id_response).then(|| response_header.as_bytes().into()),
+            is_on: AtomicBool::new(false),
+            is_said: AtomicBool::new(false),
+            headers: RwLock::default(),
             worker: sys::random_u64(),
             last: AtomicU64::new(0),
         }
+    }
+}
+
+impl RequestIds {
+    /// `are_shown`: the access log has them.
+    pub(super) fn go_by(&self, log: &Log, are_shown: bool) {
+        let request = log.request_id_header.as_str();
+        let response = if request.is_empty() {
+            RESPONSE_HEADER
+        } else {
+            request
+        };
+        *self.headers.write().unwrap_or_else(PoisonError::into_inner) = Headers {
+            request: request.as_bytes().into(),
+            response: response.as_bytes().into(),
+        };
+        let is_wanted = log.request_id || log.request_id_response || !log.slow.is_zero();
+        self.is_said.store(log.request_id_response, Relaxed);
+        self.is_on.store(is_wanted || are_shown, Relaxed);
+    }
+
+    fn headers(&self) -> RwLockReadGuard<'_, Headers> {
+        self.headers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the connection's request its id, where ids are wanted.
     #[inline]
     pub(super) fn assign(&self, connection: &mut Connection) {
-        if self.is_on {
+        if self.is_on.load(Relaxed) {
             connection.request_id = Some(self.find(connection).unwrap_or_else(|| self.make()));
+        } else if connection.request_id.is_some() {
+            connection.request_id = None; // of a request before, when they were on
         }
     }
 
@@ -69,11 +100,12 @@ impl RequestIds {
 
     /// The one that a trusted peer sent. Two are none.
     fn find(&self, connection: &Connection) -> Option<RequestId> {
-        if self.request_header.is_empty() || !connection.peer.trusted {
+        let wanted = &self.headers().request;
+        if wanted.is_empty() || !connection.peer.trusted {
             return None;
         }
         let bytes = connection.request_bytes();
-        let is_ours = |name: &[u8]| name.eq_ignore_ascii_case(&self.request_header);
+        let is_ours = |name: &[u8]| name.eq_ignore_ascii_case(wanted);
         let mut found = (connection.head().fields(bytes)).filter(|(name, _)| is_ours(name));
         let (_, value) = found.next().filter(|(_, value)| is_sane(value))?;
         if found.next().is_some() {
@@ -105,9 +137,10 @@ impl RequestIds {
 
     /// Appends the response field that says the id, where responses do and the head has none of that name yet.
     pub fn write_field(&self, connection: &Connection, head: &mut Vec<u8>) {
-        let Some(name) = &self.response_header else {
+        if !self.is_said.load(Relaxed) {
             return;
-        };
+        }
+        let name = &self.headers().response;
         if connection.request_id.is_some() && super::access::find_field(head, name).is_none() {
             let mut buffer = [0; MADE_DIGITS];
             let id = self.text(connection, &mut buffer);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    config::{Config, Trusted},
+    config::{Config, Limits, Trusted},
     http::HeadLimits,
-    sys::net::PeerAddress,
+    sys::{self, net::PeerAddress},
 };
 
 pub struct Settings {
@@ -15,7 +15,6 @@ pub struct Settings {
     pub header_ms: u64,
     pub body_ms: u64,
     pub write_ms: u64,
-    pub graceful_ms: u64,
     /// Zero: a worker that stands still is not replaced.
     pub stall_ms: u64,
     /// Requests go to the app when their head is complete, and the events of their connections with them.
@@ -38,7 +37,6 @@ impl Settings {
             header_ms: milliseconds(timeouts.header),
             body_ms: milliseconds(timeouts.body),
             write_ms: milliseconds(timeouts.write),
-            graceful_ms: milliseconds(timeouts.graceful),
             stall_ms: milliseconds(timeouts.worker),
             streams: false,
             trusted: config.proxy.forwarded_allow_ips.clone(),
@@ -62,6 +60,14 @@ impl Settings {
                 networks.iter().any(|network| network.contains(&ip))
             }
         }
+    }
+}
+
+/// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.
+pub(super) fn requests_max(limits: &Limits) -> u64 {
+    match limits.max_requests {
+        0 => 0,
+        most => most + sys::monotonic_ns() % (limits.max_requests_jitter + 1),
     }
 }
 

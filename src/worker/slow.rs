@@ -1,20 +1,23 @@
 //! Requests that have been with the app for longer than `log.slow`: each is told of once, and not too many of them.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use crate::wire::Slot;
+use crate::{config::Log, wire::Slot};
 
 /// So many are told of in a window of so long; a log full of stacks helps nobody, and each takes a while to make.
 const TOLD_MAX: u32 = 10;
 const WINDOW_NS: u64 = 10_000_000_000;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SlowRequests {
     /// Zero: no request is called slow.
-    limit_ns: u64,
+    limit_ns: AtomicU64,
     window: Mutex<Window>,
 }
 
@@ -26,16 +29,16 @@ struct Window {
 }
 
 impl SlowRequests {
-    pub fn new(limit: Duration) -> Self {
-        Self {
-            limit_ns: limit.as_nanos() as u64,
-            window: Mutex::default(),
-        }
+    pub(super) fn go_by(&self, log: &Log) {
+        self.limit_ns.store(log.slow.as_nanos() as u64, Relaxed);
     }
 
     /// After how long a request is slow; `None`: none ever is.
     pub fn limit_ns(&self) -> Option<u64> {
-        (self.limit_ns != 0).then_some(self.limit_ns)
+        match self.limit_ns.load(Relaxed) {
+            0 => None,
+            limit_ns => Some(limit_ns),
+        }
     }
 
     /// The line about a request, `what` it is and for how long it has been with the app; `None` when there have been too
@@ -79,7 +82,7 @@ mod tests {
 
     #[test]
     fn too_many_in_a_row_are_counted_instead() {
-        let slow = SlowRequests::new(Duration::from_secs(1));
+        let slow = SlowRequests::default();
         let begin = 1_000 * WINDOW_NS;
         for _ in 0..TOLD_MAX {
             assert_eq!(slow.admit(begin), Some(0));

@@ -10,7 +10,7 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::sys::signal::Signal;
@@ -19,15 +19,16 @@ use super::{
     access,
     exclude::Excluded,
     health::Verdict,
+    live::Live,
     reactor::{Calls, Reactor},
     request_id::RequestIds,
     slow::SlowRequests,
 };
 use crate::{
-    config::HealthCheck,
+    config::{Config, HealthCheck, Log},
     sys::{self, Bell, SignalBell},
     telemetry::{self, AccessLog},
-    wire::{EXIT_SICK, Scoreboard, Slot, WorkerState},
+    wire::{EXIT_SICK, LiveView, Scoreboard, Slot, WorkerState},
 };
 
 /// What a quick stop leaves to requests in flight.
@@ -42,16 +43,10 @@ pub struct Equipment {
     /// Hangs up when the arbiter dies.
     pub lifeline: OwnedFd,
     pub access_log: AccessLog,
-    /// Paths that it leaves out.
-    pub excluded: Excluded,
-    pub request_ids: RequestIds,
-    pub slow: SlowRequests,
-    /// `timeouts.request`; zero: no limit.
-    pub request_timeout: Duration,
-    /// Requests after which the worker asks to be replaced; zero: never.
-    pub requests_max: u64,
-    /// `reload.health_check`
-    pub health_check: Option<HealthCheck>,
+    pub live: LiveView,
+    /// As of this version of what `live` shows.
+    pub config: Config,
+    pub live_version: u64,
 }
 
 /// What the worker has been told to do, beside draining, which the reactor does.
@@ -78,14 +73,13 @@ pub struct Station {
     signals: SignalBell,
     lifeline: OwnedFd,
     pub access_log: AccessLog,
+    pub live: Live,
+    /// Paths that the access log leaves out.
     pub(super) excluded: Excluded,
     pub request_ids: RequestIds,
     pub slow: SlowRequests,
-    /// Zero: no limit.
-    pub request_timeout_ns: u64,
-    requests_max: u64,
+    /// `reload.health_check`
     health_check: Option<HealthCheck>,
-    graceful_ns: u64,
     /// Responses may not say that the connection goes on.
     closing: AtomicBool,
 }
@@ -95,22 +89,35 @@ impl Station {
     pub fn new(equipment: Equipment, reactor: &Reactor) -> std::io::Result<Self> {
         reactor.watch_signals(equipment.signals.as_fd())?;
         reactor.watch_lifeline(equipment.lifeline.as_fd())?;
-        Ok(Self {
+        let slot = &equipment.board.slots()[equipment.slot];
+        slot.live_version.store(equipment.live_version, SeqCst);
+        let log = equipment.config.log.clone();
+        let station = Self {
             board: equipment.board,
             slot: equipment.slot,
             bell: equipment.bell,
             signals: equipment.signals,
             lifeline: equipment.lifeline,
             access_log: equipment.access_log,
-            excluded: equipment.excluded,
-            request_ids: equipment.request_ids,
-            slow: equipment.slow,
-            request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
-            requests_max: equipment.requests_max,
-            health_check: equipment.health_check,
-            graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
+            health_check: equipment.config.reload.health_check.clone(),
+            excluded: Excluded::default(),
+            request_ids: RequestIds::default(),
+            slow: SlowRequests::default(),
+            live: Live::new(equipment.live, equipment.config),
             closing: AtomicBool::new(!reactor.may_persist()),
-        })
+        };
+        station.go_by_log(&log);
+        Ok(station)
+    }
+
+    /// What is logged of requests, and how they come by their ids.
+    fn go_by_log(&self, log: &Log) {
+        let ids_are_shown = self.access_log.shows_request_ids();
+        self.request_ids.go_by(log, ids_are_shown);
+        self.slow.go_by(log);
+        if let Err(error) = self.excluded.go_by(log) {
+            crate::error!("`log.exclude`: {error}; all goes on as before");
+        }
     }
 
     pub fn slot(&self) -> &Slot {
@@ -166,14 +173,16 @@ impl Station {
         if status >= 500 {
             slot.errors.fetch_add(1, Relaxed);
         }
-        if served == self.requests_max {
-            slot.wants_retirement.store(1, SeqCst);
+        if self.live.is_served(served) && slot.wants_retirement.swap(1, SeqCst) == 0 {
             self.bell.ring();
         }
     }
 
     /// Acts on what the reactor saw beside connections; returns what is left to do.
     pub fn attend(&self, reactor: &mut Reactor) -> Orders {
+        if self.live.is_new() {
+            self.take_live(reactor);
+        }
         let mut orders = Orders::default();
         let Calls {
             signals,
@@ -201,7 +210,8 @@ impl Station {
                 self.slot().worker()
             );
             if reactor.is_open() {
-                orders.leave_within_ns = Some(self.graceful_ns);
+                let grace_ns = self.live.graceful().as_nanos();
+                orders.leave_within_ns = Some(u64::try_from(grace_ns).unwrap_or(u64::MAX));
                 self.drain(reactor, true);
             } else {
                 orders = Orders::QUIT;
@@ -215,6 +225,24 @@ impl Station {
         }
         orders.leave |= reactor.is_drained();
         orders
+    }
+
+    /// Goes by what the arbiter posted, and says so.
+    fn take_live(&self, reactor: &mut Reactor) {
+        let Some((version, settings)) = self.live.take(&self.access_log) else {
+            return;
+        };
+        reactor.go_by(settings);
+        self.go_by_log(&self.live.log());
+        self.closing.store(!reactor.may_persist(), SeqCst);
+        let slot = self.slot();
+        crate::debug!(
+            "generation={} worker={} live={version} taken",
+            slot.generation(),
+            slot.worker()
+        );
+        slot.live_version.store(version, SeqCst);
+        self.bell.ring();
     }
 
     fn drain(&self, reactor: &mut Reactor, closing: bool) {

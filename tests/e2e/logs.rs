@@ -2,6 +2,7 @@
 
 mod daemons;
 mod json;
+mod live;
 mod output;
 mod request_id;
 mod slow;

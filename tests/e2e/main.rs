@@ -17,6 +17,7 @@ mod greenlets;
 mod half_deployed;
 mod health_check;
 mod http_wire;
+mod live;
 mod logs;
 mod plan;
 mod probation;

@@ -2,12 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs::OpenOptions,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
 
-use super::Shell;
+use super::{Shell, live};
 use crate::{
     arbiter::{
         GenerationProcess,
@@ -15,7 +14,7 @@ use crate::{
         memory,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
-        reading::{self, Reading},
+        reading,
     },
     config::Config,
     error, info,
@@ -87,7 +86,7 @@ impl Shell {
             }
             Report::WorkerReady { worker, took, .. } => {
                 self.last_boot = Some(*took);
-                self.reopen_logs_since_fork(*worker);
+                self.catch_up(*worker);
             }
             _ => {}
         }
@@ -115,6 +114,7 @@ impl Shell {
         let handle = GenerationHandle {
             reload,
             process,
+            live: None,
             is_deaf: false,
         };
         self.processes.generations.insert(generation, handle);
@@ -123,18 +123,21 @@ impl Shell {
     /// Answers `Hello`.
     pub(super) fn send_start(&mut self, generation: GenerationId) {
         let handle = self.processes.generations.get_mut(&generation);
-        let Some((process, reading)) = handle.and_then(|handle| {
+        let Some((handle, reading)) = handle.and_then(|handle| {
             let reading = self.readings.get(&handle.reload)?;
-            handle.process.as_mut().map(|process| (process, reading))
+            Some((handle, reading))
         }) else {
             return;
         };
-        let (access_log, error_log) = match open_logs(reading) {
-            Ok(logs) => logs,
+        let live = match live::page(reading) {
+            Ok(live) => handle.live.insert(live),
             Err(reason) => {
                 error!("generation={} cannot be started: {reason}", generation.0);
                 return self.processes.kill_generation(generation);
             }
+        };
+        let Some(process) = &mut handle.process else {
+            return;
         };
         let (listeners, sockets) = self.listeners.passed(&reading.resources.listeners);
         let shared = &self.shared;
@@ -144,9 +147,8 @@ impl Shell {
             shared.lifeline_end.as_fd(),
             shared.lobby.0.as_fd(),
             shared.lobby.1.as_fd(),
-            access_log.as_fd(),
-            error_log.as_fd(),
         ];
+        descriptors.extend(live.descriptors());
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
@@ -223,13 +225,6 @@ impl Shell {
             && let Ok(pidfd) = PidFd::open(pid)
         {
             let _gone_already = pidfd.signal(nix::sys::signal::Signal::SIGKILL);
-        }
-    }
-
-    /// The generation goes on under another reading.
-    fn go_by(&mut self, generation: GenerationId, reload: ReloadId) {
-        if let Some(handle) = self.processes.generations.get_mut(&generation) {
-            handle.reload = reload;
         }
     }
 
@@ -310,25 +305,4 @@ impl Shell {
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
     }
-}
-
-/// Access log and error log, or `/dev/null` for one that is off.
-fn open_logs(reading: &Reading) -> Result<(OwnedFd, OwnedFd), String> {
-    let open = |key, target| -> Result<OwnedFd, String> {
-        let identity = reading.resources.identity.as_ref();
-        let sink = reading::open_log(key, target, identity).map_err(|e| reading::told(&e))?;
-        let descriptor = match sink {
-            Some(sink) => sink.descriptor().try_clone_to_owned(),
-            None => OpenOptions::new()
-                .write(true)
-                .open("/dev/null")
-                .map(OwnedFd::from),
-        };
-        descriptor.map_err(|error| format!("`{key}`: {error}"))
-    };
-    let log = &reading.config.log;
-    Ok((
-        open("log.access", &log.access)?,
-        open("log.error", &log.error)?,
-    ))
 }

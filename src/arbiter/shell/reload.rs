@@ -10,7 +10,7 @@ use crate::{
         core::{Change, Event, ReloadId},
         reading::{self, Reading, Resources},
     },
-    config::{Config, Loaded, LogLevel, Plan, changes, summary},
+    config::{Config, LiveConfig, Loaded, LogLevel, Plan, changes, summary},
     error,
 };
 
@@ -107,7 +107,14 @@ impl Shell {
             Some(_) | None => None,
         };
         let resources = match like.and_then(|id| self.readings.get(&id)) {
-            Some(reading) => Rc::clone(&reading.resources),
+            Some(before) => {
+                let resources = Rc::clone(&before.resources);
+                if LiveConfig::of(&before.config) != LiveConfig::of(&loaded.config) {
+                    reading::check_live(&loaded.config, resources.identity.as_ref())
+                        .map_err(|unfit| reading::told(&unfit))?;
+                }
+                resources
+            }
             None => Resources::open(&loaded, &mut self.listeners)
                 .map(Rc::new)
                 .map_err(|unfit| reading::told(&unfit))?,

@@ -37,7 +37,7 @@ use crate::{
         execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
-    wire::{ArbiterEnd, Scoreboard, StackSheet},
+    wire::{ArbiterEnd, LivePage, Scoreboard, StackSheet},
 };
 
 impl Shell {
@@ -116,7 +116,6 @@ impl Shell {
             outcome: self.outcome.clone(),
             tally: self.tally.clone(),
             last_boot: self.last_boot,
-            reopened: self.reopened,
             seen: self.watcher.hand_over().flatten(),
             listeners: self.listeners.hand_over(handed),
             shared: HandedShared {
@@ -151,6 +150,8 @@ impl Shell {
                 let generation = HandedGeneration {
                     reload: handle.reload,
                     process,
+                    live: (handle.live.as_ref())
+                        .map(|live| live.parts().map(|part| handed.add(part))),
                     is_deaf: handle.is_deaf,
                 };
                 (*id, generation)
@@ -251,7 +252,6 @@ impl Shell {
             noticed: None,
             last_boot: state.last_boot,
             next_sample: None,
-            reopened: state.reopened,
             is_resting: false,
             exit: None,
         };
@@ -314,9 +314,18 @@ fn resumed_processes(
             }),
             None => None,
         };
+        let live = match handed.live {
+            Some([page, receiver, sender]) => Some(LivePage::resume([
+                adopt_descriptor(page)?,
+                adopt_descriptor(receiver)?,
+                adopt_descriptor(sender)?,
+            ])?),
+            None => None,
+        };
         let handle = GenerationHandle {
             reload: handed.reload,
             process,
+            live,
             is_deaf: handed.is_deaf,
         };
         processes.generations.insert(id, handle);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan, LogLevel},
-    python::{driver::loop_watch, stacks},
+    python::stacks,
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
@@ -135,7 +135,6 @@ impl<'a, 'py> Stage<'a, 'py> {
         asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
         stacks::announce_loop();
-        loop_watch::start(&hub)?;
         hub.station.announce(&mut hub.reactor());
         asyncio_loop.call_method0("run_forever")?;
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;
@@ -144,7 +143,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         let seconds = match hub.leaving() {
             Leaving::Now => QUIT_SECONDS,
             Leaving::WhenDone | Leaving::No => {
-                let graceful = self.config.timeouts.graceful.as_secs_f64();
+                let graceful = hub.station.live.graceful().as_secs_f64();
                 self.lifespan.call_method1("stop", (graceful,))?;
                 CANCEL_SECONDS
             }

@@ -368,7 +368,7 @@ impl Exchange {
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
         Self::tell_if_slow(this, now_ns)?;
-        let request_timeout_ns = this.get().gateway.hub.station.request_timeout_ns;
+        let request_timeout_ns = this.get().gateway.hub.station.live.request_timeout_ns();
         let state = this.get().state.borrow(this.py());
         let Some(connection) = &state.connection else {
             return Ok(());

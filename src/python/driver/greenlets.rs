@@ -67,7 +67,6 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
     greenlets.set_alarm(py, 0)?;
     stacks::announce_loop();
-    loop_watch::start(&hub)?;
     hub.station.announce(&mut hub.reactor());
     event_loop.switch(py)?;
     event_loop.unwatch(py, &watcher)?;
@@ -97,8 +96,9 @@ struct State {
     is_turning: bool,
     /// When the hub makes a turn by itself.
     alarm: Option<Alarm>,
-    /// When to look again for requests that take too long.
+    /// When to look again for requests that take too long, and by which limit that was reckoned.
     look_ns: u64,
+    limits_ns: [u64; 2],
     main_is_woken: bool,
 }
 
@@ -137,6 +137,7 @@ impl Greenlets {
         }
         self.look_at_calls(py)?;
         stacks::add_greenlets(py);
+        loop_watch::start_when_wanted(hub);
         let rest_ms = py.detach(|| hub.rest());
         let mut state = self.state.borrow(py);
         state.is_turning = false;
@@ -263,23 +264,30 @@ impl Greenlets {
         Gateway::new(py, app, desk, &self.green.config, &self.green.listeners)
     }
 
+    /// After how long a request is interrupted, and told to be slow; zero: never.
+    fn limits_ns(&self) -> [u64; 2] {
+        let station = &self.green.hub.station;
+        let slow_ns = station.slow.limit_ns().unwrap_or(0);
+        [station.live.request_timeout_ns(), slow_ns]
+    }
+
     /// Looks at the time limits of the requests that are with the app.
     fn look_at_calls(&self, py: Python<'_>) -> PyResult<()> {
-        let station = &self.green.hub.station;
-        let limits_ns = [Some(station.request_timeout_ns), station.slow.limit_ns()];
-        let limits_ns = limits_ns.into_iter().flatten().filter(|limit| *limit > 0);
+        let limits_ns = self.limits_ns();
         let now_ns = sys::monotonic_ns();
         let mut state = self.state.borrow(py);
-        let Some(shortest_ns) = limits_ns.min().filter(|_| now_ns >= state.look_ns) else {
+        let is_as_before = std::mem::replace(&mut state.limits_ns, limits_ns) == limits_ns;
+        let limits_ns = || limits_ns.into_iter().filter(|limit_ns| *limit_ns > 0);
+        let Some(shortest_ns) = limits_ns().min() else {
             return Ok(());
         };
-        let members = state.members.iter().flatten();
-        let due_ns = members.filter_map(|member| {
-            let limits_ns = [Some(station.request_timeout_ns), station.slow.limit_ns()];
-            let limits_ns = limits_ns.into_iter().flatten().filter(|limit| *limit > 0);
-            let due_ns = limits_ns.filter_map(|limit_ns| member.seat.due_ns(limit_ns));
-            due_ns.filter(|due_ns| *due_ns > now_ns).min()
-        });
+        if is_as_before && now_ns < state.look_ns {
+            return Ok(());
+        }
+        let seats = state.members.iter().flatten().map(|member| &member.seat);
+        let due_ns = seats
+            .flat_map(|seat| limits_ns().filter_map(|limit_ns| seat.due_ns(limit_ns)))
+            .filter(|due_ns| *due_ns > now_ns);
         let look_ns = due_ns.fold(now_ns + shortest_ns, u64::min);
         state.look_ns = look_ns.max(now_ns + LOOK_EVERY_NS);
         drop(state);
@@ -314,7 +322,7 @@ impl Greenlets {
 
     /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.
     fn interrupt_the_overdue(&self, py: Python<'_>, now_ns: u64) -> PyResult<()> {
-        let limit_ns = self.green.hub.station.request_timeout_ns;
+        let limit_ns = self.green.hub.station.live.request_timeout_ns();
         if limit_ns == 0 {
             return Ok(());
         }
@@ -345,8 +353,7 @@ impl Greenlets {
         let now_ns = sys::monotonic_ns();
         let mut state = self.state.borrow(py);
         let mut due_ns = now_ns + rest_ms * 1_000_000;
-        let station = &self.green.hub.station;
-        if station.request_timeout_ns > 0 || station.slow.limit_ns().is_some() {
+        if state.limits_ns != [0; 2] {
             due_ns = due_ns.min(state.look_ns);
         }
         if matches!(&state.alarm, Some(alarm) if alarm.due_ns <= due_ns) {

@@ -22,7 +22,7 @@ impl Reactor {
             return self.flush(connection, readiness);
         }
         match connection.stage {
-            Stage::Idle | Stage::Head | Stage::InlineBody { .. } | Stage::Body(_)
+            Stage::Idle | Stage::Head(_) | Stage::InlineBody { .. } | Stage::Body(_)
                 if readiness.can_read() =>
             {
                 self.receive(connection, readiness.has_ended())
@@ -74,7 +74,7 @@ impl Reactor {
             Step::Input => {}
         }
         match connection.stage {
-            Stage::Head if was_idle => {
+            Stage::Head(_) if was_idle => {
                 connection.deadline_ms = self.now_ms + self.settings.header_ms
             }
             Stage::InlineBody { .. } | Stage::Body(_) => {
@@ -92,7 +92,7 @@ impl Reactor {
     /// The peer sends no more and its request is not complete.
     pub(super) fn end_of_input(&mut self, connection: &mut Connection) -> Outcome {
         match connection.stage {
-            Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) => {
+            Stage::Head(_) | Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::new(400, "the request was cut short"))
             }
             _ => Outcome::Close,
@@ -209,14 +209,14 @@ impl Reactor {
     /// The current stage lasted too long.
     pub(super) fn expire(&mut self, connection: &mut Connection) -> Outcome {
         match connection.stage {
-            Stage::Head if RequestHead::has_begun(connection.request_bytes()) => {
+            Stage::Head(_) if RequestHead::has_begun(connection.request_bytes()) => {
                 self.refuse(connection, Refusal::HEAD_TIMEOUT)
             }
             Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::BODY_TIMEOUT)
             }
             Stage::Idle
-            | Stage::Head
+            | Stage::Head(_)
             | Stage::Request
             | Stage::Replying { .. }
             | Stage::Lingering { .. } => Outcome::Close,
