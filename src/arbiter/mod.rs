@@ -8,6 +8,7 @@ mod generation_process;
 pub mod interpreter;
 pub mod listeners;
 pub mod memory;
+mod obstacles;
 pub mod pidfile;
 mod processes;
 mod reading;
@@ -24,6 +25,7 @@ pub mod upgrade;
 pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
+pub use obstacles::obstacles;
 pub use stacks::{StackProbe, StacksError};
 
 use crate::config::ConfigLoader;

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One immutable configuration. A generation and its workers see one of these for life.
+/// One immutable configuration. A generation and its workers are made from one of these, and may take the live part
+/// ([`super::LiveConfig`]) of later ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     pub app: AppRef,

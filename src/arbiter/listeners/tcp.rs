@@ -3,7 +3,8 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use nix::{
@@ -15,7 +16,13 @@ use nix::{
 };
 
 use super::ListenError;
-use crate::config::{Bind, Config, TcpBind};
+use crate::{
+    config::{Bind, Config, TcpBind},
+    sys,
+};
+
+/// How long a client that connected and says nothing stays with the kernel, before a worker gets it.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// All addresses that a host stands for; none at all and `*` mean every IPv4 address of the machine, as in Gunicorn.
 pub(super) fn resolve(bind: &Bind, wanted: &TcpBind) -> Result<Vec<SocketAddr>, ListenError> {
@@ -79,24 +86,12 @@ fn open_with(
     backlog: u32,
     sharing: &[BorrowedFd<'_>],
 ) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let opened = socket(family, SockType::Stream, flags, None)?;
-    setsockopt(&opened, sockopt::ReuseAddr, &true)?;
-    // Inherited by every accepted connection.
-    setsockopt(&opened, sockopt::TcpNoDelay, &true)?;
-    if address.is_ipv6() {
-        setsockopt(&opened, sockopt::Ipv6V6Only, &v6_only)?;
-    }
     if sharing.is_empty() {
-        bind_to(&opened, address)?;
+        let opened = bound(address, v6_only)?;
         listen(&opened, super::backlog(backlog))?;
         return Ok(opened);
     }
+    let opened = unbound(address, v6_only)?;
     // Both sides have to agree while the new one is bound; afterwards nobody may join them.
     let share = |on: bool| -> io::Result<()> {
         for own in sharing {
@@ -110,6 +105,31 @@ fn open_with(
         bind_to(&opened, address).and_then(|()| Ok(listen(&opened, super::backlog(backlog))?));
     share(false)?;
     bound.map(|()| opened)
+}
+
+/// A socket that has the address and does not listen yet. Nobody else can listen there as long as it is open.
+pub(super) fn bound(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
+    let opened = unbound(address, v6_only)?;
+    bind_to(&opened, address)?;
+    Ok(opened)
+}
+
+fn unbound(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let opened = socket(family, SockType::Stream, flags, None)?;
+    setsockopt(&opened, sockopt::ReuseAddr, &true)?;
+    // Inherited by every accepted connection.
+    setsockopt(&opened, sockopt::TcpNoDelay, &true)?;
+    sys::net::defer_accept(opened.as_fd(), SILENCE)?;
+    if address.is_ipv6() {
+        setsockopt(&opened, sockopt::Ipv6V6Only, &v6_only)?;
+    }
+    Ok(opened)
 }
 
 fn bind_to(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {

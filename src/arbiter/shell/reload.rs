@@ -10,7 +10,7 @@ use crate::{
         core::{Change, Event, ReloadId},
         reading::{self, Reading, Resources},
     },
-    config::{Config, LiveConfig, Loaded, LogLevel, Plan, changes, summary},
+    config::{Config, Loaded, LogLevel, Plan, changes, summary},
     error,
 };
 
@@ -108,17 +108,12 @@ impl Shell {
         };
         let resources = match like.and_then(|id| self.readings.get(&id)) {
             Some(before) => {
-                let resources = Rc::clone(&before.resources);
-                if LiveConfig::of(&before.config) != LiveConfig::of(&loaded.config) {
-                    reading::check_live(&loaded.config, resources.identity.as_ref())
-                        .map_err(|unfit| reading::told(&unfit))?;
-                }
-                resources
+                let suit = before.resources.suit(&before.config, &loaded.config);
+                suit.map(|()| Rc::clone(&before.resources))
             }
-            None => Resources::open(&loaded, &mut self.listeners)
-                .map(Rc::new)
-                .map_err(|unfit| reading::told(&unfit))?,
+            None => Resources::open(&loaded, &mut self.listeners).map(Rc::new),
         };
+        let resources = resources.map_err(|unfit| reading::told(&unfit))?;
         Ok(Reading {
             config: Rc::new(loaded.config),
             resources,
