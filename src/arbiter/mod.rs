@@ -2,12 +2,14 @@
 
 pub mod activation;
 pub mod clock;
+mod commands;
 pub mod core;
+mod doors;
 pub mod engine;
 mod generation_process;
+mod history;
 pub mod interpreter;
 pub mod listeners;
-pub mod memory;
 mod obstacles;
 pub mod pidfile;
 mod processes;
@@ -17,6 +19,7 @@ pub mod running;
 pub mod service_manager;
 mod shell;
 mod stacks;
+mod statsd;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     sys::PidFd,
-    wire::{LivePage, StackSheet},
+    wire::{LastWords, LivePage, StackSheet},
 };
 
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct GenerationHandle {
     pub(super) process: Option<GenerationProcess>,
     /// What it and its workers go by where that may change; `None` until it is told to start.
     pub(super) live: Option<LivePage>,
+    /// `None` after an upgrade: those that boot do not see one.
+    pub(super) last_words: Option<LastWords>,
     /// The other side of the channel is closed: there is nothing to poll for.
     pub is_deaf: bool,
 }

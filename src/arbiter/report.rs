@@ -8,7 +8,6 @@ use super::{
         Change, Exit, Failure, GenerationId, Misconduct, Moment, Order, ReloadId, Report,
         Retirement, Stop, Why, WorkerId,
     },
-    memory,
     processes::Processes,
     reading::Reading,
 };
@@ -349,17 +348,14 @@ impl Scene<'_> {
             }
             (None, Exit::Signal(libc::SIGKILL)) => {
                 let oom_kills = handle.and_then(|handle| handle.oom_kills_before);
-                text.push_str(killer(oom_kills, memory::oom_kills()));
+                text.push_str(killer(oom_kills, crate::sys::oom_kills()));
             }
             (None, _) => {}
         }
         text.push_str(&self.in_flight(worker));
-        let level = match (exit, why) {
-            (Exit::Code(0), Some(_))
-            | (_, Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)) => {
-                LogLevel::Info
-            }
-            _ => LogLevel::Warning,
+        let level = match is_expected(exit, why) {
+            true => LogLevel::Info,
+            false => LogLevel::Warning,
         };
         crate::telemetry::block(
             level,
@@ -420,6 +416,18 @@ impl Scene<'_> {
     }
 }
 
+/// Whether a worker that ended so did what it was told to.
+pub(super) fn is_expected(exit: Exit, why: Option<Why>) -> bool {
+    matches!(
+        (exit, why),
+        (Exit::Code(0), Some(_))
+            | (
+                _,
+                Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)
+            )
+    )
+}
+
 /// The first time it may be chance; from then on somebody has to look.
 fn tell_backing_off(
     generation: GenerationId,
@@ -454,7 +462,7 @@ pub(super) fn seconds(duration: Duration) -> String {
     }
 }
 
-fn exit_words(exit: Exit) -> String {
+pub(super) fn exit_words(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
@@ -502,7 +510,7 @@ fn reason(why: Why) -> &'static str {
     }
 }
 
-fn misconduct_words(misconduct: &Misconduct) -> String {
+pub(super) fn misconduct_words(misconduct: &Misconduct) -> String {
     match misconduct {
         Misconduct::WorkersDied(count) => format!("{count} workers died or got stuck"),
         Misconduct::BootFailed(failure) => {
@@ -516,7 +524,7 @@ fn misconduct_words(misconduct: &Misconduct) -> String {
     }
 }
 
-fn failure_words(failure: &Failure) -> String {
+pub(super) fn failure_words(failure: &Failure) -> String {
     match failure {
         Failure::Said { reason, .. } => reason.clone(),
         Failure::Died { exit } => format!("its process died of {}", exit_words(*exit)),

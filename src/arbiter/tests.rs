@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, HeaderMap, Lifespan, Limits, Log,
-    LogFormat, LogLevel, LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket,
-    WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, ForwardedBy,
+    HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol,
+    Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -89,12 +89,22 @@ pub(super) fn config() -> Config {
             forwarded_allow_ips: Trusted::Networks(Vec::new()),
             scheme_headers: Vec::new(),
             header_map: HeaderMap::Drop,
+            forwarded: ForwardedBy::Off,
+            forwarded_host: false,
+            protocol: ProxyProtocol::Off,
+            protocol_allow_ips: Trusted::Networks(Vec::new()),
         },
         websocket: WebSocket {
             message_size: 1 << 20,
             ping_interval: Duration::ZERO,
             ping_timeout: Duration::from_secs(1),
             compression: false,
+        },
+        hooks: Hooks::default(),
+        statsd: crate::config::Statsd::default(),
+        admin: Admin {
+            socket: AdminSocket::Off,
+            ..Admin::default()
         },
     }
 }

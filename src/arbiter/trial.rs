@@ -20,8 +20,8 @@ use crate::{
     config::{Config, LiveConfig, LogTarget},
     sys::{Bell, Lifeline, seqpacket_pair},
     wire::{
-        FromGeneration, LiveError, LivePage, LogDescriptors, Received, Scoreboard, ToGeneration,
-        WorkerSettings,
+        FromGeneration, LastWords, LiveError, LivePage, LogDescriptors, Received, Scoreboard,
+        ToGeneration, WorkerSettings,
     },
 };
 
@@ -75,12 +75,14 @@ fn try_to_load(process: &mut GenerationProcess, config: &Config) -> Result<(), T
     };
     let live = LivePage::create(&LiveConfig::of(config), &logs)?;
     let [page, waiting_logs] = live.descriptors();
-    let descriptors: [BorrowedFd<'_>; 7] = [
+    let last_words = LastWords::create()?;
+    let descriptors: [BorrowedFd<'_>; 8] = [
         scoreboard.descriptor(),
         bell.as_fd(),
         lifeline_end.as_fd(),
         lobby.0.as_fd(),
         lobby.1.as_fd(),
+        last_words.descriptor(),
         page,
         waiting_logs,
     ];

@@ -175,6 +175,13 @@ const KEYS: &[Key] = &[
         proxy.forwarded_allow_ips,
         trusted
     ),
+    key!(Roll, "proxy.forwarded", proxy.forwarded, word),
+    key!(
+        Roll,
+        "proxy.forwarded_host",
+        proxy.forwarded_host,
+        bool::to_string
+    ),
     key!(
         Roll,
         "proxy.scheme_headers",
@@ -182,6 +189,82 @@ const KEYS: &[Key] = &[
         scheme_headers
     ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
+    key!(Roll, "hooks.post_fork", hooks.post_fork, optional_hook),
+    key!(Roll, "hooks.worker_init", hooks.worker_init, optional_hook),
+    key!(Roll, "hooks.worker_exit", hooks.worker_exit, optional_hook),
+    key!(
+        Roll,
+        "hooks.worker_abort",
+        hooks.worker_abort,
+        optional_hook
+    ),
+    key!(Roll, "hooks.child_exit", hooks.child_exit, optional_hook),
+    key!(Roll, "hooks.pre_request", hooks.pre_request, optional_hook),
+    key!(
+        Roll,
+        "hooks.post_request",
+        hooks.post_request,
+        optional_hook
+    ),
+    key!(Roll, "hooks.when_ready", hooks.when_ready, optional_hook),
+    key!(Roll, "hooks.on_exit", hooks.on_exit, optional_hook),
+    key!(
+        Live,
+        "hooks.commands.when_ready",
+        hooks.commands.when_ready,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.reload_done",
+        hooks.commands.reload_done,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.reload_failed",
+        hooks.commands.reload_failed,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.rolled_back",
+        hooks.commands.rolled_back,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.worker_died",
+        hooks.commands.worker_died,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.child_exit",
+        hooks.commands.child_exit,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.on_exit",
+        hooks.commands.on_exit,
+        command
+    ),
+    key!(Live, "statsd.host", statsd.host, optional_text),
+    key!(Live, "statsd.prefix", statsd.prefix, String::clone),
+    key!(Live, "statsd.tags", statsd.tags, list),
+    key!(Live, "admin.socket", admin.socket, admin_socket),
+    key!(Live, "admin.address", admin.address, optional_text),
+    key!(Live, "admin.token", admin.token, hidden),
+    key!(Live, "admin.token_file", admin.token_file, optional_path),
+    key!(Live, "admin.open", admin.open, list),
+    key!(Roll, "proxy.protocol", proxy.protocol, word),
+    key!(
+        Roll,
+        "proxy.protocol_allow_ips",
+        proxy.protocol_allow_ips,
+        trusted
+    ),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

@@ -3,13 +3,16 @@
 //!
 //! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
 
+mod admin;
 mod health;
+mod hooks;
 mod limits;
 mod log;
 mod proxy;
 mod reload;
 mod schemas;
 mod shapes;
+mod statsd;
 mod timeouts;
 mod websocket;
 
@@ -18,13 +21,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::Admin;
 pub use health::HealthCheck;
+pub use hooks::{HookCommands, Hooks};
 pub use limits::Limits;
 pub use log::Log;
 pub use proxy::Proxy;
 pub use reload::Reload;
 pub(super) use shapes::EXPECTED;
 pub use shapes::{Amount, NameOrNumber, Octal, Texts};
+pub use statsd::Statsd;
 pub use timeouts::Timeouts;
 pub use websocket::WebSocket;
 
@@ -184,6 +190,9 @@ pub struct File {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub hooks: Hooks,
+    pub statsd: Statsd,
+    pub admin: Admin,
 }
 
 impl Default for File {
@@ -215,6 +224,9 @@ impl Default for File {
             reload: Reload::default(),
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
+            hooks: Hooks::default(),
+            statsd: Statsd::default(),
+            admin: Admin::default(),
         }
     }
 }

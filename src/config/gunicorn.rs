@@ -18,18 +18,13 @@ use Fate::{Gone, Key, KeyBut};
 const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
-const HOOK: &str = "server hooks are Python inside the server, which rgunicorn does not have; the app itself can act at import";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and for what the app logs `[log] python_config`";
 const PYTHON_CONFIG: &str = "for what the app logs; the server's own logs are not Python's";
-const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
-const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
-const PROXY_PROTOCOL: &str =
-    "the PROXY protocol is not part of this version; have the proxy send X-Forwarded-For";
 const DAEMON: &str =
     "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
@@ -61,14 +56,14 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("tmp_upload_dir", Gone("large bodies go to `$TMPDIR`; Gunicorn never used this setting")),
     ("initgroups", Gone("the supplementary groups of `user` are always taken up: remove it")),
     ("secure_scheme_headers", Key("proxy.scheme_headers")),
-    ("forwarded_allow_ips", Key("proxy.forwarded_allow_ips")),
+    ("forwarded_allow_ips", KeyBut("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`")),
     ("forwarder_headers", Gone("`SCRIPT_NAME` of a peer in `[proxy] forwarded_allow_ips` is always believed, and no other: remove it")),
     ("header_map", KeyBut("proxy.header_map", "`dangerous` is called `keep`")),
     ("pythonpath", Key("python_path")),
     ("paste", Gone(PASTE)),
     ("raw_paste_global_conf", Gone(PASTE)),
-    ("proxy_protocol", Gone(PROXY_PROTOCOL)),
-    ("proxy_allow_ips", Gone(PROXY_PROTOCOL)),
+    ("proxy_protocol", KeyBut("proxy.protocol", "`true` is written `\"auto\"`")),
+    ("proxy_allow_ips", Key("proxy.protocol_allow_ips")),
     ("protocol", Gone(UWSGI)),
     ("uwsgi_allow_ips", Gone(UWSGI)),
     ("http_parser", Gone(NO_SUCH_NEED)),
@@ -110,26 +105,26 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("syslog_addr", KeyBut("log.error", "`error = \"syslog:/dev/log\"` or `\"syslog:udp://host:514\"`")),
     ("syslog_prefix", Key("log.identifier")),
     ("syslog_facility", Key("log.syslog_facility")),
-    ("statsd_host", Gone(STATSD)),
-    ("statsd_prefix", Gone(STATSD)),
-    ("dogstatsd_tags", Gone(STATSD)),
-    ("enable_backlog_metric", Gone(STATSD)),
+    ("statsd_host", Key("statsd.host")),
+    ("statsd_prefix", Key("statsd.prefix")),
+    ("dogstatsd_tags", KeyBut("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`")),
+    ("enable_backlog_metric", Gone("it is always among the metrics at `/metrics` of the admin interface: remove it")),
     ("default_proc_name", Key("proc_name")),
-    ("on_starting", Gone(HOOK)),
-    ("on_reload", Gone(HOOK)),
-    ("when_ready", Gone(HOOK)),
-    ("pre_fork", Gone(HOOK)),
-    ("post_fork", Gone(HOOK)),
-    ("post_worker_init", Gone(HOOK)),
-    ("worker_int", Gone(HOOK)),
-    ("worker_abort", Gone(HOOK)),
-    ("pre_exec", Gone(HOOK)),
-    ("pre_request", Gone(HOOK)),
-    ("post_request", Gone(HOOK)),
-    ("child_exit", Gone(HOOK)),
-    ("worker_exit", Gone(HOOK)),
-    ("nworkers_changed", Gone(HOOK)),
-    ("on_exit", Gone(HOOK)),
+    ("on_starting", Gone("the server itself runs no Python; do it before the server starts, such as in `ExecStartPre=`, or when the app is imported")),
+    ("on_reload", Gone("the server itself runs no Python; `[hooks.commands] reload_done` and `reload_failed` run a program")),
+    ("when_ready", KeyBut("hooks.when_ready", "it runs when all workers are ready, after each reload too")),
+    ("pre_fork", Gone("what forks runs no code of yours at that moment; `[hooks] post_fork` runs in each new worker, and `worker.age` numbers them")),
+    ("post_fork", Key("hooks.post_fork")),
+    ("post_worker_init", Key("hooks.worker_init")),
+    ("worker_int", Gone("no signal reaches the app; `[hooks] worker_exit` runs in each worker that leaves")),
+    ("worker_abort", KeyBut("hooks.worker_abort", "the Python stacks of a stuck worker are logged without it")),
+    ("pre_exec", Gone("SIGUSR2 replaces the server in place and starts no second one: nothing has to be prepared")),
+    ("pre_request", Key("hooks.pre_request")),
+    ("post_request", Key("hooks.post_request")),
+    ("child_exit", Key("hooks.child_exit")),
+    ("worker_exit", Key("hooks.worker_exit")),
+    ("nworkers_changed", Gone("the log tells how many workers are wanted; `[hooks.commands]` runs programs for what happens to them")),
+    ("on_exit", KeyBut("hooks.on_exit", "a program can be run too: `[hooks.commands] on_exit`")),
     ("ssl_context", Gone(TLS)),
     ("dirty_apps", Gone(DIRTY)),
     ("dirty_workers", Gone(DIRTY)),
@@ -140,9 +135,9 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("dirty_post_fork", Gone(DIRTY)),
     ("dirty_worker_init", Gone(DIRTY)),
     ("dirty_worker_exit", Gone(DIRTY)),
-    ("control_socket", Gone(CONTROL)),
-    ("control_socket_mode", Gone(CONTROL)),
-    ("control_socket_disable", Gone(CONTROL)),
+    ("control_socket", Key("admin.socket")),
+    ("control_socket_mode", Gone("the socket of `[admin]` is always for the server's user and root alone")),
+    ("control_socket_disable", Gone("write `socket = \"off\"` in `[admin]`")),
 ];
 
 /// The paths by which Gunicorn and uvicorn name worker classes that exist here.

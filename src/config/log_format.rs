@@ -2,8 +2,8 @@
 
 /// The atoms of one letter; headers and environ variables are named in braces.
 const ATOMS: &str = "hlutrmUqHsbBfaTMDLp";
-/// The one that Gunicorn has not.
-const REQUEST_ID: &str = "request_id";
+/// Of ours: the request's id, and the other end of the socket, where `h` is the client.
+const OWN: [&str; 2] = ["request_id", "peer"];
 
 /// What is wrong with each `%` in the template.
 pub(super) fn faults(template: &str) -> Vec<String> {
@@ -44,7 +44,7 @@ fn is_atom(atom: &str) -> bool {
         .and_then(|inner| inner.split_once('}'));
     match named {
         Some((name, kind)) => !name.is_empty() && matches!(kind, "i" | "o" | "e"),
-        None => atom == REQUEST_ID || (atom.len() == 1 && ATOMS.contains(atom)),
+        None => OWN.contains(&atom) || (atom.len() == 1 && ATOMS.contains(atom)),
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
         let gunicorn = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
         assert_eq!(faults(gunicorn), Vec::<String>::new());
         assert_eq!(
-            faults("%({x-request-id}i)s 100%% %(L)s"),
+            faults("%({x-request-id}i)s 100%% %(L)s %(peer)s"),
             Vec::<String>::new()
         );
     }

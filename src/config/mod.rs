@@ -10,6 +10,7 @@ mod environment;
 pub mod file;
 mod gunicorn;
 mod hint;
+mod hook;
 mod layer;
 mod live;
 mod load;
@@ -21,7 +22,9 @@ mod problem;
 mod resolve;
 mod resolved;
 mod schema;
+mod secret;
 mod shape;
+mod statsd;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
@@ -34,8 +37,10 @@ pub use machine::Machine;
 pub use origin::{Loaded, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, HeaderMap, HealthCheck, Lifespan,
-    Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload, SchemeHeader, SyslogAddress,
-    TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, ForwardedBy,
+    HeaderMap, HealthCheck, HookCommands, HookRef, Hooks, Lifespan, Limits, Log, LogFormat,
+    LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost,
+    SyslogAddress, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};
+pub use secret::Secret;

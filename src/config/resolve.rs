@@ -1,6 +1,8 @@
 //! From what was written to what runs: texts are parsed, keys are checked against each other. What is on the machine
 //! is asked through [`Machine`] alone.
 
+mod admin;
+mod hooks;
 mod log;
 mod network;
 mod place;
@@ -64,6 +66,9 @@ impl Resolver<'_> {
             reload: self.reload(&file.reload, workers, &chdir),
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
+            hooks: self.hooks(file.hooks),
+            statsd: self.statsd(file.statsd, &chdir),
+            admin: self.admin(file.admin, &chdir),
             app,
             chdir,
             proc_name,

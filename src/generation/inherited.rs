@@ -3,10 +3,10 @@
 use std::{io, os::fd::OwnedFd};
 
 use crate::{
-    config::LogTarget,
+    config::{LogLevel, LogTarget},
     sys::Bell,
     telemetry::{self, Sink},
-    wire::{LiveView, LogDescriptors, PassedListener, Scoreboard, WorkerSettings},
+    wire::{LastWords, LiveView, LogDescriptors, PassedListener, Scoreboard, WorkerSettings},
 };
 
 /// Settings and resources, in the order in which [`crate::wire::ToGeneration::Start`] lists their descriptors.
@@ -64,8 +64,8 @@ pub enum StartError {
     Live(#[source] io::Error),
 }
 
-/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, two of the live page.
-const FIXED: usize = 7;
+/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, last words, two of the live page.
+const FIXED: usize = 8;
 
 impl Inherited {
     /// Gives each descriptor its meaning, and sets up the error log of this process.
@@ -80,13 +80,16 @@ impl Inherited {
             sender: next()?,
             receiver: next()?,
         };
-        let (page, logs) = (next()?, next()?);
+        let (last_words, page, logs) = (next()?, next()?, next()?);
         if sent != wanted {
             return Err(unequal());
         }
         telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
+        keep_last_words(LastWords::open(last_words));
+        let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
+        telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
         let mut inherited = Self {
-            scoreboard: Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?,
+            scoreboard,
             bell: Bell::open(bell),
             lifeline,
             lobby,
@@ -155,4 +158,13 @@ impl Inherited {
             listeners: self.listeners,
         }
     }
+}
+
+/// What goes wrong until a worker is ready, which closes the tap, is also told to the arbiter.
+fn keep_last_words(words: LastWords) {
+    crate::telemetry::open_tap(Box::new(move |level, line, text_below| {
+        if level >= LogLevel::Error {
+            words.add(line, text_below);
+        }
+    }));
 }

@@ -12,15 +12,19 @@
 
 #![forbid(unsafe_code)]
 
+mod app_head;
 pub mod body;
+mod byte_set;
 mod chunked;
 pub mod date;
 pub mod field;
+pub mod forwarded;
 pub mod head;
 mod host;
 pub mod limits;
 mod parts;
 pub mod percent;
+pub mod proxy_protocol;
 pub mod refusal;
 pub mod response;
 mod rules;
@@ -29,6 +33,7 @@ pub mod status;
 mod target;
 
 pub use self::{
+    app_head::AppHead,
     body::{BodyDecoder, Decoded},
     head::{Progress, RequestHead},
     limits::HeadLimits,

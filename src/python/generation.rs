@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use pyo3::{prelude::*, types::IntoPyDict};
 
 use super::{
-    app::{self, AppError, EXIT_BOOT},
+    app::{self, EXIT_BOOT},
     green::Library,
+    hooks::{GenerationHooks, Glue, HookError},
     kind, stacks, worker,
 };
 use crate::{
@@ -44,13 +45,13 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::Start(settings, descriptors) => break (*settings, descriptors),
             Order::Leave => return 0,
             Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
-            Order::TakeLive | Order::Retire => {}
+            Order::TakeLive | Order::Retire | Order::RunHook(_) => {}
         }
     };
     match prepare(py, &mut server, settings, descriptors) {
-        Ok((inherited, app)) => {
+        Ok(prepared) => {
             server.report(FromGeneration::Prepared);
-            fork_as_told(py, server, inherited, app)
+            fork_as_told(py, server, prepared)
         }
         Err((reason, exit_code)) => {
             server.report(FromGeneration::Failed { reason });
@@ -65,7 +66,15 @@ fn version(py: Python<'_>) -> String {
     format!("{}.{}.{}", version.major, version.minor, version.patch)
 }
 
-type App = Option<Py<PyAny>>;
+/// What is there before the first fork.
+struct Prepared {
+    inherited: Inherited,
+    /// With `preload`.
+    app: Option<Py<PyAny>>,
+    /// Where any hook is set.
+    glue: Option<Glue>,
+    hooks: GenerationHooks,
+}
 
 /// Carries out `Start`. An error is in the log already; it is the reason to tell and the exit code.
 fn prepare(
@@ -73,7 +82,7 @@ fn prepare(
     server: &mut ForkServer,
     settings: WorkerSettings,
     descriptors: Vec<OwnedFd>,
-) -> Result<(Inherited, App), (String, i32)> {
+) -> Result<Prepared, (String, i32)> {
     let generation = settings.generation;
     set_process_title(&format!(
         "rgunicorn: generation {generation} [{}]",
@@ -104,14 +113,16 @@ fn prepare(
             ))
         })?;
     }
+    let (glue, hooks) = load_hooks(py, &inherited.settings).map_err(|error| {
+        py.detach(|| error.log(&who));
+        (error.reason(), EXIT_BOOT)
+    })?;
     let app = match config.preload {
         true => {
-            let app = captured(py, server, config, |server| {
-                preload(py, server, &inherited.settings)
-            });
+            let app = captured(py, server, config, || app::load(py, config));
             let app = app.map_err(|error| fail(error.to_string()))?;
             Some(app.map_err(|error| {
-                py.detach(|| error.log(&who, &config.app));
+                py.detach(|| error.log(&who, &format!("`{}`", config.app.text)));
                 (error.reason().to_owned(), error.exit_code())
             })?)
         }
@@ -124,8 +135,32 @@ fn prepare(
         // Once for all workers, before they share the memory that it takes.
         inherited.settings.config.worker_class = choice.class;
     }
+    if glue.is_some() || app.is_some() {
+        server.reclaim_signals();
+        warn_of_threads(py, generation, app.is_some());
+    }
     freeze(py).map_err(|error| fail(error.to_string()))?;
-    Ok((inherited, app))
+    Ok(Prepared {
+        inherited,
+        app,
+        glue,
+        hooks,
+    })
+}
+
+/// With `preload` those of workers too: what cannot be used is then known before any worker is forked.
+fn load_hooks(
+    py: Python<'_>,
+    settings: &WorkerSettings,
+) -> Result<(Option<Glue>, GenerationHooks), HookError> {
+    let Some(glue) = Glue::new(py, settings)? else {
+        return Ok((None, GenerationHooks::default()));
+    };
+    if settings.config.preload {
+        glue.check_all(py, &settings.config.hooks)?;
+    }
+    let hooks = GenerationHooks::load(py, &glue, settings)?;
+    Ok((Some(glue), hooks))
 }
 
 /// `chdir` first, as Gunicorn does, then `python_path`, then what the interpreter has.
@@ -148,17 +183,17 @@ fn captured<T>(
     py: Python<'_>,
     server: &mut ForkServer,
     config: &Config,
-    import: impl FnOnce(&ForkServer) -> T,
+    import: impl FnOnce() -> T,
 ) -> std::io::Result<T> {
     if !config.log.capture_output {
-        return Ok(import(server));
+        return Ok(import());
     }
     let printer = Printer {
         pid: std::process::id(),
         worker: 0,
     };
     let output = ImportOutput::begin()?;
-    let imported = import(server);
+    let imported = import();
     flush_output(py);
     output.tell(printer)?;
     server.read_output(printer, OutputPipes::create()?.become_output()?);
@@ -197,17 +232,6 @@ fn flush_output(py: Python<'_>) {
     }
 }
 
-fn preload(
-    py: Python<'_>,
-    server: &ForkServer,
-    settings: &WorkerSettings,
-) -> Result<Py<PyAny>, AppError> {
-    let app = app::load(py, &settings.config)?;
-    server.reclaim_signals();
-    warn_of_threads(py, settings.generation);
-    Ok(app)
-}
-
 /// Puts all objects that exist out of the garbage collector's reach: it would write to each of them, and so unshare
 /// nearly all memory from the generation's. Without `preload` that is the start-up of the interpreter only, which lives
 /// as long as the process too.
@@ -222,7 +246,7 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
 }
 
 /// A fork copies no thread but the one that forks: what the others hold stays held for ever.
-fn warn_of_threads(py: Python<'_>, generation: u64) {
+fn warn_of_threads(py: Python<'_>, generation: u64, is_preloaded: bool) {
     let names: Vec<String> = other_threads()
         .unwrap_or_default()
         .into_iter()
@@ -236,9 +260,19 @@ fn warn_of_threads(py: Python<'_>, generation: u64) {
         many => format!("{many} threads"),
     };
     let names = names.join(", ");
+    let (who, advice) = match is_preloaded {
+        true => (
+            format!("the app started {count} while it was preloaded ({names})"),
+            "start threads in the worker, or set `preload = false`",
+        ),
+        false => (
+            format!("the module of a hook started {count} when it was imported ({names})"),
+            "start threads in the worker",
+        ),
+    };
     py.detach(|| crate::warning!(
-        "generation={generation} the app started {count} while it was preloaded ({names}): workers will not have them, and a lock \
-         that one of them holds while a worker is forked stays locked in it; start threads in the worker, or set `preload = false`"
+        "generation={generation} {who}: workers will not have them, and a lock that one of them holds while a worker is forked \
+         stays locked in it; {advice}"
     ));
 }
 
@@ -262,7 +296,13 @@ fn python_name(py: Python<'_>, id: u32) -> Option<String> {
         .and_then(|thread| thread.getattr("name").ok()?.extract().ok())
 }
 
-fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited, app: App) -> i32 {
+fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i32 {
+    let Prepared {
+        mut inherited,
+        app,
+        glue,
+        hooks,
+    } = prepared;
     let library = Library::of(inherited.settings.config.worker_class);
     loop {
         match py.detach(|| server.next_order()) {
@@ -277,7 +317,7 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
                     let _kept_for_life = pipes.map(|pipes| become_captured(py, pipes));
                     let start = inherited.into_worker(worker, slot);
                     set_process_title(&worker_title(&start));
-                    return worker::run(py, start, sheet, app);
+                    return worker::run(py, start, sheet, app, glue.as_ref());
                 }
                 Ok((pid, pipes)) => {
                     if let Some(pipes) = pipes {
@@ -287,6 +327,22 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
                 }
                 Err(error) => server.not_forked(worker, error.to_string()),
             },
+            Order::RunHook(occasion) => {
+                let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {
+                    continue;
+                };
+                match fork(py, library) {
+                    Ok(0) => {
+                        drop(server);
+                        inherited.listeners.clear();
+                        hooks.run_and_end(py, glue, &inherited.settings, &occasion)
+                    }
+                    Ok(pid) => server.hook_forked(pid, occasion),
+                    Err(error) => {
+                        crate::warning!("{} cannot be run: {error}", occasion.hook());
+                    }
+                }
+            }
             Order::TakeLive => {
                 py.detach(|| inherited.take_live());
                 // Of no use to tell: what a crash would say is lost, and nothing else.

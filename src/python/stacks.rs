@@ -39,6 +39,20 @@ pub(super) fn dump_on_crash(py: Python<'_>) -> PyResult<()> {
     }
 }
 
+/// In a worker: has SIGABRT go to whoever `install` gives it to, after the stacks were written: the handler that was there
+/// before faulthandler's gets the signal when that is done.
+pub(super) fn hand_abort_on<T>(
+    py: Python<'_>,
+    install: impl FnOnce() -> std::io::Result<T>,
+) -> PyResult<T> {
+    py.import("faulthandler")?.call_method0("disable")?;
+    let installed = install()?;
+    if let Some(sheet) = SHEET.get() {
+        enable(py, sheet.descriptor().as_raw_fd())?;
+    }
+    Ok(installed)
+}
+
 fn enable(py: Python<'_>, descriptor: i32) -> PyResult<()> {
     let options = PyDict::new(py);
     options.set_item("file", descriptor)?;

@@ -13,6 +13,7 @@ use super::{
         threads::{self, Interrupter, Seating, Threads},
     },
     green::Library,
+    hooks::{Failed, Glue, RequestHooks, WorkerHooks},
     kind, stacks,
 };
 use crate::{
@@ -40,6 +41,7 @@ pub(super) fn run(
     start: WorkerStart,
     sheet: StackSheet,
     preloaded: Option<Py<PyAny>>,
+    glue: Option<&Glue>,
 ) -> i32 {
     let generation = start.settings.generation;
     let who = format!("generation={generation} worker={}", start.worker);
@@ -47,8 +49,8 @@ pub(super) fn run(
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
     let serving = Serving { who, config };
-    let served =
-        stacks::write_on(py, sheet).and_then(|()| serving.load_and_serve(py, start, preloaded));
+    let served = stacks::write_on(py, sheet)
+        .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
     match served {
         Ok(code) => code,
         Err(error) => {
@@ -79,15 +81,42 @@ struct Gear {
 }
 
 impl Serving {
+    /// The way from the fork to the end, with the hooks beside it.
+    fn boot_and_serve(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        preloaded: Option<Py<PyAny>>,
+        glue: Option<&Glue>,
+    ) -> PyResult<i32> {
+        if let Some(library) = Library::of(self.config.worker_class) {
+            library.after_fork(py)?;
+        }
+        let Some(glue) = glue else {
+            return self.load_and_serve(py, start, preloaded, None);
+        };
+        let hooks = match WorkerHooks::load(py, glue, &start.settings, start.worker, &self.who) {
+            Ok(hooks) => hooks,
+            Err(error) => {
+                py.detach(|| error.log(&self.who));
+                return Ok(EXIT_BOOT);
+            }
+        };
+        if let Err(Failed) = hooks.post_fork(py) {
+            return Ok(EXIT_BOOT);
+        }
+        let served = self.load_and_serve(py, start, preloaded, Some(&hooks));
+        hooks.worker_exit(py, self.config.timeouts.graceful);
+        served
+    }
+
     fn load_and_serve(
         &self,
         py: Python<'_>,
         start: WorkerStart,
         preloaded: Option<Py<PyAny>>,
+        hooks: Option<&WorkerHooks>,
     ) -> PyResult<i32> {
-        if let Some(library) = Library::of(self.config.worker_class) {
-            library.after_fork(py)?;
-        }
         // An app that asks for "the" event loop when it is imported gets the one that will run.
         let mut own_loop = None;
         if self.config.worker_class == WorkerClass::Asgi {
@@ -98,25 +127,34 @@ impl Serving {
             None => match app::load(py, &self.config) {
                 Ok(app) => app,
                 Err(error) => {
-                    py.detach(|| error.log(&self.who, &self.config.app));
+                    py.detach(|| error.log(&self.who, &format!("`{}`", self.config.app.text)));
                     return Ok(error.exit_code());
                 }
             },
         };
         let choice = kind::choose(py, &self.config, &app)?;
         py.detach(|| choice.tell(&self.who));
+        if let Some(hooks) = hooks {
+            if let Err(Failed) = hooks.worker_init(py) {
+                return Ok(EXIT_BOOT);
+            }
+            hooks.watch_for_abort(py)?;
+        }
+        let hooks = hooks.and_then(WorkerHooks::requests);
         match choice.class {
             WorkerClass::Asgi => {
                 let own_loop = match own_loop {
                     Some(own_loop) => own_loop,
                     None => asgi::Loop::new(py, self.config.event_loop)?,
                 };
-                self.serve_in_loop(py, start, app, &own_loop)
+                self.serve_in_loop(py, start, app, hooks, &own_loop)
             }
-            WorkerClass::Gevent => self.serve_in_greenlets(py, start, app, Library::Gevent),
-            WorkerClass::Eventlet => self.serve_in_greenlets(py, start, app, Library::Eventlet),
+            WorkerClass::Gevent => self.serve_in_greenlets(py, start, app, hooks, Library::Gevent),
+            WorkerClass::Eventlet => {
+                self.serve_in_greenlets(py, start, app, hooks, Library::Eventlet)
+            }
             WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => {
-                self.serve_with_threads(py, start, app).map(|()| 0)
+                self.serve_with_threads(py, start, app, hooks).map(|()| 0)
             }
         }
     }
@@ -126,6 +164,7 @@ impl Serving {
         py: Python<'_>,
         start: WorkerStart,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
     ) -> PyResult<()> {
         let gear = self.gear(start, Settings::of(&self.config))?;
         let seats = usize::from(self.config.threads);
@@ -134,6 +173,7 @@ impl Serving {
         let crew = Arc::new(Crew::new(gear.reactor, seats, gear.equipment, interrupter)?);
         let seating = Seating {
             app,
+            hooks,
             crew,
             threads,
             config: self.config.clone(),
@@ -147,11 +187,13 @@ impl Serving {
         py: Python<'_>,
         start: WorkerStart,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
         library: Library,
     ) -> PyResult<i32> {
         let gear = self.gear(start, Settings::of(&self.config))?;
         let green = Green {
             app,
+            hooks,
             hub: Arc::new(Hub::new(gear.reactor, gear.equipment)?),
             library,
             config: self.config.clone(),
@@ -165,6 +207,7 @@ impl Serving {
         py: Python<'_>,
         start: WorkerStart,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
         own: &asgi::Loop,
     ) -> PyResult<i32> {
         let stage = asgi::Stage::start(py, own, app, &self.config, &self.who)?;
@@ -173,7 +216,7 @@ impl Serving {
         };
         let gear = self.gear(start, Settings::of(&self.config).streaming())?;
         let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
-        stage.run(py, hub, gear.addresses).map(|()| 0)
+        stage.run(py, hub, gear.addresses, hooks).map(|()| 0)
     }
 
     fn gear(&self, start: WorkerStart, settings: Settings) -> PyResult<Gear> {

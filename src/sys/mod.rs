@@ -6,6 +6,7 @@
     reason = "this folder wraps the system calls for all the others"
 )]
 
+mod abort;
 mod bell;
 mod clock;
 mod descriptor;
@@ -19,10 +20,12 @@ pub mod net;
 mod notify;
 mod process;
 mod random;
+mod resident;
 mod signal;
 mod spawn;
 mod title;
 
+pub use abort::AbortBell;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use descriptor::{
@@ -41,6 +44,7 @@ pub use process::{
     signal_thread, thread_id, thread_ident,
 };
 pub use random::random_u64;
+pub use resident::{oom_kills, resident_bytes};
 pub use signal::{
     STACKS_SIGNAL, SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults,
     ring_after, without_signals,

@@ -12,7 +12,7 @@ use std::{
     io::{self, Write as _},
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{
-        PoisonError, RwLock,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -26,7 +26,10 @@ use super::{
     lines::Lines,
     sink::{Outcome, Sink},
 };
-use crate::config::{ErrorFormat, Log, LogLevel, LogTarget};
+use crate::{
+    config::{ErrorFormat, Log, LogLevel, LogTarget},
+    wire::{LogCount, Scoreboard},
+};
 
 /// How long a line waits for the reader of a full pipe before it is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -38,9 +41,10 @@ static LOG: RwLock<ErrorLog> = RwLock::new(ErrorLog {
 });
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+static COUNTED_IN: OnceLock<Scoreboard> = OnceLock::new();
 
 struct ErrorLog {
-    /// `None`: not set up yet. Kept while the log is off, so that its descriptor has the same number when it is on again.
+    /// `None`: not set up yet. While the log is off it leads to nowhere, and keeps the descriptor's number.
     sink: Option<Sink>,
     is_off: bool,
     format: ErrorFormat,
@@ -48,9 +52,11 @@ struct ErrorLog {
 
 /// Opens the error log of this process. When it fails, lines go where they went before.
 pub fn init(log: &Log) -> io::Result<()> {
-    let sink = Sink::open(&log.error, None)?;
+    let is_off = log.error == LogTarget::Off;
+    let nowhere = LogTarget::File("/dev/null".into());
+    let sink = Sink::open(if is_off { &nowhere } else { &log.error }, None)?;
     *LOG.write().unwrap_or_else(PoisonError::into_inner) = ErrorLog {
-        is_off: sink.is_none(),
+        is_off,
         sink: sink.map(|sink| sink.called(&log.identifier, log.syslog_facility)),
         format: log.error_format,
     };
@@ -134,8 +140,34 @@ pub fn line(level: LogLevel, message: fmt::Arguments<'_>) {
     block(level, message, "");
 }
 
+/// From now on lines that tell of something wrong are counted there, in this process and those that it forks.
+pub fn count_in(board: Scoreboard) {
+    // Once: there is one scoreboard in the life of a process.
+    let _ = COUNTED_IN.set(board);
+}
+
+fn count(level: LogLevel, has_text_below: bool) {
+    let Some(board) = COUNTED_IN.get() else {
+        return;
+    };
+    let server = board.server();
+    match level {
+        LogLevel::Debug | LogLevel::Info => {}
+        LogLevel::Warning => server.count_line(LogCount::Warning),
+        LogLevel::Error => {
+            server.count_line(LogCount::Error);
+            if has_text_below {
+                server.count_line(LogCount::Exception);
+            }
+        }
+        LogLevel::Critical => server.count_line(LogCount::Critical),
+    }
+}
+
 /// A line and the text below it (a traceback, a report), in one write. The text keeps its line ends and tabs.
 pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
+    count(level, !text_below.is_empty());
+    super::tap::hear(level, message, text_below);
     if enabled(level) {
         // Fails only when a value's own Display does; what it wrote until then stays.
         let mut text = String::new();

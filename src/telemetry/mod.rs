@@ -13,8 +13,11 @@ mod entry;
 mod error_log;
 mod escape;
 mod lines;
+pub mod metrics;
 mod moment;
 mod sink;
+pub mod statsd;
+mod tap;
 
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
@@ -22,11 +25,12 @@ pub use access_log::AccessLog;
 pub use atoms::AtomError;
 pub use entry::{Printer, Role, identify};
 pub use error_log::{
-    block, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen, set_format,
-    set_level, set_owner,
+    block, count_in, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen,
+    set_format, set_level, set_owner,
 };
 pub use lines::Lines;
 pub use sink::Sink;
+pub use tap::{Tap, close_tap, open_tap};
 
 /// The time zone of all lines. Read once, by the parent of the workers: finding it walks the whole time zone database, which
 /// would make each worker copy hundreds of pages of memory that it shares.

@@ -13,13 +13,18 @@ pub const EXIT_SICK: i32 = 5;
 pub enum ToGeneration {
     /// First message. Descriptors, in this order: scoreboard, bell (eventfd the workers ring when their state in the
     /// scoreboard changed), lifeline (read end of a pipe that closes when the arbiter dies), lobby (one end to send,
-    /// one to receive), live page (memory, and the socket in which the logs wait), then one per listener.
+    /// one to receive), last words (what is complained about before anything serves), live page (memory, and the socket
+    /// in which the logs wait), then one per listener.
     Start(Box<WorkerSettings>),
     /// Fork one worker into this scoreboard slot. Comes with the descriptor of the worker's stack sheet. Answered by
     /// `Forked`, with a pidfd.
     Fork { worker: u64, slot: u32 },
     /// Fork no more; exit once every child is gone.
     Retire,
+    /// All workers are ready and the generation serves. Sent where `hooks.when_ready` is set.
+    Serving,
+    /// The server stops: this was the serving generation. Sent where `hooks.on_exit` is set, before `Retire`.
+    Stopping,
 }
 
 /// Facts a generation reports.

@@ -2,12 +2,20 @@
 //! generation, the scoreboard, shared memory that workers write and the arbiter reads, and the live page, the other way round.
 
 mod channel;
+mod counters;
+mod last_words;
 mod live;
 mod message;
 mod scoreboard;
+mod server_counts;
 mod stack_sheet;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
+pub use counters::{
+    BUCKETS_NS, Count, Counters, Distribution, Gauges, Histogram, METHODS, REFUSALS, SAMPLES,
+    STATUS_CLASSES, STATUSES, Samples, Totals,
+};
+pub use last_words::LastWords;
 pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
@@ -15,4 +23,5 @@ pub use message::{
 pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,
 };
+pub use server_counts::{LogCount, ReloadOutcome, ServerCounts, WorkerEnd};
 pub use stack_sheet::{Lease, StackSheet};

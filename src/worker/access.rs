@@ -1,15 +1,12 @@
 //! From a connection and its response to a record of the access log.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use super::{
-    connection::{Connection, Peer},
-    reactor::Refused,
-    request_id::MADE_DIGITS,
-    station::Station,
+    connection::Connection, peer::Peer, reactor::Refused, request_id::MADE_DIGITS, station::Station,
 };
 use crate::{
     sys::{self, net::PeerAddress},
@@ -54,7 +51,11 @@ pub fn log_answered(station: &Station, connection: &Connection, answered: &Answe
     let mut address = AddressText::default();
     let mut request_id = [0; MADE_DIGITS];
     let record = AccessRecord {
-        remote_address: address.of(&connection.peer),
+        remote_address: address.of(
+            connection.client.map(|client| client.address),
+            &connection.peer,
+        ),
+        peer: ip(connection.peer.socket),
         method: head.method(request),
         target: head.target(request),
         path: head.path(request),
@@ -86,7 +87,8 @@ pub(super) fn log_refused(station: &Station, refused: &Refused) {
     let mut path_and_query = target.splitn(2, |byte| *byte == b'?');
     let mut address = AddressText::default();
     let record = AccessRecord {
-        remote_address: address.of(&refused.peer),
+        remote_address: address.of(None, &refused.peer),
+        peer: ip(refused.peer.socket),
         method,
         target,
         path: path_and_query.next().unwrap_or_default(),
@@ -123,15 +125,31 @@ struct AddressText {
 }
 
 impl AddressText {
-    fn of(&mut self, peer: &Peer) -> &str {
-        if let PeerAddress::Ip(address) = peer.address {
-            self.text = remote_address(address.ip());
+    /// The client's if proxies told it, else the peer's.
+    fn of(&mut self, client: Option<IpAddr>, peer: &Peer) -> &str {
+        if let Some(address) = client.or(ip(peer.address).map(|address| address.ip())) {
+            self.text = remote_address(address);
         }
         &self.text
+    }
+}
+
+/// An IPv4 client of an IPv6 socket as IPv4.
+fn ip(address: PeerAddress) -> Option<SocketAddr> {
+    match address {
+        PeerAddress::Ip(address) => {
+            Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        }
+        PeerAddress::Unix => None,
     }
 }
 
 /// An address as `REMOTE_ADDR` and the access log show it: an IPv4 client of an IPv6 socket as IPv4.
 pub fn remote_address(address: IpAddr) -> String {
     address.to_canonical().to_string()
+}
+
+/// The other end of a socket as `rgunicorn.peer` shows it: `10.0.0.5:4711`, or `unix`.
+pub fn peer_text(socket: PeerAddress) -> String {
+    ip(socket).map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }

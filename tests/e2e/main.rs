@@ -8,24 +8,34 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod containers;
 mod death;
 mod examples;
+mod forwarded;
 mod greenlets;
 mod half_deployed;
 mod health_check;
+mod hooks;
 mod http_wire;
+mod kubernetes;
 mod live;
 mod logs;
+mod metrics;
+mod nginx;
 mod plan;
 mod probation;
+mod procfile;
+mod proxy_protocol;
 mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod statsd;
 mod systemd;
+mod systemd_units;
 mod threads;
 mod upgrade;
 mod websocket;

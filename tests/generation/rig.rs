@@ -22,8 +22,8 @@ use rgunicorn::{
     config::{Config, LiveConfig},
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
     wire::{
-        FromGeneration, LIVE_SIGNAL, LivePage, LogDescriptors, Received, Scoreboard, Slot,
-        StackSheet, ToGeneration, WorkerSettings, WorkerState,
+        FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors, Received, Scoreboard,
+        Slot, StackSheet, ToGeneration, WorkerSettings, WorkerState,
     },
 };
 use tempfile::TempDir;
@@ -98,12 +98,14 @@ impl Rig {
             config: config.clone(),
             listeners: Vec::new(),
         });
-        let descriptors: [BorrowedFd<'_>; 7] = [
+        let last_words = LastWords::create().unwrap();
+        let descriptors: [BorrowedFd<'_>; 8] = [
             scoreboard.descriptor(),
             bell.as_fd(),
             lifeline_end.as_fd(),
             lobby.0.as_fd(),
             lobby.1.as_fd(),
+            last_words.descriptor(),
             page,
             waiting_logs,
         ];

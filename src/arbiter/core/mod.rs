@@ -146,8 +146,9 @@ impl Core {
             Event::WantsRetirement { worker, why } => self.wants_retirement(worker, why),
             Event::Stalled { worker, since } => self.stalled(now, worker, since, actions),
             Event::WorkerExited { worker, exit } => self.worker_exited(now, worker, exit, actions),
-            Event::OneMore => self.scale_by(1, actions),
-            Event::OneFewer => self.scale_by(-1, actions),
+            Event::OneMore => self.scale(|workers| workers.saturating_add(1), actions),
+            Event::OneFewer => self.scale(|workers| workers.saturating_sub(1), actions),
+            Event::Scale(workers) => self.scale(|_| workers, actions),
             Event::Stop(stop) => self.stop(now, stop, actions),
         }
     }
@@ -330,6 +331,11 @@ impl Core {
             && self.count(serving, Worker::is_booting) == 0
     }
 
+    /// When the generation was started; `None` once it is forgotten.
+    pub fn started(&self, id: GenerationId) -> Option<Moment> {
+        Some(self.generations.get(&id)?.started)
+    }
+
     /// How many workers the serving generation is to have.
     pub fn workers_wanted(&self) -> Option<u16> {
         Some(self.generations[&self.serving()?].workers)
@@ -340,5 +346,5 @@ impl Core {
     }
 }
 
-/// How long a generation may take to exit after its last child.
-const GENERATION_LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a generation may take to exit after its last child: it may have two hooks to run, one after the other.
+const GENERATION_LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);

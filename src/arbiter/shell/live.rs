@@ -33,7 +33,8 @@ impl Shell {
         }
     }
 
-    /// Posts the live part of the reading that the generation goes by; `with_logs`: opened anew.
+    /// Posts the live part of the reading that the generation goes by, with the log level that somebody asked for;
+    /// `with_logs`: opened anew.
     fn post(&self, generation: GenerationId, with_logs: bool) {
         let Some(handle) = self.processes.generations.get(&generation) else {
             return;
@@ -50,7 +51,9 @@ impl Shell {
                 None
             }
         };
-        match page.post(&LiveConfig::of(&reading.config), logs.as_ref()) {
+        let mut config = LiveConfig::of(&reading.config);
+        config.log.level = self.log_level.unwrap_or(config.log.level);
+        match page.post(&config, logs.as_ref()) {
             Ok(()) => self.processes.tell_family(generation, LIVE_SIGNAL),
             Err(problem) => error!(
                 "generation={} cannot be told what changed: {}; it goes on as before",
@@ -93,10 +96,15 @@ impl Shell {
         if let Some(reading) = self.serving.and_then(|id| self.readings.get(&id)) {
             self.own_error_log(reading);
         }
-        for generation in self.processes.generations.keys() {
-            self.post(*generation, true);
-        }
+        self.post_to_all(true);
         info!("logs reopened");
+    }
+
+    /// After something changed that concerns every generation.
+    pub(super) fn post_to_all(&self, with_logs: bool) {
+        for generation in self.processes.generations.keys() {
+            self.post(*generation, with_logs);
+        }
     }
 }
 

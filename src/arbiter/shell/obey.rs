@@ -11,7 +11,6 @@ use crate::{
     arbiter::{
         GenerationProcess,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
-        memory,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
         reading,
@@ -20,7 +19,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, StackSheet, ToGeneration, WorkerSettings},
+    wire::{ChannelError, LastWords, StackSheet, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -57,6 +56,7 @@ impl Shell {
                 self.forget_readings();
             }
             Action::AnnounceStop => {
+                self.tell_stopping();
                 self.shared.board.set_closing();
                 // Workers take what waits; who comes later is refused at once, and may ask elsewhere.
                 self.listeners.close(self.manager.keeps_sockets());
@@ -69,6 +69,9 @@ impl Shell {
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
         self.note_outcome(report);
+        self.tell_hooks(report);
+        self.note_in_history(report);
+        self.count(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
@@ -115,6 +118,7 @@ impl Shell {
             reload,
             process,
             live: None,
+            last_words: None,
             is_deaf: false,
         };
         self.processes.generations.insert(generation, handle);
@@ -136,6 +140,13 @@ impl Shell {
                 return self.processes.kill_generation(generation);
             }
         };
+        let last_words = match LastWords::create() {
+            Ok(words) => handle.last_words.insert(words),
+            Err(error) => {
+                error!("generation={} cannot be started: {error}", generation.0);
+                return self.processes.kill_generation(generation);
+            }
+        };
         let Some(process) = &mut handle.process else {
             return;
         };
@@ -147,12 +158,13 @@ impl Shell {
             shared.lifeline_end.as_fd(),
             shared.lobby.0.as_fd(),
             shared.lobby.1.as_fd(),
+            last_words.descriptor(),
         ];
         descriptors.extend(live.descriptors());
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: Config::clone(&reading.config),
+            config: for_workers(&reading.config),
             listeners,
         });
         let sent = process
@@ -169,7 +181,7 @@ impl Shell {
             slot,
             sheet: sheet.as_ref().ok().map(Arc::clone),
             peak_bytes: 0,
-            oom_kills_before: memory::oom_kills(),
+            oom_kills_before: crate::sys::oom_kills(),
             process: None,
         };
         self.processes.workers.insert(worker, handle);
@@ -186,7 +198,7 @@ impl Shell {
         }
     }
 
-    fn send(
+    pub(super) fn send(
         &mut self,
         generation: GenerationId,
         message: ToGeneration,
@@ -214,7 +226,7 @@ impl Shell {
         self.processes.workers.remove(&worker);
         if let Some(place) = self.shared.board.slots().get(slot as usize) {
             self.tally.keep(place);
-            place.clear();
+            self.shared.board.release(slot);
         }
     }
 
@@ -257,7 +269,10 @@ impl Shell {
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);
+        self.statsd.apply(&config.statsd, &self.shared.board);
+        self.show_config(config);
         self.own_error_log(&reading);
+        self.open_admin(&config.admin);
         self.next_sample = None;
     }
 
@@ -271,11 +286,16 @@ impl Shell {
         }
     }
 
-    fn change_error_log(&self, config: &Config) {
+    fn change_error_log(&mut self, config: &Config) {
         let log = &config.log;
-        let is_new = (self.serving_config()).is_some_and(|before| before.log != *log);
+        let is_overridden = self.log_level.take().is_some();
+        let is_new =
+            is_overridden || (self.serving_config()).is_some_and(|before| before.log != *log);
         if is_new && let Err(problem) = crate::telemetry::init(log) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
+        }
+        if is_overridden {
+            self.post_to_all(false);
         }
     }
 
@@ -305,4 +325,11 @@ impl Shell {
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
     }
+}
+
+/// Without what the app is not to know.
+fn for_workers(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.admin.token = None;
+    config
 }

@@ -9,12 +9,11 @@ use crate::{
     arbiter::{
         clock,
         core::{Event, Exit, GenerationId, Moment, Retirement, State, Stop, WorkerId},
-        memory::resident_bytes,
         processes::exit_of,
         watcher::Changed,
     },
     debug, info,
-    sys::{PidFd, reap_any_measured},
+    sys::{PidFd, reap_any_measured, resident_bytes},
     warning,
     wire::{FromGeneration, Received, WorkerState},
 };
@@ -37,8 +36,10 @@ impl Shell {
         if self.shared.bell.drain() {
             self.read_board();
         }
+        self.take_orders();
         self.sample();
         self.count_answers();
+        self.commands.enforce(clock::now());
         self.watcher.on_rung(clock::now());
         for changed in self.watcher.take_changed(clock::now()) {
             match changed {
@@ -148,6 +149,9 @@ impl Shell {
         // After the generations: a worker is the arbiter's only once its generation is known to be gone.
         let mut told = Vec::new();
         for (pid, status, peak_bytes) in others {
+            if self.commands.on_exit(clock::now(), pid, status) {
+                continue;
+            }
             if let Some(worker) = self.processes.orphan_of_pid(pid) {
                 self.processes.note_peak(worker, peak_bytes);
                 told.push(worker);

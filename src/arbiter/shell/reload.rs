@@ -19,6 +19,8 @@ pub(super) enum Cause {
     Saved,
     /// Rolls even where nothing changed: there may be new code.
     Hup,
+    /// `rgunicorn reload`; rolls too.
+    Admin,
     /// A file that `reload.code` names changed; rolls too.
     Code(PathBuf),
     /// The file that `reload.touch` names was; rolls too.
@@ -34,12 +36,17 @@ impl Shell {
         }
         self.reloads += 1;
         let reload = ReloadId(self.reloads);
+        self.history
+            .begin(reload, clock::now(), crate::sys::unix_micros());
         self.manager.reloading();
         self.watcher.config_is_read();
         match self.loader.load() {
             Ok(loaded) => self.compare(reload, cause, loaded),
             Err(problems) => {
-                self.set_outcome(reload, "rejected: the configuration has problems");
+                let reason = "the configuration has problems";
+                self.set_outcome(reload, &format!("rejected: {reason}"));
+                self.tell_reload_failed(reload, reason);
+                self.note_rejected(reload, reason, Some(&problems));
                 crate::telemetry::block(
                     LogLevel::Error,
                     format_args!(
@@ -68,6 +75,7 @@ impl Shell {
         let told = from(Some(target))
             .map(|before| told(cause, &summary(&changes(&before.config, &loaded.config))))
             .unwrap_or_default();
+        self.history.tell(reload, &told);
         match self.reading(loaded, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
                 let mut rules = reading::rules(&reading.config);
@@ -87,6 +95,8 @@ impl Shell {
                 let goes_on = self.goes_on();
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
                 self.set_outcome(reload, &format!("rejected: {reason}"));
+                self.tell_reload_failed(reload, &reason);
+                self.note_rejected(reload, &reason, None);
             }
         }
     }
@@ -156,6 +166,7 @@ fn told(cause: &Cause, summary: &str) -> String {
     match cause {
         Cause::Saved => changed,
         Cause::Hup => format!("asked for by SIGHUP, {changed}"),
+        Cause::Admin => format!("asked for by the admin interface, {changed}"),
         Cause::Touch => format!("asked for by reload.touch, {changed}"),
         Cause::Code(path) => format!("code changed: {}", path.display()),
     }

@@ -14,16 +14,19 @@ use nix::sys::signal::Signal;
 
 use super::{SIGNALS, Shared, Shell, StartError};
 use crate::{
+    admin::{Outcome, Upgrade},
     arbiter::{
         GenerationProcess, clock,
+        commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
+        doors::Doors,
         listeners::Listeners,
-        memory,
         pidfile::Pidfile,
         processes::{GenerationHandle, Processes, WorkerHandle},
         reading::{self, Reading, Resources},
         running::Notice,
         service_manager::ServiceManager,
+        statsd::Statsd,
         upgrade::{
             self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
@@ -46,6 +49,11 @@ impl Shell {
             return warning!("SIGUSR2 has no meaning for a server that stops");
         }
         self.wants_upgrade = true;
+        self.upgrade = Some(Upgrade {
+            upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade) + 1,
+            outcome: Outcome::Pending,
+            reason: None,
+        });
         if !self.may_upgrade() {
             info!("upgrade: waits until what is under way is over");
         }
@@ -61,17 +69,25 @@ impl Shell {
         info!("upgrade: asking {program}");
         // From here on, signals wait for whoever is the arbiter then.
         if let Err(problem) = hold_signals(&SIGNALS) {
-            return error!("upgrade rejected: signals cannot be held back: {problem}; all goes on");
+            return self.reject_upgrade(&format!("signals cannot be held back: {problem}"));
         }
         let arrived = self.signals.take();
         let reason = match self.try_upgrade(&arrived) {
             Ok(never) => match never {},
             Err(reason) => reason,
         };
-        error!("upgrade rejected: {program}: {reason}; all goes on");
+        self.reject_upgrade(&format!("{program}: {reason}"));
         let _ = release_signals(&SIGNALS);
         for signal in arrived {
             self.on_signal(signal);
+        }
+    }
+
+    fn reject_upgrade(&mut self, reason: &str) {
+        error!("upgrade rejected: {reason}; all goes on");
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.outcome = Outcome::Rejected;
+            upgrade.reason = Some(reason.to_owned());
         }
     }
 
@@ -81,6 +97,7 @@ impl Shell {
         self.core.may_be_handed_over()
             && self.settling.is_none()
             && self.events.is_empty()
+            && self.commands.is_idle()
             && self.watcher.hand_over().is_some()
             && channels.all(|process| !process.channel.wants_to_write())
     }
@@ -128,6 +145,10 @@ impl Shell {
                     handed.add(shared.lobby.1.as_fd()),
                 ),
             },
+            doors: self.doors.hand_over(handed),
+            history: self.history.clone(),
+            started: self.started,
+            upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade),
             pidfile: self
                 .pidfile
                 .as_ref()
@@ -226,9 +247,11 @@ impl Shell {
             .collect();
         let mut manager = ServiceManager::find(now, kept);
         manager.is_ready_already();
+        let shared = resumed_shared(&state.shared)?;
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
+        crate::telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
             invocation: Invocation::find()?,
@@ -236,18 +259,30 @@ impl Shell {
             core: state.core,
             events: VecDeque::new(),
             processes: resumed_processes(state.generations, state.workers)?,
+            commands: Commands::default(),
             readings,
             reloads: state.reloads,
             serving: state.serving,
             settling: None,
             listeners,
-            shared: resumed_shared(&state.shared)?,
+            admin: super::admin::admin(&config, &shared.board, state.started)?,
+            doors: Doors::resume(state.doors)?,
+            history: state.history,
+            started: state.started,
+            log_level: None,
+            upgrade: Some(Upgrade {
+                upgrade: state.upgrade,
+                outcome: Outcome::Done,
+                reason: None,
+            }),
+            shared,
             signals,
             watcher,
             pidfile: pidfile.transpose()?,
             manager,
             outcome: state.outcome,
             tally: state.tally,
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: state.last_boot,
@@ -257,6 +292,8 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
+        shell.statsd.apply(&config.statsd, &shell.shared.board);
+        shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(
             "upgrade done: rgunicorn {} goes on for {}, workers={}",
@@ -273,6 +310,8 @@ impl Shell {
         shell.shared.bell.ring();
         shell.on_signal(Signal::SIGCHLD);
         shell.perceive();
+        // The log level that somebody asked for held until now.
+        shell.post_to_all(false);
         Ok(shell)
     }
 }
@@ -326,6 +365,7 @@ fn resumed_processes(
             reload: handed.reload,
             process,
             live,
+            last_words: None,
             is_deaf: handed.is_deaf,
         };
         processes.generations.insert(id, handle);
@@ -340,7 +380,7 @@ fn resumed_processes(
             slot: handed.slot,
             sheet: handed.sheet.map(resumed_sheet).transpose()?,
             peak_bytes: 0,
-            oom_kills_before: memory::oom_kills(),
+            oom_kills_before: crate::sys::oom_kills(),
             process,
         };
         processes.workers.insert(id, handle);

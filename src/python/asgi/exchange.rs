@@ -17,11 +17,16 @@ use pyo3::{
     types::{PyBytes, PyDict},
 };
 
-use super::{awaitable::Awaited, gateway::Gateway, outcome::Outcome};
+use super::{
+    awaitable::Awaited,
+    gateway::Gateway,
+    outcome::Outcome,
+    waiters::{Sleepers, Waiters},
+};
 use crate::{
     config::LogLevel,
     http::{Refusal, RequestTraits, date, response},
-    python::{ClientDisconnected, ffi::HeldCell, stacks},
+    python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, RequestIds, log_answered},
 };
@@ -59,13 +64,13 @@ pub(super) struct State {
     is_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
-    /// Futures of those who wait for a message, and for room.
-    receivers: Vec<Py<PyAny>>,
-    senders: Vec<Py<PyAny>>,
+    waiters: Waiters,
     /// Set while the app is suspended.
     pub(super) task: Option<Py<PyAny>>,
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
+    /// For `hooks.post_request`.
+    pub(super) met: Option<Met>,
 }
 
 impl Exchange {
@@ -81,10 +86,10 @@ impl Exchange {
                 broken: false,
                 is_slow: false,
                 timed_out: false,
-                receivers: Vec::new(),
-                senders: Vec::new(),
+                waiters: Waiters::default(),
                 task: None,
                 place: None,
+                met: None,
             }),
         }
     }
@@ -160,11 +165,7 @@ impl Exchange {
         if let Some(connection) = &state.connection {
             gateway.hub.reactor().register(connection);
         }
-        let waiters = match awaited {
-            Awaited::Message => &mut state.receivers,
-            Awaited::Room => &mut state.senders,
-        };
-        waiters.push(future.clone().unbind());
+        state.waiters.add(awaited, future.clone().unbind());
         Ok(future)
     }
 
@@ -189,14 +190,14 @@ impl Exchange {
             }
         }
         let has_input = readiness.can_read() && state.intake == Intake::Body;
-        let senders = match has_room {
-            true => std::mem::take(&mut state.senders),
-            false => Vec::new(),
-        };
-        let receivers = match has_input {
-            true => std::mem::take(&mut state.receivers),
-            false => Vec::new(),
-        };
+        let mut senders = Sleepers::default();
+        if has_room {
+            senders = state.waiters.take(Awaited::Room);
+        }
+        let mut receivers = Sleepers::default();
+        if has_input {
+            receivers = state.waiters.take(Awaited::Message);
+        }
         drop(guard);
         if is_broken {
             return Self::lose_client(this);
@@ -204,8 +205,8 @@ impl Exchange {
         if is_newly_closed {
             Self::start_grace(this)?;
         }
-        wake(py, senders)?;
-        wake(py, receivers)
+        senders.wake(py)?;
+        receivers.wake(py)
     }
 
     /// The client closed its sending side: after a while that counts as gone.
@@ -258,14 +259,13 @@ impl Exchange {
         let (py, gateway) = (this.py(), &this.get().gateway);
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
-        let receivers = std::mem::take(&mut state.receivers);
-        let senders = std::mem::take(&mut state.senders);
+        let sleepers = state.waiters.take_all();
         if let Some(mut connection) = state.connection.take() {
             let outcome = &state.outcome;
             let answered = Answered {
                 status: outcome.status,
                 bytes: outcome.body_bytes,
-                head: &outcome.head,
+                head: &outcome.head.lines,
                 environ: &[],
             };
             log_answered(&gateway.hub.station, &connection, &answered);
@@ -274,14 +274,33 @@ impl Exchange {
             connection.unread |= connection.half_closed || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
             let is_kept = state.place.is_some();
+            let met = state.met.take();
             drop(guard);
             gateway.hub.finish(connection, then_close, status);
             gateway.on_finished(py, is_kept.then_some(token))?;
+            if let Some(met) = met {
+                this.get().tell_answer(py, &met);
+            }
         } else {
             drop(guard);
         }
-        wake(py, receivers)?;
-        wake(py, senders)
+        sleepers.wake(py)
+    }
+
+    /// Tells the hook what was answered.
+    fn tell_answer(&self, py: Python<'_>, met: &Met) {
+        let Some(hooks) = self.gateway.hooks.as_ref().filter(|h| h.wants_outcome()) else {
+            return;
+        };
+        let state = self.state.borrow(py);
+        let outcome = &state.outcome;
+        let (status, bytes, head) = (
+            outcome.status,
+            outcome.body_bytes,
+            outcome.head.lines.clone(),
+        );
+        drop(state);
+        hooks.after(py, met, status, &head, bytes);
     }
 
     /// The app has returned, or failed.
@@ -368,15 +387,18 @@ impl Exchange {
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
         Self::tell_if_slow(this, now_ns)?;
-        let request_timeout_ns = this.get().gateway.hub.station.live.request_timeout_ns();
-        let state = this.get().state.borrow(this.py());
-        let Some(connection) = &state.connection else {
+        let hub = &this.get().gateway.hub;
+        let request_timeout_ns = hub.station.live.request_timeout_ns();
+        let mut state = this.get().state.borrow(this.py());
+        let began_ns = state.began_ns;
+        let Some(connection) = &mut state.connection else {
             return Ok(());
         };
+        hub.count_traffic(connection);
         let is_late = connection.deadline_ms <= now_ns / 1_000_000;
         let waits_for_client = !connection.output.is_empty();
         let is_over =
-            request_timeout_ns > 0 && now_ns.saturating_sub(state.began_ns) > request_timeout_ns;
+            request_timeout_ns > 0 && now_ns.saturating_sub(began_ns) > request_timeout_ns;
         drop(state);
         if is_over {
             Self::time_out(this)
@@ -400,9 +422,9 @@ impl Exchange {
             return Ok(());
         }
         state.disconnected = true;
-        let receivers = std::mem::take(&mut state.receivers);
+        let receivers = state.waiters.take(Awaited::Message);
         drop(state);
-        wake(py, receivers)
+        receivers.wake(py)
     }
 }
 
@@ -410,7 +432,7 @@ impl State {
     /// In the response's head, where that is wanted.
     pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
         if let Some(connection) = &self.connection {
-            ids.write_field(connection, &mut self.outcome.head);
+            ids.write_field(connection, &mut self.outcome.head.lines);
         }
     }
 
@@ -423,7 +445,7 @@ impl State {
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
         if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
             // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
-            let _ = net::send(connection.socket(), response::CONTINUE, net::Next::Unknown);
+            let _ = connection.send(response::CONTINUE, net::Next::Unknown);
         }
     }
 
@@ -475,16 +497,6 @@ pub(super) fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bo
         connection.deadline_ms = u64::MAX;
     }
     sent
-}
-
-pub(super) fn wake(py: Python<'_>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
-    for future in futures {
-        let future = future.bind(py);
-        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn gone() -> PyErr {

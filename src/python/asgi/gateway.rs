@@ -32,6 +32,7 @@ use crate::{
         date::CachedDate,
         driver::loop_watch,
         ffi::{self, Behaviour, Builtin, HeldCell},
+        hooks::RequestHooks,
         stacks,
     },
     sys::{self, Readiness},
@@ -50,6 +51,7 @@ const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
     app: Py<PyAny>,
+    pub(super) hooks: Option<Arc<RequestHooks>>,
     /// What of the loop is called.
     asyncio_loop: Py<PyAny>,
     create_future: Py<PyAny>,
@@ -85,6 +87,7 @@ struct Inner {
 pub(super) struct Parts {
     pub(super) hub: Arc<Hub>,
     pub(super) app: Py<PyAny>,
+    pub(super) hooks: Option<Arc<RequestHooks>>,
     pub(super) scopes: ScopeBuilder,
     pub(super) socket_settings: websocket::Settings,
     /// `None`: messages are not compressed.
@@ -106,6 +109,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             hub: parts.hub,
             app: parts.app,
+            hooks: parts.hooks,
             asyncio_loop: asyncio_loop.clone().unbind(),
             create_future: asyncio_loop.getattr("create_future")?.unbind(),
             get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
@@ -353,6 +357,13 @@ impl Gateway {
             ffi::builtin::<Receive>(&exchange)?,
             ffi::builtin::<Send>(&exchange)?,
         ];
+        if let Some(hooks) = &self.hooks {
+            let met = hooks.meet_asgi(py, &scope)?;
+            if let Err(error) = hooks.before(py, &met) {
+                self.report(py, &error, "a hook before a request failed");
+            }
+            exchange.get().state.borrow(py).met = Some(met);
+        }
         let party = Party::Request(exchange.clone().unbind());
         let is_suspended = self.start(py, party, scope, messages)?;
         match is_suspended && is_half_closed {

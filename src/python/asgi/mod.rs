@@ -6,7 +6,6 @@
 mod awaitable;
 mod driver;
 mod exchange;
-mod forwarded;
 mod frames;
 mod gateway;
 mod outcome;
@@ -15,5 +14,6 @@ mod run;
 mod scope;
 mod send;
 mod socket;
+mod waiters;
 
 pub(super) use driver::{Loop, Stage};

@@ -15,16 +15,18 @@ use pyo3::{
 
 use super::{
     awaitable::Awaited,
-    exchange::{flush, gone, wake},
+    exchange::{flush, gone},
     gateway::Gateway,
     outcome::Outcome,
     send::Fields,
+    waiters::{Sleepers, Waiters},
 };
 use crate::{
     http::{RequestTraits, Version, date},
     python::{ClientDisconnected, ffi::HeldCell},
     sys::{self, Readiness, net},
     websocket::{CloseError, Event, Opening, WebSocket, close, handshake::Rejection},
+    wire::Count,
     worker::{Answered, Connection, log_answered},
 };
 
@@ -70,8 +72,7 @@ pub(super) struct State {
     pub(super) outcome: Outcome,
     pub(super) denial: Vec<u8>,
     bytes_sent: u64,
-    receivers: Vec<Py<PyAny>>,
-    senders: Vec<Py<PyAny>>,
+    waiters: Waiters,
     pub(super) task: Option<Py<PyAny>>,
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
@@ -96,8 +97,7 @@ impl Socket {
                 outcome: Outcome::default(),
                 denial: Vec::new(),
                 bytes_sent: 0,
-                receivers: Vec::new(),
-                senders: Vec::new(),
+                waiters: Waiters::default(),
                 task: None,
                 place: None,
                 app_has_ended: false,
@@ -142,6 +142,8 @@ impl Socket {
         if let Some(received) = state.messages.pop_front() {
             let has_room_again = state.messages.len() == MESSAGES_MAX - 1;
             drop(state);
+            let hub = &this.get().gateway.hub;
+            hub.count_message(Count::MessagesReceived);
             let dict = message(py, "websocket.receive")?;
             match received {
                 Message::Text(text) => dict.set_item(intern!(py, "text"), text)?,
@@ -180,11 +182,7 @@ impl Socket {
         let py = this.py();
         let future = this.get().gateway.new_future(py)?;
         let mut state = this.get().state.borrow(py);
-        let waiters = match awaited {
-            Awaited::Message => &mut state.receivers,
-            Awaited::Room => &mut state.senders,
-        };
-        waiters.push(future.clone().unbind());
+        state.waiters.add(awaited, future.clone().unbind());
         Ok(future)
     }
 
@@ -207,6 +205,7 @@ impl Socket {
         let settings = &this.get().gateway.socket_settings;
         let open = WebSocket::new(settings, opening.deflate(), Instant::now());
         state.phase = Phase::Open(Box::new(open));
+        this.get().gateway.hub.count_opened();
         if let Some(connection) = &mut state.connection {
             let surplus = connection.take_surplus();
             state.rest = surplus;
@@ -244,7 +243,7 @@ impl Socket {
             .count(length, true)
             .map_err(PyRuntimeError::new_err)?;
         gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
-        connection.output.push_bytes(&state.outcome.head);
+        connection.output.push_bytes(&state.outcome.head.lines);
         connection.output.push_bytes(&state.denial);
         state.phase = Phase::Denied;
         state.end = Some((close::ABNORMAL, String::new()));
@@ -278,7 +277,7 @@ impl Socket {
             return Err(gone());
         };
         let sent = match connection.output.is_empty() {
-            true => net::taken(net::send(connection.socket(), bytes, net::Next::Unknown)),
+            true => net::taken(connection.send(bytes, net::Next::Unknown)),
             false => Ok(0),
         };
         match sent {
@@ -308,8 +307,8 @@ impl Socket {
         let state = &mut *guard;
         let is_over = matches!(&state.phase, Phase::Open(open) if open.is_over());
         let receivers = match state.messages.is_empty() && state.end.is_none() {
-            true => Vec::new(),
-            false => std::mem::take(&mut state.receivers),
+            true => Sleepers::default(),
+            false => state.waiters.take(Awaited::Message),
         };
         drop(guard);
         scratch.clear();
@@ -322,7 +321,7 @@ impl Socket {
                 Self::finish(this)?;
             }
         }
-        wake(py, receivers)
+        receivers.wake(py)
     }
 
     pub(super) fn on_event(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
@@ -334,10 +333,10 @@ impl Socket {
         };
         connection.unread |= readiness.can_read();
         let mut is_broken = readiness.is_broken();
-        let mut senders = Vec::new();
+        let mut senders = Sleepers::default();
         if !is_broken && readiness.can_write() && !connection.output.is_empty() {
             match flush(connection, this.get().gateway.write_ms()) {
-                Ok(true) => senders = std::mem::take(&mut state.senders),
+                Ok(true) => senders = state.waiters.take(Awaited::Room),
                 Ok(false) => {}
                 Err(_) => is_broken = true,
             }
@@ -350,7 +349,7 @@ impl Socket {
             Self::read(this)?;
             return Self::lose_client(this);
         }
-        wake(py, senders)?;
+        senders.wake(py)?;
         Self::read(this)
     }
 
@@ -370,8 +369,7 @@ impl Socket {
         let (py, gateway) = (this.py(), &this.get().gateway);
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
-        let receivers = std::mem::take(&mut state.receivers);
-        let senders = std::mem::take(&mut state.senders);
+        let sleepers = state.waiters.take_all();
         let Some(connection) = state.connection.take() else {
             return Ok(());
         };
@@ -383,7 +381,7 @@ impl Socket {
         let answered = Answered {
             status,
             bytes,
-            head: &state.outcome.head,
+            head: &state.outcome.head.lines,
             environ: &[],
         };
         log_answered(&gateway.hub.station, &connection, &answered);
@@ -395,11 +393,13 @@ impl Socket {
             false => None,
         };
         drop(guard);
+        if is_socket {
+            gateway.hub.count_closed();
+        }
         gateway.hub.finish(connection, then_close, status);
         gateway.on_finished(py, Some(token))?;
         gateway.forget(py, place, None);
-        wake(py, receivers)?;
-        wake(py, senders)
+        sleepers.wake(py)
     }
 
     /// The app has returned, or failed: a WebSocket that it left open is closed for it.
@@ -451,9 +451,10 @@ impl Socket {
         let mut out = Vec::new();
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
-        let Some(connection) = &state.connection else {
+        let Some(connection) = &mut state.connection else {
             return Ok(());
         };
+        this.get().gateway.hub.count_traffic(connection);
         let is_stuck =
             !connection.output.is_empty() && connection.deadline_ms <= now_ns / 1_000_000;
         let Phase::Open(open) = &mut state.phase else {
@@ -485,9 +486,9 @@ impl Socket {
             state
                 .end
                 .get_or_insert((close::SERVICE_RESTART, "the server restarts".to_owned()));
-            let receivers = std::mem::take(&mut state.receivers);
+            let receivers = state.waiters.take(Awaited::Message);
             drop(state);
-            return wake(py, receivers);
+            return receivers.wake(py);
         }
         Ok(())
     }
@@ -544,7 +545,7 @@ impl State {
                 .filter(|connection| connection.unread)
             {
                 scratch.reserve(RECEIVE_BYTES);
-                match net::receive(connection.socket(), scratch) {
+                match connection.receive_into(scratch) {
                     Ok(0) => has_ended = true,
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -26,6 +26,7 @@ use crate::{
         driver::loop_watch,
         ffi::HeldCell,
         green::{Library, Loop},
+        hooks::RequestHooks,
         stacks,
         wsgi::{Desk, Gateway},
     },
@@ -41,6 +42,7 @@ const LOOK_EVERY_NS: u64 = 10_000_000;
 /// What a worker of greenlets is made of.
 pub(in crate::python) struct Green {
     pub(in crate::python) app: Py<PyAny>,
+    pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) hub: Arc<Hub>,
     pub(in crate::python) library: Library,
     pub(in crate::python) config: Config,
@@ -261,7 +263,15 @@ impl Greenlets {
             sleep: self.event_loop.sleep.clone_ref(py),
         };
         let app = self.green.app.clone_ref(py);
-        Gateway::new(py, app, desk, &self.green.config, &self.green.listeners)
+        let hooks = self.green.hooks.clone();
+        Gateway::new(
+            py,
+            app,
+            hooks,
+            desk,
+            &self.green.config,
+            &self.green.listeners,
+        )
     }
 
     /// After how long a request is interrupted, and told to be slow; zero: never.

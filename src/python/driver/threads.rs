@@ -21,6 +21,7 @@ use crate::{
         RequestTimeout,
         app::formatted,
         ffi,
+        hooks::RequestHooks,
         stacks::{self, Thread},
         wsgi::{Desk, Gateway},
     },
@@ -93,6 +94,7 @@ impl Interpreter for Interrupter {
 /// What every seat needs.
 pub(in crate::python) struct Seating {
     pub(in crate::python) app: Py<PyAny>,
+    pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) crew: Arc<Crew>,
     pub(in crate::python) threads: Arc<Threads>,
     pub(in crate::python) config: Config,
@@ -159,6 +161,7 @@ fn take_seat(py: Python<'_>, seating: &Seating, me: usize) -> PyResult<()> {
     let mut gateway = Gateway::new(
         py,
         app,
+        seating.hooks.clone(),
         Desk::Thread {
             crew: Arc::clone(crew),
             seat: me,

@@ -1,4 +1,4 @@
-//! How much memory a worker uses, for `limits.worker_memory`, and whether the kernel kills for want of it.
+//! How much memory a process uses, and whether the kernel kills for want of it.
 
 use std::fs;
 
