@@ -46,8 +46,8 @@ pub use process::{
 pub use random::random_u64;
 pub use resident::{oom_kills, resident_bytes};
 pub use signal::{
-    STACKS_SIGNAL, SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults,
-    ring_after, without_signals,
+    STACKS_SIGNAL, SignalBell, disregard, fork_blocked, hold_signals, release_signals,
+    restore_defaults, ring_after, without_signals,
 };
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;

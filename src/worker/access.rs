@@ -42,6 +42,8 @@ pub fn log_answered(station: &Station, connection: &Connection, answered: &Answe
             .map(|(_, value)| value)
     };
     let find_response_header = |name: &str| find_field(answered.head, name.as_bytes());
+    let answered_ns = sys::monotonic_ns();
+    connection.answered_ns.set(answered_ns);
     let find_variable = |name: &str| {
         let mut variables = answered.environ.iter();
         variables
@@ -64,9 +66,7 @@ pub fn log_answered(station: &Station, connection: &Connection, answered: &Answe
         status: answered.status,
         bytes: answered.bytes,
         request_id: station.request_ids.text(connection, &mut request_id),
-        duration: Duration::from_nanos(
-            sys::monotonic_ns().saturating_sub(connection.request_began_ns),
-        ),
+        duration: Duration::from_nanos(answered_ns.saturating_sub(connection.request_began_ns)),
         finished_us: sys::unix_micros(),
         request_header: &find_request_header,
         response_header: &find_response_header,
