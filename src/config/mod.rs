@@ -8,7 +8,7 @@ mod change;
 mod document;
 mod environment;
 pub mod file;
-mod gunicorn;
+pub mod gunicorn;
 mod hint;
 mod hook;
 mod layer;
@@ -42,5 +42,5 @@ pub use resolved::{
     ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost, TcpBind, Timeouts, Trusted, WebSocket,
     WorkerClass,
 };
-pub use schema::{default_text, keys, manual, schema_text};
+pub use schema::{bounds, default_text, keys, manual, schema_text, takes};
 pub use secret::Secret;

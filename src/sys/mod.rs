@@ -41,7 +41,8 @@ pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
 pub use resident::resident_bytes;
 pub use signal::{
-    SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
+    SignalBell, disregard, fork_blocked, hold_signals, release_signals, restore_defaults,
+    without_signals,
 };
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;
