@@ -36,8 +36,8 @@ pub enum Stage {
     Introduction,
     /// Between requests; no byte of the next one was received. Only such a connection can be handed over.
     Idle,
-    /// A part of a head was received.
-    Head,
+    /// A part of a head was received. It is bounded by what was in force when it began.
+    Head(HeadLimits),
     /// The head is complete; its body of known length is gathered in the input buffer.
     InlineBody { length: usize },
     /// The head is complete; its body is decoded out of the input buffer.
@@ -278,10 +278,13 @@ impl Connection {
                 Stage::Introduction => Ok(Some(Step::Introduction)),
                 Stage::Idle if self.input.len() == self.start => Ok(Some(Step::Input)),
                 Stage::Idle => {
-                    self.stage = Stage::Head;
+                    self.stage = Stage::Head(*limits);
                     Ok(None)
                 }
-                Stage::Head => self.advance_head(limits),
+                Stage::Head(limits) => {
+                    let limits = *limits;
+                    self.advance_head(&limits)
+                }
                 Stage::InlineBody { length } => {
                     let length = *length;
                     Ok(Some(self.advance_inline_body(length)))

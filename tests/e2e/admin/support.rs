@@ -15,7 +15,7 @@ pub(crate) fn socket(server: &Server) -> PathBuf {
 }
 
 #[track_caller]
-pub(super) fn client(server: &Server) -> Client {
+pub(crate) fn client(server: &Server) -> Client {
     Client::to(&Address::Unix(socket(server)))
 }
 
@@ -27,18 +27,18 @@ pub(crate) fn get(server: &Server, path: &str) -> Response {
 
 /// A POST on the UNIX socket.
 #[track_caller]
-pub(super) fn post(server: &Server, path: &str) -> Response {
+pub(crate) fn post(server: &Server, path: &str) -> Response {
     client(server).post(path, "")
 }
 
 #[track_caller]
-pub(super) fn status(server: &Server) -> Value {
+pub(crate) fn status(server: &Server) -> Value {
     let response = get(server, "/status");
     assert_eq!(response.status, 200, "{response:?}");
     response.json()
 }
 
 /// The process id of the first worker.
-pub(super) fn first_worker(status: &Value) -> i32 {
+pub(crate) fn first_worker(status: &Value) -> i32 {
     i32::try_from(status["workers"][0]["pid"].as_i64().unwrap()).unwrap()
 }
