@@ -1,11 +1,15 @@
-//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn plan`, `rgunicorn schema`, and the commands of `admin` for a
-//! server that runs. The only folder that talks to the terminal.
+//! What a person types: `rgunicorn [APP]`, and one file for each command. The only folder that talks to the terminal.
 
 mod admin;
 mod check;
 mod command;
+mod completions;
 mod flags;
+mod help;
+mod init;
 mod machine;
+mod man;
+mod migrate;
 mod plan;
 mod run;
 mod schema;
@@ -16,10 +20,11 @@ use std::{
     io::{self, Write as _},
 };
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{arbiter::upgrade::CHECK_FLAG, config::advice_on_flag};
 
+use command::BOOT_FLAG;
 pub use source::ConfigSource;
 
 /// Exit codes, as Gunicorn has them. 3 and 4 (the app did not boot) come from the arbiter.
@@ -29,9 +34,11 @@ pub const USAGE: u8 = 2;
 
 /// Does what was typed and says with which code to exit.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let matches = match command::command().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command::command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return shown(&error),
+        Err(error) if asks_for_plan(&arguments) => return shown(&error, FAILED),
+        Err(error) => return shown(&error, USAGE),
     };
     if let Some(code) = admin::run(&matches) {
         return code;
@@ -46,19 +53,32 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         ),
         Some(("schema", _)) => schema::schema(),
         Some(("plan", after)) => plan::plan(&matches, after),
-        Some(("check", after)) => check::check(&[&matches, after]),
+        Some(("completions", after)) => completions::completions(after),
+        Some(("man", _)) => man::man(),
+        Some(("init", after)) => init::init(after),
+        Some(("migrate", after)) => migrate::migrate(after),
+        Some(("check", after)) => check::check(&[&matches, after], after.get_flag(BOOT_FLAG)),
         Some((_, after)) => run::run(&[&matches, after]),
         None => run::run(&[&matches]),
     }
 }
 
+/// Whether a line that is not understood was meant for `plan`, where 2 means something else.
+fn asks_for_plan(arguments: &[OsString]) -> bool {
+    let command = command::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(arguments);
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("plan"))
+}
+
 /// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
-fn shown(error: &clap::Error) -> u8 {
-    let _ = error.print();
-    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+fn shown(error: &clap::Error, if_wrong: u8) -> u8 {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && let Some(advice) = advice_on_flag(flag)
     {
-        let _ = writeln!(io::stderr(), "\nhelp: {advice}");
+        let _ = writeln!(io::stderr(), "error: {flag}: {advice}");
+        return if_wrong;
     }
-    if error.use_stderr() { USAGE } else { OK }
+    let _ = error.print();
+    if error.use_stderr() { if_wrong } else { OK }
 }

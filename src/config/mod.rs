@@ -8,10 +8,11 @@ mod change;
 mod document;
 mod environment;
 pub mod file;
-mod gunicorn;
+pub mod gunicorn;
 mod hint;
 mod hook;
 mod layer;
+mod live;
 mod load;
 mod loader;
 mod log_format;
@@ -29,6 +30,7 @@ mod units;
 pub use change::{Apply, Change, Plan, changes, summary};
 pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
+pub use live::LiveConfig;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
@@ -40,5 +42,5 @@ pub use resolved::{
     ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost, TcpBind, Timeouts, Trusted, WebSocket,
     WorkerClass,
 };
-pub use schema::{default_text, keys, manual, schema_text};
+pub use schema::{bounds, default_text, keys, manual, schema_text, takes};
 pub use secret::Secret;

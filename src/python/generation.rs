@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
+use nix::sys::signal::Signal;
 use pyo3::prelude::*;
 
 use super::{
@@ -17,8 +18,8 @@ use super::{
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
     sys::{
-        SignalBell, fork_blocked, release_program_files, restore_defaults, set_process_title,
-        trim_heap,
+        SignalBell, disregard, fork_blocked, release_program_files, restore_defaults,
+        set_process_title, trim_heap,
     },
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
 };
@@ -42,7 +43,7 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::Start(settings, descriptors) => break (*settings, descriptors),
             Order::Leave => return 0,
             Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
-            Order::ReopenLogs | Order::Retire | Order::RunHook(_) => {}
+            Order::TakeLive | Order::Retire | Order::RunHook(_) => {}
         }
     };
     match prepare(py, &server, settings, descriptors) {
@@ -272,7 +273,7 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                     }
                 }
             }
-            Order::ReopenLogs => py.detach(|| inherited.reopen_logs()),
+            Order::TakeLive => py.detach(|| inherited.take_live()),
             // An address that is given up must not be held open for as long as the last worker takes.
             Order::Retire => inherited.listeners.clear(),
             Order::Leave => return 0,
@@ -288,8 +289,11 @@ fn worker_title(start: &WorkerStart) -> String {
     )
 }
 
+/// What somebody who writes `pkill -HUP rgunicorn` means for the arbiter alone: no worker dies of it.
+const FOR_THE_ARBITER: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR2];
+
 /// Forks through the interpreter, so that what it and the app registered with `os.register_at_fork` runs. Zero in the
-/// child, which begins with all signals at their default: until the worker can drain, SIGTERM ends it.
+/// child, which begins with all other signals at their default: until the worker can drain, SIGTERM ends it.
 fn fork(py: Python<'_>, library: Option<Library>) -> PyResult<u32> {
     // A patched `os.fork` would have the library's hub wait for the child, which is ours to wait for.
     let module = py.import(if library.is_some() { "posix" } else { "os" })?;
@@ -299,6 +303,7 @@ fn fork(py: Python<'_>, library: Option<Library>) -> PyResult<u32> {
         || {
             // It fails for numbers that are no signals only.
             let _ = restore_defaults(&ForkServer::SIGNALS);
+            let _ = disregard(&FOR_THE_ARBITER);
         },
     )
 }

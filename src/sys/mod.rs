@@ -28,7 +28,8 @@ pub use abort::AbortBell;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use descriptor::{
-    DESCRIPTORS_MAX, receive_with_descriptors, send_with_descriptors, seqpacket_pair,
+    DESCRIPTORS_MAX, peek_with_descriptors, receive_with_descriptors, send_with_descriptors,
+    seqpacket_pair,
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use execute::{Handed, execute, memory_file};
@@ -40,7 +41,8 @@ pub use notify::NotifySocket;
 pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
 pub use resident::resident_bytes;
 pub use signal::{
-    SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
+    SignalBell, disregard, fork_blocked, hold_signals, release_signals, restore_defaults,
+    without_signals,
 };
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;

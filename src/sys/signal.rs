@@ -81,6 +81,15 @@ pub fn restore_defaults(signals: &[Signal]) -> io::Result<()> {
     set(&signals.iter().copied().collect(), SigHandler::SigDfl)
 }
 
+/// From now on the signals do nothing to this process. To the programs that it starts they do what they always did, which is
+/// not so for signals that are ignored.
+pub fn disregard(signals: &[Signal]) -> io::Result<()> {
+    set(
+        &signals.iter().copied().collect(),
+        SigHandler::Handler(do_nothing),
+    )
+}
+
 /// Runs `fork` with all signals held back, and lets them through again in the parent; `in_child` runs in the child before
 /// it gets any. So a signal meant for the child, sent the moment it exists, never meets the parent's handler.
 ///
@@ -136,6 +145,8 @@ extern "C" fn on_signal(number: libc::c_int) {
     nix::errno::Errno::set_raw(saved_errno);
 }
 
+extern "C" fn do_nothing(_: libc::c_int) {}
+
 /// Signal numbers are 1 to 64.
 fn bit(number: libc::c_int) -> u64 {
     1 << (number - 1)
@@ -144,7 +155,7 @@ fn bit(number: libc::c_int) -> u64 {
 fn set(signals: &SigSet, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     for signal in signals {
-        // SAFETY: the handler is async-signal-safe: it touches two atomics and calls write(2).
+        // SAFETY: the handlers are async-signal-safe: one touches two atomics and calls write(2), the other does nothing.
         unsafe { nix::sys::signal::sigaction(signal, &action) }?;
     }
     Ok(())

@@ -21,7 +21,7 @@ use super::{
     awaitable::Awaited,
     gateway::Gateway,
     outcome::Outcome,
-    waiters::{Sleepers, Waiters},
+    waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
     http::{Refusal, RequestTraits, date, response},
@@ -143,10 +143,7 @@ impl Exchange {
         if state.broken {
             return Err(gone());
         }
-        Ok(state
-            .connection
-            .as_ref()
-            .is_none_or(|connection| connection.output.is_empty()))
+        Ok(has_room(state.connection.as_deref()))
     }
 
     /// A future that is done when it is worth asking again.
@@ -353,7 +350,7 @@ impl Exchange {
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
         let hub = &this.get().gateway.hub;
-        let request_timeout_ns = hub.station.request_timeout_ns;
+        let request_timeout_ns = hub.station.live.request_timeout_ns();
         let mut state = this.get().state.borrow(this.py());
         let began_ns = state.began_ns;
         let Some(connection) = &mut state.connection else {
