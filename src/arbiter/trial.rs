@@ -18,11 +18,11 @@ use super::{
     interpreter::{self, InterpreterError},
 };
 use crate::{
-    config::{Bind, Config, LogLevel, LogTarget},
+    config::{Bind, Config, LiveConfig, LogLevel, LogTarget},
     sys::{Bell, Lifeline, PidFd, describe_exit, seqpacket_pair},
     wire::{
-        FromGeneration, LastWords, ListenerAddress, PassedListener, Received, Scoreboard,
-        ToGeneration, WorkerSettings, WorkerState,
+        FromGeneration, LastWords, ListenerAddress, LiveError, LivePage, LogDescriptors,
+        PassedListener, Received, Scoreboard, ToGeneration, WorkerSettings, WorkerState,
     },
 };
 
@@ -46,6 +46,8 @@ pub enum TrialError {
     Worker(String),
     #[error("the interpreter ended while it loaded the app")]
     Gone,
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error("the trial could not be made")]
     Os(#[from] io::Error),
 }
@@ -80,6 +82,7 @@ fn run(
         scoreboard: Scoreboard::create()?,
         bell: Bell::create()?,
         worker: None,
+        live: live_page(&config)?,
         stand_in: seqpacket_pair()?,
         config,
         deadline,
@@ -91,12 +94,23 @@ fn run(
     result
 }
 
+/// With both logs on standard error.
+fn live_page(config: &Config) -> Result<LivePage, TrialError> {
+    let standard_error = || io::stderr().as_fd().try_clone_to_owned();
+    let logs = LogDescriptors {
+        access: standard_error()?,
+        error: standard_error()?,
+    };
+    Ok(LivePage::create(&LiveConfig::of(config), &logs)?)
+}
+
 /// A generation that nobody but us knows of.
 struct Trial {
     process: GenerationProcess,
     scoreboard: Scoreboard,
     bell: Bell,
     worker: Option<PidFd>,
+    live: LivePage,
     /// Passed where a listening socket would be, so that a request of health has an address. Nobody can connect to it; the
     /// other end keeps it silent.
     stand_in: (OwnedFd, OwnedFd),
@@ -113,16 +127,16 @@ impl Trial {
     fn start(&mut self, lifeline: &impl AsFd) -> Result<(), TrialError> {
         let lobby = seqpacket_pair()?;
         let last_words = LastWords::create()?;
-        let log = io::stderr().as_fd().try_clone_to_owned()?;
+        let [page, waiting_logs] = self.live.descriptors();
         let descriptors: [BorrowedFd<'_>; 9] = [
             self.scoreboard.descriptor(),
             self.bell.as_fd(),
             lifeline.as_fd(),
             lobby.0.as_fd(),
             lobby.1.as_fd(),
-            log.as_fd(),
-            log.as_fd(),
             last_words.descriptor(),
+            page,
+            waiting_logs,
             self.stand_in.0.as_fd(),
         ];
         let settings = WorkerSettings {

@@ -53,6 +53,7 @@ fn subcommands() -> [Command; 8] {
             ),
         Command::new("plan")
             .about("Tell what saving the file would do to the running server")
+            .after_help(plan::EXIT_CODES)
             .arg(file())
             .args(plan::arguments()),
         Command::new("schema").about("Print the JSON schema of rgunicorn.toml, for editors"),

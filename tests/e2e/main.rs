@@ -25,6 +25,7 @@ mod hooks;
 mod http_wire;
 mod init;
 mod kubernetes;
+mod live;
 mod logs;
 mod metrics;
 mod migrate;

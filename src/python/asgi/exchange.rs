@@ -353,7 +353,7 @@ impl Exchange {
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
         let hub = &this.get().gateway.hub;
-        let request_timeout_ns = hub.station.request_timeout_ns;
+        let request_timeout_ns = hub.station.live.request_timeout_ns();
         let mut state = this.get().state.borrow(this.py());
         let began_ns = state.began_ns;
         let Some(connection) = &mut state.connection else {

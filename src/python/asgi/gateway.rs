@@ -5,7 +5,7 @@
 //! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled. The ones that are
 //! not are kept here: asyncio itself holds tasks by weak references only.
 
-use std::{ffi::CStr, sync::Arc};
+use std::{ffi::CStr, sync::Arc, time::Duration};
 
 use pyo3::{
     exceptions::PyRuntimeError,
@@ -44,7 +44,7 @@ const SWEEP_MS_MAX: u64 = 1_000;
 const SWEEP_MS_MIN: u64 = 10;
 
 /// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
-const SOCKET_GRACE_MS_MAX: u64 = 5_000;
+const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
@@ -57,13 +57,8 @@ pub(super) struct Gateway {
     task_type: Py<PyAny>,
     task_options: Py<PyDict>,
     done: Py<PyAny>,
-    body_ms: u64,
-    write_ms: u64,
-    sweep_ms: u64,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
-    /// What a worker that leaves waits for its WebSockets before it closes them.
-    socket_grace_ns: u64,
     inner: HeldCell<Inner>,
 }
 
@@ -109,17 +104,6 @@ impl Gateway {
         if py.version_info() >= (3, 12) {
             options.set_item("eager_start", true)?;
         }
-        let request_timeout_ms = parts.hub.station.request_timeout_ns / 1_000_000;
-        let sweep_ms = match request_timeout_ms {
-            0 => SWEEP_MS_MAX,
-            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
-        };
-        let (body_ms, write_ms, graceful_ms) = {
-            let reactor = parts.hub.reactor();
-            let settings = &reactor.settings;
-            (settings.body_ms, settings.write_ms, settings.graceful_ms)
-        };
-        let socket_grace_ns = (graceful_ms / 4).min(SOCKET_GRACE_MS_MAX) * 1_000_000;
         Ok(Arc::new(Self {
             hub: parts.hub,
             app: parts.app,
@@ -130,12 +114,8 @@ impl Gateway {
             task_type: task_type.unbind(),
             task_options: options.unbind(),
             done: Bound::new(py, Done)?.into_any().unbind(),
-            body_ms,
-            write_ms,
-            sweep_ms,
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
-            socket_grace_ns,
             inner: HeldCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
@@ -161,11 +141,18 @@ impl Gateway {
     }
 
     pub(super) fn body_ms(&self) -> u64 {
-        self.body_ms
+        self.hub.station.live.body_ms()
     }
 
     pub(super) fn write_ms(&self) -> u64 {
-        self.write_ms
+        self.hub.station.live.write_ms()
+    }
+
+    fn sweep_every_ms(&self) -> u64 {
+        match self.hub.station.live.request_timeout_ns() / 1_000_000 {
+            0 => SWEEP_MS_MAX,
+            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
+        }
     }
 
     pub(super) fn done(&self, py: Python<'_>) -> Py<PyAny> {
@@ -228,9 +215,10 @@ impl Gateway {
 
     /// Whether the worker leaves and its WebSockets have had their time.
     pub(super) fn must_close_sockets(&self, now_ns: u64) -> bool {
+        let grace = (self.hub.station.live.graceful() / 4).min(SOCKET_GRACE_MAX);
         self.hub
             .draining_for_ns(now_ns)
-            .is_some_and(|ns| ns >= self.socket_grace_ns)
+            .is_some_and(|ns| u128::from(ns) >= grace.as_nanos())
     }
 
     /// Room to receive into; to be given back.
@@ -486,7 +474,7 @@ impl Gateway {
         if now_ns / 1_000_000 < inner.next_sweep_ms {
             return Ok(());
         }
-        inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_ms;
+        inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_every_ms();
         let suspended: Vec<Party> = inner
             .suspended
             .iter()
