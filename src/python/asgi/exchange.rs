@@ -21,7 +21,7 @@ use super::{
     awaitable::Awaited,
     gateway::Gateway,
     outcome::Outcome,
-    waiters::{Sleepers, Waiters},
+    waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
     http::{Refusal, RequestTraits, date, response},
@@ -143,10 +143,7 @@ impl Exchange {
         if state.broken {
             return Err(gone());
         }
-        Ok(state
-            .connection
-            .as_ref()
-            .is_none_or(|connection| connection.output.is_empty()))
+        Ok(has_room(state.connection.as_deref()))
     }
 
     /// A future that is done when it is worth asking again.

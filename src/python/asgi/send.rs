@@ -15,6 +15,7 @@ use super::{
     exchange::Exchange,
     outcome::Outcome,
     party::Party,
+    waiters::has_room,
 };
 use crate::{
     http::{ResponseFraming, response},
@@ -68,14 +69,7 @@ fn send(
             )));
         }
     }
-    let is_full = exchange
-        .get()
-        .state
-        .borrow(py)
-        .connection
-        .as_ref()
-        .is_some_and(|connection| !connection.output.is_empty());
-    if is_full {
+    if !has_room(exchange.get().state.borrow(py).connection.as_deref()) {
         let party = Party::Request(exchange.clone().unbind());
         return Wait::for_app(py, party, Awaited::Room);
     }

@@ -19,7 +19,7 @@ use super::{
     gateway::Gateway,
     outcome::Outcome,
     send::Fields,
-    waiters::{Sleepers, Waiters},
+    waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
     http::{RequestTraits, Version, date},
@@ -124,10 +124,9 @@ impl Socket {
         gateway.hub.finish(connection, true, rejection.0.status);
     }
 
-    pub(super) fn is_full(&self, py: Python<'_>) -> bool {
-        let state = self.state.borrow(py);
-        let connection = state.connection.as_ref();
-        connection.is_some_and(|connection| !connection.output.is_empty())
+    /// Whether what was sent is out.
+    pub(super) fn has_room(&self, py: Python<'_>) -> bool {
+        has_room(self.state.borrow(py).connection.as_deref())
     }
 
     /// The next message, if there is one.
@@ -168,11 +167,7 @@ impl Socket {
 
     /// Whether what was sent is out.
     pub(super) fn poll_room(this: &Bound<'_, Self>) -> PyResult<bool> {
-        let state = this.get().state.borrow(this.py());
-        Ok(state
-            .connection
-            .as_ref()
-            .is_none_or(|connection| connection.output.is_empty()))
+        Ok(this.get().has_room(this.py()))
     }
 
     pub(super) fn new_waiter<'py>(
