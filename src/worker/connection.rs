@@ -101,6 +101,8 @@ pub struct Connection {
     pub request_began_ns: u64,
     /// When the app was called for it.
     pub app_began_ns: u64,
+    /// When it was answered, if the clock was read then; 0: it was not.
+    pub answered_ns: Cell<u64>,
     /// Bytes that were received and not taken note of yet.
     received: u64,
     pub continue_sent: bool,
@@ -136,6 +138,7 @@ impl Connection {
             deadline_ms: u64::MAX,
             request_began_ns: 0,
             app_began_ns: 0,
+            answered_ns: Cell::new(0),
             received: 0,
             continue_sent: false,
             shown_at: u8::MAX,
