@@ -28,7 +28,7 @@ use crate::{
 
 /// Orders that may wait for the shell. People and their tools give few.
 const ORDERS_MAX: usize = 64;
-/// The thread parses heads, writes JSON and walks the scoreboard; measured below 64 KiB.
+/// The deepest it goes is parsing a head, which sets aside 16 KiB for fields. Pages that are not used take no memory.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// What a client wants done.
@@ -136,7 +136,7 @@ impl Admin {
         })
     }
 
-    /// From now on is asked at these doors, and at no others.
+    /// From now on it is asked at these doors, and at no others.
     pub fn open(&mut self, doors: Vec<Door>, policy: Policy) -> io::Result<()> {
         let is_wanted = !doors.is_empty();
         *lock(&self.link.doors) = Arc::new(doors);
