@@ -155,7 +155,7 @@ impl Shell {
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
         let loaded = loader.load().map_err(StartError::Config)?;
         let config = &loaded.config;
-        crate::telemetry::init(&config.log.error, config.log.level).map_err(|error| {
+        crate::telemetry::init(&config.log).map_err(|error| {
             StartError::Other(format!("the error log cannot be opened: {error}"))
         })?;
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;

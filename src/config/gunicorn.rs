@@ -19,9 +19,8 @@ const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
-const SYSLOG: &str =
-    "syslog is not written; systemd or the container's runtime collects the standard output";
-const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
+const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and for what the app logs `[log] python_config`";
+const PYTHON_CONFIG: &str = "for what the app logs; the server's own logs are not Python's";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
@@ -95,17 +94,17 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("access_log_format", KeyBut("log.format", "`\"combined\"` is Gunicorn's default")),
     ("errorlog", KeyBut("log.error", "`-` is written `\"stderr\"`")),
     ("loglevel", Key("log.level")),
-    ("capture_output", Gone("what the app prints goes where the server's output goes: remove it")),
+    ("capture_output", Key("log.capture_output")),
     ("enable_stdio_inheritance", Gone(NO_SUCH_NEED)),
     ("logger_class", Gone(LOGGING)),
-    ("logconfig", Gone(LOGGING)),
-    ("logconfig_dict", Gone(LOGGING)),
-    ("logconfig_json", Gone(LOGGING)),
-    ("disable_redirect_access_to_syslog", Gone(SYSLOG)),
-    ("syslog", Gone(SYSLOG)),
-    ("syslog_addr", Gone(SYSLOG)),
-    ("syslog_prefix", Gone(SYSLOG)),
-    ("syslog_facility", Gone(SYSLOG)),
+    ("logconfig", KeyBut("log.python_config", PYTHON_CONFIG)),
+    ("logconfig_dict", KeyBut("log.python_config", "in a file of TOML or JSON, for what the app logs")),
+    ("logconfig_json", KeyBut("log.python_config", PYTHON_CONFIG)),
+    ("disable_redirect_access_to_syslog", KeyBut("log.access", "each log has a place of its own")),
+    ("syslog", KeyBut("log.error", "`error = \"syslog\"`, and the same for `access`")),
+    ("syslog_addr", KeyBut("log.error", "`error = \"syslog:/dev/log\"` or `\"syslog:udp://host:514\"`")),
+    ("syslog_prefix", Key("log.identifier")),
+    ("syslog_facility", Key("log.syslog_facility")),
     ("statsd_host", Key("statsd.host")),
     ("statsd_prefix", Key("statsd.prefix")),
     ("dogstatsd_tags", KeyBut("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`")),

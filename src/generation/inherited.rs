@@ -84,6 +84,7 @@ impl Inherited {
         if sent != wanted {
             return Err(unequal());
         }
+        telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
         keep_last_words(LastWords::open(last_words));
         let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
         telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
@@ -113,6 +114,7 @@ impl Inherited {
         let config = &mut self.settings.config;
         taken.config.put_into(config);
         telemetry::set_level(config.log.level);
+        telemetry::set_format(config.log.error_format);
         self.live_version = taken.version;
         let taken_over = match taken.logs {
             Some(logs) => logs.and_then(|logs| self.take_logs(logs)),
@@ -125,11 +127,12 @@ impl Inherited {
 
     fn take_logs(&mut self, logs: LogDescriptors) -> io::Result<()> {
         let log = &self.settings.config.log;
-        telemetry::redirect(logs.error, &log.error)?;
-        self.access_log = match &log.access {
+        telemetry::redirect(logs.error, log)?;
+        let access_log = match &log.access {
             LogTarget::Off => None,
             target => Some(Sink::from_descriptor(logs.access, target)?),
         };
+        self.access_log = access_log.map(|sink| sink.called(&log.identifier, log.syslog_facility));
         Ok(())
     }
 

@@ -120,7 +120,7 @@ impl Socket {
             head: b"",
             environ: &[],
         };
-        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        log_answered(&gateway.hub.station, &connection, &answered);
         gateway.hub.finish(connection, true, rejection.0.status);
     }
 
@@ -384,7 +384,7 @@ impl Socket {
             head: &state.outcome.head.lines,
             environ: &[],
         };
-        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        log_answered(&gateway.hub.station, &connection, &answered);
         let persistent = state.outcome.shape.is_some_and(|shape| shape.persistent);
         let then_close = is_socket || !persistent;
         let token = connection.token;
