@@ -47,6 +47,10 @@ pub enum Order {
         quick: bool,
     },
     LogLevel(LogLevel),
+    /// Write down what the Python code of this worker is at.
+    Stacks {
+        pid: u32,
+    },
     /// Execute the program on disk in place, as USR2 does.
     Upgrade,
 }
@@ -58,7 +62,7 @@ pub struct Ticket(u64);
 /// What the shell says to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Accepted; what was done, in a sentence.
+    /// Accepted; what was done, in a sentence, or what was asked for.
     Done(String),
     /// The reload with this number has begun, or is decided already.
     Reload(u64),
@@ -96,6 +100,16 @@ pub struct Admin {
     link: Arc<Link>,
     /// Told to the thread when it starts, with the first door.
     board: Option<Scoreboard>,
+}
+
+/// Gives answers from any thread.
+pub struct Answers(Arc<Link>);
+
+impl Answers {
+    pub fn give(&self, ticket: Ticket, answer: Answer) {
+        lock(&self.0.answers).push_back((ticket, answer));
+        self.0.thread_bell.ring();
+    }
 }
 
 /// The state behind both ends.
@@ -184,9 +198,9 @@ impl Admin {
         lock(&self.link.orders).drain(..).collect()
     }
 
-    pub fn answer(&self, ticket: Ticket, answer: Answer) {
-        lock(&self.link.answers).push_back((ticket, answer));
-        self.link.thread_bell.ring();
+    /// To answer the orders by.
+    pub fn answers(&self) -> Answers {
+        Answers(Arc::clone(&self.link))
     }
 
     /// To be called around the one place where the shell waits.
