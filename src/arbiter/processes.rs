@@ -134,7 +134,6 @@ impl Processes {
     }
 
     /// What asks a worker for its Python stacks, on a thread that may wait.
-    #[expect(dead_code, reason = "for the admin interface")]
     pub(super) fn stack_probe(&self, worker: WorkerId) -> Result<StackProbe, StacksError> {
         let handle = self.workers.get(&worker);
         let handle = handle.ok_or(StacksError::NoSuchWorker(worker.0))?;

@@ -12,6 +12,7 @@ mod orders;
 mod perceive;
 mod reload;
 mod service;
+mod stacks;
 mod upgrade;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -99,6 +101,8 @@ pub(super) struct Shell {
     started: Moment,
     /// Ordered over the admin interface, until the next reload.
     log_level: Option<LogLevel>,
+    /// Held by each thread that asks a worker for its stacks.
+    stack_askers: Arc<()>,
     /// The last one, for the admin interface.
     upgrade: Option<Upgrade>,
     /// Of the last reload, for the status.
@@ -207,6 +211,7 @@ impl Shell {
             history: History::default(),
             started: now,
             log_level: None,
+            stack_askers: Arc::default(),
             upgrade: None,
             outcome: None,
             next_sample: None,
