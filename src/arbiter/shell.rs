@@ -145,7 +145,8 @@ impl Shell {
         let mut listeners = Listeners::default();
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
-        let resources = open_patiently(&loaded, &mut listeners).map_err(|error| failed(&error))?;
+        let resources = open_patiently(&loaded, &mut listeners)
+            .map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         listeners.forget_kept();
         let pidfile = config
             .pidfile
@@ -187,6 +188,9 @@ impl Shell {
             reopened: None,
             exit: None,
         };
+        for note in &loaded.notes {
+            info!("{}", note.text);
+        }
         shell.begin(&reading);
         Ok(shell)
     }

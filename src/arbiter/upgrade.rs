@@ -35,7 +35,7 @@ pub(super) use probe::ask;
 
 /// Of the state, and of what old generations and workers speak with a new arbiter: messages, scoreboard, signals. To be
 /// raised with every change to one of them that another build would misunderstand.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// `pid:number`. Not `RGUNICORN_…`, which are keys of the configuration.
 pub const STATE_VARIABLE: &str = "_RGUNICORN_STATE";
 /// Typed by nobody: asks a build whether it would take over the state on its standard input.
@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_refused() {
-        for text in ["", "{}", r#"{"format": 1}"#] {
+        let bare = format!(r#"{{"format": {FORMAT}}}"#);
+        for text in ["", "{}", bare.as_str()] {
             assert!(matches!(
                 State::parse(text.as_bytes()),
                 Err(StateError::Text(_))

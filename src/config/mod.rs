@@ -29,7 +29,7 @@ pub use layer::Setting;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
-pub use origin::{Loaded, Origin, Origins};
+pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
     AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, Lifespan, Limits, Log, LogFormat,

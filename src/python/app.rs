@@ -4,7 +4,7 @@
 //! does not fit the code (exit code 4, with a sentence and no traceback, for there is nothing to find in one).
 
 use pyo3::{
-    exceptions::{PyAttributeError, PyTypeError},
+    exceptions::{PyAttributeError, PyModuleNotFoundError, PyTypeError},
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
@@ -94,13 +94,25 @@ pub(super) fn load(py: Python<'_>, app: &AppRef) -> Result<Py<PyAny>, AppError> 
 
 fn import_failed(py: Python<'_>, error: &PyErr, app: &AppRef) -> AppError {
     let mut failure = raised(py, error);
-    if let AppError::Raised { reason, .. } = &mut failure
-        && let Some(module) = app.module.strip_suffix(".py")
-    {
+    let AppError::Raised { reason, .. } = &mut failure else {
+        return failure;
+    };
+    if let Some(module) = app.module.strip_suffix(".py") {
         let module = module.replace('/', ".");
         reason.push_str(&format!("; did you mean `{module}:{}`?", app.attribute));
+    } else if is_not_found(py, error, &app.module) {
+        reason.push_str("; it is looked for in `chdir`, then in `python_path`");
     }
     failure
+}
+
+/// Whether it is this module, or a package around it, that there is not; and none that it imports.
+fn is_not_found(py: Python<'_>, error: &PyErr, module: &str) -> bool {
+    let missing = error.value(py).getattr("name");
+    error.is_instance_of::<PyModuleNotFoundError>(py)
+        && missing
+            .and_then(|name| name.extract::<String>())
+            .is_ok_and(|name| module == name || module.starts_with(&format!("{name}.")))
 }
 
 fn descend<'py>(

@@ -623,9 +623,25 @@ fn has_uvloop(python: &std::path::Path) -> bool {
 }
 
 #[test]
-fn gunicorns_word_for_uvicorn_is_understood() {
-    let server = start("worker_class = 'uvicorn.workers.UvicornWorker'");
+fn gunicorns_word_for_uvicorn_is_understood_with_a_note() {
+    let note = "`uvicorn.workers.UvicornWorker` is `worker_class = \"asgi\"` here";
+    let line = "worker_class = 'uvicorn.workers.UvicornWorker'";
+    let server = start(line);
+    server.says(&format!("[INFO] rgunicorn.toml:5: {note}"));
     assert_eq!(server.text("/"), "hello from /");
+    // What was said is not said again with each save.
+    server.edit(&format!("app = 'app:app'\n{line}\nproc_name = 'other'"));
+    server.applied();
+    assert!(!server.has_said(note));
+
+    let checked = setup(line).arguments(&["check", "-c", "rgunicorn.toml"]);
+    let exit = checked.run();
+    assert_eq!(exit.code, Some(0));
+    assert!(
+        exit.stdout.contains(&format!("rgunicorn.toml:5: {note}\n")),
+        "{}",
+        exit.stdout
+    );
 }
 
 #[test]

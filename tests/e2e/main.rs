@@ -10,6 +10,7 @@ pub mod harness;
 
 mod asgi;
 mod asgi_frameworks;
+mod bad_edits;
 mod containers;
 mod death;
 mod examples;

@@ -11,7 +11,7 @@ use crate::{
         reading::{self, Reading, Resources},
     },
     config::{Config, Loaded, LogLevel, Plan, changes, summary},
-    error,
+    error, info,
 };
 
 /// Why the configuration is read again.
@@ -65,9 +65,15 @@ impl Shell {
             _ => Change::Roll,
         };
         let (from_serving, from_candidate) = (change_from(self.serving), change_from(candidate));
-        let told = from(Some(target))
-            .map(|before| told(cause, &summary(&changes(&before.config, &loaded.config))))
+        let changed = from(Some(target))
+            .map(|before| changes(&before.config, &loaded.config))
             .unwrap_or_default();
+        let told = told(cause, &summary(&changed));
+        for note in &loaded.notes {
+            if changed.iter().any(|change| change.key == note.key) {
+                info!("{}", note.text);
+            }
+        }
         match self.reading(loaded, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
                 let mut rules = reading::rules(&reading.config);
@@ -110,7 +116,7 @@ impl Shell {
             Some(reading) => Rc::clone(&reading.resources),
             None => Resources::open(&loaded, &mut self.listeners)
                 .map(Rc::new)
-                .map_err(|unfit| reading::told(&unfit))?,
+                .map_err(|unfit| unfit.told(&loaded.origins))?,
         };
         Ok(Reading {
             config: Rc::new(loaded.config),

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
+    io::Read as _,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
 
 use super::Moment;
 
+/// What is longer is no configuration, and is not read further.
+const HASHED_BYTES_MAX: u64 = 2 << 20;
 /// Links that a path may lead through, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
@@ -110,8 +113,11 @@ impl ConfigFile {
 }
 
 fn hash_of(path: &Path) -> Option<u64> {
+    let mut content = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(HASHED_BYTES_MAX).read_to_end(&mut content).ok()?;
     let mut hasher = DefaultHasher::new();
-    fs::read(path).ok()?.hash(&mut hasher);
+    content.hash(&mut hasher);
     Some(hasher.finish())
 }
 

@@ -54,13 +54,13 @@ fn a_preloaded_app_that_does_not_import_ends_the_first_start() {
 }
 
 #[test]
-fn a_first_worker_that_hangs_is_killed_and_ends_the_start() {
-    insta::assert_snapshot!(trace("boot 1; prepared 1; forked 1; wait 30; exit 1 sig9; exit g1 0"), @r#"
+fn a_first_worker_that_hangs_is_aborted_and_ends_the_start() {
+    insta::assert_snapshot!(trace("boot 1; prepared 1; forked 1; wait 30; exit 1 sig6; exit g1 0"), @r#"
     boot 1 -> spawn g1 for r0
     prepared 1 -> fork w1 of g1 in slot 0
     forked 1 -> -
-    30.0 s -> ‘w1 is overdue, NotReady’, kill w1, ‘g1 undone: w1 not ready in time’, announce the stop, retire g1
-    exit 1 sig9 -> -
+    30.0 s -> ‘w1 is overdue, NotReady’, abort w1, ‘g1 undone: w1 not ready in time’, announce the stop, retire g1
+    exit 1 sig6 -> -
     exit g1 0 -> forget g1, leave with 1
     "#);
 }
@@ -88,12 +88,13 @@ fn a_dead_worker_is_replaced_and_a_crash_loop_slows_down() {
 }
 
 #[test]
-fn a_worker_that_hangs_at_boot_is_killed_and_the_next_one_waits() {
-    insta::assert_snapshot!(trace_served("exit 1 1; forked 3; wait 31; exit 3 sig9; wait 1"), @r#"
+fn a_worker_that_hangs_at_boot_is_aborted_and_killed_when_it_does_not_obey() {
+    insta::assert_snapshot!(trace_served("exit 1 1; forked 3; wait 33; exit 3 sig9; wait 1"), @r#"
     exit 1 1 -> ‘w1 died’, fork w3 of g1 in slot 0
     forked 3 -> -
-    90.0 s -> ‘w3 is overdue, NotReady’, kill w3, ‘next try in 100ms’
+    90.0 s -> ‘w3 is overdue, NotReady’, abort w3, ‘next try in 100ms’
     90.1 s -> fork w4 of g1 in slot 2
+    92.0 s -> ‘w3 is overdue, NotReady’, kill w3
     exit 3 sig9 -> -
     "#);
 }
@@ -143,10 +144,11 @@ fn a_candidate_that_fails_half_way_is_undone_wholly() {
 }
 
 #[test]
-fn a_candidate_that_does_not_prepare_in_time_is_undone() {
-    insta::assert_snapshot!(trace_served("edit roll; wait 31; exit g2 sig9"), @r#"
+fn a_candidate_that_does_not_prepare_in_time_is_aborted_and_undone() {
+    insta::assert_snapshot!(trace_served("edit roll; wait 33; exit g2 sig9"), @r#"
     edit roll -> spawn g2 for r1
-    90.0 s -> kill g2, ‘g2 undone: not prepared in time’
+    90.0 s -> abort g2, ‘g2 undone: not prepared in time’
+    92.0 s -> kill g2
     exit g2 sig9 -> forget g2
     "#);
 }
