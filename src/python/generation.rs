@@ -16,8 +16,8 @@ use super::{
 use crate::{
     generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
     sys::{
-        SignalBell, fork_blocked, release_program_files, restore_defaults, set_process_title,
-        trim_heap,
+        SignalBell, die_with_parent, fork_blocked, release_program_files, restore_defaults,
+        set_process_title, trim_heap,
     },
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
 };
@@ -44,8 +44,15 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::ReopenLogs | Order::Retire => {}
         }
     };
-    match prepare(py, &server, settings, descriptors) {
+    server.grant(settings.config.timeouts.graceful);
+    // An app that hangs while it is preloaded would outlive the arbiter. There are no workers yet that it would leave alone.
+    let told = die_with_parent(true).map_err(|error| (error.to_string(), EXIT_BOOT));
+    let prepared = told.and_then(|()| prepare(py, &server, settings, descriptors));
+    match prepared {
         Ok((inherited, app)) => {
+            if let Err(error) = die_with_parent(false) {
+                crate::warning!("a generation would not outlive the arbiter: {error}");
+            }
             server.report(FromGeneration::Prepared);
             fork_as_told(py, server, inherited, app)
         }

@@ -34,7 +34,9 @@ pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
-pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
+pub use process::{
+    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,
+};
 pub use signal::{
     SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
 };

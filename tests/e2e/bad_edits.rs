@@ -344,7 +344,6 @@ fn what_is_wrong_with_preloaded_code_is_told_with_its_place_and_its_mend() {
     nobody_notices(&server, &good, &bad_code());
 }
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn bad_code() -> Vec<Bad> {
     vec![
         code(
