@@ -333,15 +333,14 @@ impl Exchange {
 
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
-        let request_timeout_ns = this.get().gateway.hub.station.request_timeout_ns;
+        let gateway = &this.get().gateway;
         let state = this.get().state.borrow(this.py());
         let Some(connection) = &state.connection else {
             return Ok(());
         };
         let is_late = connection.deadline_ms <= now_ns / 1_000_000;
         let waits_for_client = !connection.output.is_empty();
-        let is_over =
-            request_timeout_ns > 0 && now_ns.saturating_sub(state.began_ns) > request_timeout_ns;
+        let is_over = gateway.is_past_request_timeout(state.began_ns, now_ns);
         drop(state);
         if is_over {
             Self::time_out(this)

@@ -44,6 +44,8 @@ const SWEEP_MS_MIN: u64 = 10;
 
 /// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
 const SOCKET_GRACE_MS_MAX: u64 = 5_000;
+/// Clients that have not answered its goodbye after as long again, and after this long at the latest, are dropped.
+const SOCKET_GOODBYE_MS_MAX: u64 = 2_000;
 
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
@@ -62,6 +64,7 @@ pub(super) struct Gateway {
     socket_compression: Option<DeflateSettings>,
     /// What a worker that leaves waits for its WebSockets before it closes them.
     socket_grace_ns: u64,
+    socket_goodbye_ns: u64,
     inner: HeldCell<Inner>,
 }
 
@@ -117,6 +120,7 @@ impl Gateway {
             (settings.body_ms, settings.write_ms, settings.graceful_ms)
         };
         let socket_grace_ns = (graceful_ms / 4).min(SOCKET_GRACE_MS_MAX) * 1_000_000;
+        let socket_goodbye_ns = (graceful_ms / 4).min(SOCKET_GOODBYE_MS_MAX) * 1_000_000;
         Ok(Arc::new(Self {
             hub: parts.hub,
             app: parts.app,
@@ -132,6 +136,7 @@ impl Gateway {
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
             socket_grace_ns,
+            socket_goodbye_ns,
             inner: HeldCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
@@ -227,6 +232,19 @@ impl Gateway {
         self.hub
             .draining_for_ns(now_ns)
             .is_some_and(|ns| ns >= self.socket_grace_ns)
+    }
+
+    /// Whether they have had their time to answer the goodbye, too.
+    pub(super) fn must_drop_sockets(&self, now_ns: u64) -> bool {
+        self.hub
+            .draining_for_ns(now_ns)
+            .is_some_and(|ns| ns >= self.socket_grace_ns + self.socket_goodbye_ns)
+    }
+
+    /// Whether a request that began then has had `timeouts.request`.
+    pub(super) fn is_past_request_timeout(&self, began_ns: u64, now_ns: u64) -> bool {
+        let limit_ns = self.hub.station.request_timeout_ns;
+        limit_ns > 0 && now_ns.saturating_sub(began_ns) > limit_ns
     }
 
     /// Room to receive into; to be given back.
