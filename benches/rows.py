@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+import changes
 import load
 import memory
 import processes
@@ -176,6 +177,21 @@ ROWS = [
         Setup("site_app", workers=4, preload=True),
         memory.preloaded,
         [ratio_at_most("PSS boot MiB", 0.8, "gunicorn sync"), ratio_at_most("PSS used MiB", 0.55, "gunicorn sync")],
+        once=True,
+    ),
+    Row(
+        "changes",
+        "how fast changes are, of 2 workers of an app that imports in no time",
+        [OURS],
+        Setup("edition", workers=2),
+        changes.measured,
+        [
+            at_most("save to new code ms", 150),
+            at_most("kill -9 ms", 100),
+            at_most("preload: one more ms", 50),
+            at_most("preload: kill -9 ms", 50),
+            at_most("failed", 0),
+        ],
         once=True,
     ),
     Row(

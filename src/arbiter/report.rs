@@ -161,6 +161,9 @@ impl Scene<'_> {
                 serving,
                 wanted,
             } => tell_backing_off(*generation, *failures, *delay, *serving, *wanted),
+            Report::RevivalDelayed { failures: 1, .. } => {
+                warning!("a generation did not live long: the next starts at once");
+            }
             Report::RevivalDelayed { failures, delay } => error!(
                 "{failures} generations in a row did not live long: the next start in {}",
                 seconds(*delay)
@@ -424,7 +427,7 @@ fn tell_backing_off(
     let (id, delay) = (generation.0, seconds(delay));
     match (failures, serving) {
         (1, _) => warning!(
-            "generation={id} a worker did not live long: the next start in {delay}; {serving} of {wanted} workers serve"
+            "generation={id} a worker did not live long: the next starts at once; {serving} of {wanted} workers serve"
         ),
         (_, 0) => critical!(
             "generation={id} {failures} starts in a row failed: the next in {delay}; no worker serves, connections wait"

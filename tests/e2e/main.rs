@@ -14,6 +14,7 @@ mod bad_edits;
 mod containers;
 mod death;
 mod examples;
+mod figures;
 mod greenlets;
 mod half_deployed;
 mod health_check;
