@@ -482,6 +482,24 @@ fn a_worker_that_drains_finishes_its_requests() {
 }
 
 #[test]
+fn a_quick_stop_ends_what_waits_and_calls_nothing_a_failure() {
+    let server = start("");
+    let mut waiting = server.client();
+    waiting.send("GET /sleep?s=60 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut sending = server.client();
+    sending.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\na");
+    eventually("both are in the app", || {
+        counter(&server, "/sleep") == "1" && counter(&server, "/echo") == "1"
+    });
+    server.signal(Signal::SIGQUIT);
+    let exit = server.ended();
+    assert_eq!(exit.code, Some(0));
+    for word in ["Traceback", "CRITICAL"] {
+        assert!(!exit.log.contains(word), "{}", exit.log);
+    }
+}
+
+#[test]
 fn a_worker_retires_after_max_requests_without_a_loss() {
     let server = start("[limits]\nmax_requests = 50");
     let hammer = Hammer::start(server.address(), "/", 4, 4);

@@ -13,6 +13,7 @@ mod asgi_frameworks;
 mod bad_edits;
 mod containers;
 mod death;
+mod disconnects;
 mod examples;
 mod figures;
 mod greenlets;

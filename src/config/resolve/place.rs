@@ -38,7 +38,8 @@ impl Resolver<'_> {
             return PathBuf::from(text);
         }
         let path = chdir.join(text);
-        if !self.machine.is_file(&path) {
+        // The arbiter takes a directory for the virtualenv in it.
+        if !self.machine.is_file(&path) && !self.machine.is_file(&path.join("bin/python")) {
             let title = format!("there is no Python interpreter `{}`", path.display());
             let help = "name a virtualenv or its bin/python; a relative path begins at `chdir`";
             self.problem("/python", title, "", Some(help.to_owned()));

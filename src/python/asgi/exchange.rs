@@ -184,6 +184,11 @@ impl Exchange {
                 Err(_) => is_broken = true,
             }
         }
+        if is_broken {
+            // Who waits is told there.
+            drop(guard);
+            return Self::lose_client(this);
+        }
         let has_input = readiness.can_read() && state.intake == Intake::Body;
         let senders = match has_room {
             true => std::mem::take(&mut state.senders),
@@ -194,9 +199,6 @@ impl Exchange {
             false => Vec::new(),
         };
         drop(guard);
-        if is_broken {
-            return Self::lose_client(this);
-        }
         if is_newly_closed {
             Self::start_grace(this)?;
         }
@@ -297,6 +299,7 @@ impl Exchange {
         match result {
             Err(error) if knows_of_the_end && error.is_instance_of::<ClientDisconnected>(py) => {}
             Err(_) if timed_out => {}
+            Err(error) if gateway.was_cut_off(py, error) => {}
             Err(error) => gateway.report(py, error, &format!("the app failed on {request}")),
             Ok(()) if !is_open || knows_of_the_end => {}
             Ok(()) if has_begun => py.detach(|| {

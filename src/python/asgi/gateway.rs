@@ -85,6 +85,8 @@ struct Inner {
     /// A turn is going on, or one is in the loop's queue already.
     is_turning: bool,
     turn: Option<Py<PyAny>>,
+    /// The worker's loop has ended.
+    has_ended: bool,
 }
 
 /// What a gateway is made of.
@@ -149,6 +151,7 @@ impl Gateway {
                 timer: None,
                 is_turning: false,
                 turn: None,
+                has_ended: false,
             }),
         }))
     }
@@ -159,6 +162,18 @@ impl Gateway {
         let turn = ffi::builtin::<Turn>(&turning)?;
         self.inner.borrow(py).turn = Some(turn.clone_ref(py));
         Ok(turn)
+    }
+
+    /// The loop has ended and is run again only to let what is left come to its end: no more turns.
+    pub(super) fn end(&self, py: Python<'_>) {
+        self.inner.borrow(py).has_ended = true;
+    }
+
+    /// Whether an app ended because the worker did.
+    pub(super) fn was_cut_off(&self, py: Python<'_>, error: &PyErr) -> bool {
+        let cancelled = || py.import("asyncio")?.getattr("CancelledError");
+        let has_ended = self.inner.borrow(py).has_ended;
+        has_ended && cancelled().is_ok_and(|cancelled| error.is_instance(py, &cancelled))
     }
 
     pub(super) fn body_ms(&self) -> u64 {
@@ -289,7 +304,12 @@ impl Gateway {
     }
 
     fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        self.inner.borrow(py).is_turning = true;
+        let mut inner = self.inner.borrow(py);
+        if inner.has_ended {
+            return Ok(());
+        }
+        inner.is_turning = true;
+        drop(inner);
         match self.hub.has_cold_work() {
             true => py.detach(|| self.hub.turn()),
             false => self.hub.turn(),

@@ -426,6 +426,7 @@ impl Socket {
         let code = match result {
             Ok(()) => close::NORMAL,
             Err(_) if timed_out => return,
+            Err(error) if gateway.was_cut_off(py, error) => close::GOING_AWAY,
             Err(error) if has_end && error.is_instance_of::<ClientDisconnected>(py) => {
                 close::NORMAL
             }
