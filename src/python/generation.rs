@@ -88,7 +88,7 @@ fn prepare(
         py.detach(|| crate::error!("{who} cannot start: {reason}"));
         (reason, EXIT_BOOT)
     };
-    let inherited =
+    let mut inherited =
         Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
     let config = &inherited.settings.config;
     fault::dump_stacks_on_abort(py).map_err(|error| fail(error.to_string()))?;
@@ -115,6 +115,13 @@ fn prepare(
         })?),
         false => None,
     };
+    if let Some(app) = &app {
+        let choice = kind::choose(py, &inherited.settings.config, app);
+        let choice = choice.map_err(|error| fail(error.to_string()))?;
+        py.detach(|| choice.tell(&who));
+        // Once for all workers, before they share the memory that it takes.
+        inherited.settings.config.worker_class = choice.class;
+    }
     freeze(py).map_err(|error| fail(error.to_string()))?;
     Ok((inherited, app))
 }

@@ -11,6 +11,16 @@ pub(super) struct Choice {
     pub(super) reason: Option<String>,
 }
 
+impl Choice {
+    /// Logs what was chosen and why; `who` begins the line.
+    pub(super) fn tell(&self, who: &str) {
+        if let Some(reason) = &self.reason {
+            let class = self.class.word();
+            crate::info!("{who} worker_class={class} chosen: {reason}");
+        }
+    }
+}
+
 pub(super) fn choose(py: Python<'_>, config: &Config, app: &Py<PyAny>) -> PyResult<Choice> {
     if config.worker_class != WorkerClass::Auto {
         return Ok(Choice {

@@ -95,10 +95,7 @@ impl Serving {
             },
         };
         let choice = kind::choose(py, &self.config, &app)?;
-        if let Some(reason) = choice.reason {
-            let class = choice.class.word();
-            py.detach(|| crate::info!("{} worker_class={class} chosen: {reason}", self.who));
-        }
+        py.detach(|| choice.tell(&self.who));
         match choice.class {
             WorkerClass::Asgi => {
                 let own_loop = match own_loop {

@@ -6,6 +6,7 @@ use std::{
     mem::MaybeUninit,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use super::check;
@@ -36,6 +37,23 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, PeerAddress)> {
     let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
     // SAFETY: zeroed storage is a valid address of an unknown family, and the kernel overwrote it with a valid one.
     Ok((socket, peer_of(unsafe { storage.assume_init_ref() })))
+}
+
+/// Has the kernel keep a connection until its client has sent something, or was silent for so long (whole seconds, and
+/// about as exact as the kernel's repeats of a handshake). Whoever accepts it then has something to read.
+pub fn defer_accept(listener: BorrowedFd<'_>, silence: Duration) -> io::Result<()> {
+    let seconds = libc::c_int::try_from(silence.as_secs()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the kernel reads one int.
+    check(unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
 }
 
 /// The peer of a connected socket.
@@ -119,27 +137,50 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize
     Ok(count)
 }
 
+/// What comes after the bytes of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing that is known of: they go out now.
+    Unknown,
+    /// The end of the stream, at once: the bytes wait for it, and both go out in one segment. That saves a segment, its
+    /// acknowledgement and a wake-up of the client, a quarter of what a short connection costs.
+    Close,
+}
+
+impl Next {
+    fn flags(self) -> libc::c_int {
+        match self {
+            Self::Unknown => libc::MSG_NOSIGNAL,
+            Self::Close => libc::MSG_NOSIGNAL | libc::MSG_MORE,
+        }
+    }
+}
+
 /// Sends what the socket takes now. A peer that is gone is an error, never a SIGPIPE.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], next: Next) -> io::Result<usize> {
     // SAFETY: the kernel reads `bytes.len()` bytes.
     check_size(unsafe {
         libc::send(
             socket.as_raw_fd(),
             bytes.as_ptr().cast(),
             bytes.len(),
-            libc::MSG_NOSIGNAL,
+            next.flags(),
         )
     })
 }
 
 /// Sends several slices as one, as much as the socket takes now.
-pub fn send_vectored(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+pub fn send_vectored(
+    socket: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    next: Next,
+) -> io::Result<usize> {
     // SAFETY: a zeroed msghdr is valid; `IoSlice` has the layout of iovec; the kernel only reads the slices.
     let result = unsafe {
         let mut message: libc::msghdr = std::mem::zeroed();
         message.msg_iov = slices.as_ptr().cast_mut().cast();
         message.msg_iovlen = slices.len();
-        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, next.flags())
     };
     check_size(result)
 }

@@ -23,10 +23,10 @@ use crate::{
 const SLACK: usize = 2;
 
 /// How often a busy worker looks which others are brisk, and for how long what it saw is worth comparing with.
-const BRISK_LOOK_NS: u64 = 3_000_000;
-const BRISK_LOOK_AGE_NS_MAX: u64 = 20_000_000;
-/// Requests answered between two such looks that make a worker brisk.
-const BRISK_REQUESTS: u64 = 2;
+const BRISK_LOOK_NS: u64 = 1_000_000;
+const BRISK_LOOK_AGE_NS_MAX: u64 = 100_000_000;
+/// A worker that answers a request in this time, or less, is brisk.
+const BRISK_REQUEST_NS: u64 = 2_000_000;
 
 pub struct Listener {
     pub passed: PassedListener,
@@ -103,9 +103,15 @@ impl Acceptor {
             let delta =
                 self.served[*index].saturating_sub(*before.get(*index).unwrap_or(&u64::MAX));
             let is_other = *index != self.slot && slot.state() == WorkerState::Ready;
-            is_other && delta >= BRISK_REQUESTS && slot.idle.load(SeqCst) == 0
+            is_other && delta * BRISK_REQUEST_NS >= since_ns && slot.idle.load(SeqCst) == 0
         };
         idle + slots.iter().enumerate().filter(is_brisk).count()
+    }
+
+    /// Whether another worker serves.
+    pub fn has_colleagues(&self) -> bool {
+        let mut slots = self.board.slots_in_use().iter().enumerate();
+        slots.any(|(index, slot)| index != self.slot && slot.state() == WorkerState::Ready)
     }
 
     /// Workers beside this one that would serve a connection at once.

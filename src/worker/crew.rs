@@ -43,8 +43,12 @@ const EAGER_NS: u64 = 50_000_000;
 /// Looks without a call in progress after which the monitor sleeps until there is one.
 const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// The longest that the monitor, leading, does not look for events.
+/// How often the monitor, leading, looks for events of connections that another worker could serve: the less, the longer
+/// the calls take already.
+const BUSY_LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 const BUSY_LOOK_EVERY_MAX: Duration = Duration::from_millis(5);
+/// The same where no other worker serves, and nobody could be given anything.
+const LONELY_LOOK_EVERY: Duration = Duration::from_millis(10);
 /// While leadership is passed on before each call, the monitor has only the limits of calls to watch.
 const EAGER_LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -119,19 +123,32 @@ impl Crew {
     /// What the thread of a seat does next. With the interpreter held.
     pub fn next(&self, me: usize) -> Next {
         if self.leaving.load(SeqCst) {
+            self.reactor().let_go();
             return Next::Leave;
         }
         let leads = self.leads(me);
         let mut reactor = self.reactor();
+        reactor.let_one_join();
         let job = if leads {
             reactor.next_job()
         } else {
             reactor.next_waiting_job()
         };
+        let may_hold = leads && reactor.may_hold();
+        // Leadership is worth passing on where somebody could serve what comes in meanwhile.
+        let passes_on =
+            self.seats.len() > 1 || (reactor.app_is_slow && reactor.acceptor.has_colleagues());
         drop(reactor);
         match job {
             Some(connection) => {
-                self.begin_call(me, &connection, leads);
+                self.seats[me].may_hold.store(may_hold, Relaxed);
+                let now_ns = self.begin_call(me, &connection, leads);
+                if leads && passes_on && now_ns < self.slow_until_ns.load(Relaxed) {
+                    self.pass_leadership_on(me);
+                }
+                if self.monitor_sleeps.load(SeqCst) {
+                    self.wake_monitor();
+                }
                 Next::Job(connection)
             }
             None => Next::Wait,
@@ -142,7 +159,8 @@ impl Crew {
         self.leader.load(SeqCst) == active(seat)
     }
 
-    fn begin_call(&self, me: usize, connection: &Connection, leads: bool) {
+    /// Returns when it began.
+    fn begin_call(&self, me: usize, connection: &Connection, leads: bool) -> u64 {
         let now_ns = sys::monotonic_ns();
         let request = connection.request_bytes();
         let head = connection.head();
@@ -156,17 +174,13 @@ impl Crew {
         }
         if leads {
             self.leader.store(in_call(me), SeqCst);
-            if self.seats.len() > 1 && now_ns < self.slow_until_ns.load(Relaxed) {
-                self.pass_leadership_on(me);
-            }
         }
-        if self.monitor_sleeps.load(SeqCst) {
-            self.wake_monitor();
-        }
+        now_ns
     }
 
     /// The app is done with a request; its response is sent, or in the connection's output. With the interpreter held.
     pub fn finish(&self, me: usize, connection: Box<Connection>, then_close: bool, status: u16) {
+        let is_held = self.seats[me].has_held.swap(false, Relaxed);
         self.seats[me].end();
         let slot = self.slot();
         if let Some(entry) = slot.in_flight.get(me) {
@@ -181,7 +195,11 @@ impl Crew {
             .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
             .is_ok();
         let mut reactor = self.reactor();
-        reactor.give_back(connection, then_close);
+        if still_leads && is_held {
+            reactor.hold_back(connection, then_close);
+        } else {
+            reactor.give_back(connection, then_close);
+        }
         if !still_leads && reactor.is_drained() {
             reactor.wake();
         }
@@ -389,11 +407,12 @@ impl Crew {
     /// The monitor's turn of the loop, while every thread is in the app. It looks for events now and then and does not wait
     /// for them: nobody could run what they bring.
     fn lead_while_busy(&self) {
-        {
+        let is_alone = {
             let mut reactor = self.reactor();
             if !self.leads(self.seats.len()) {
                 return;
             }
+            reactor.let_go();
             if self.leaving.load(SeqCst) {
                 self.leader.store(active(0), SeqCst);
                 return;
@@ -408,9 +427,13 @@ impl Crew {
             self.poll(&mut reactor);
             reactor.pump_while_busy();
             self.after_events(&mut reactor);
-        }
+            !reactor.acceptor.has_colleagues()
+        };
         self.station.with_logs(0);
-        std::thread::park_timeout(self.busy_look_every());
+        std::thread::park_timeout(match is_alone {
+            true => LONELY_LOOK_EVERY,
+            false => self.busy_look_every(),
+        });
     }
 
     /// The longer the calls take already, the less it matters to see a moment earlier what came in meanwhile.
@@ -418,7 +441,7 @@ impl Crew {
         let now_ns = sys::monotonic_ns();
         let calls = self.seats.iter().map(|seat| seat.lasted_ns(now_ns));
         let shortest_ns = calls.min().unwrap_or(0);
-        Duration::from_nanos(shortest_ns / 4).clamp(LOOK_EVERY, BUSY_LOOK_EVERY_MAX)
+        Duration::from_nanos(shortest_ns / 4).clamp(BUSY_LOOK_EVERY_MIN, BUSY_LOOK_EVERY_MAX)
     }
 
     /// Takes the events that are there.

@@ -112,9 +112,11 @@ impl Output {
     pub fn send(&mut self, socket: BorrowedFd<'_>, progress: &mut bool) -> io::Result<bool> {
         while let Some(chunk) = self.chunks.front_mut() {
             let sent = match chunk {
-                Chunk::Bytes { bytes, sent } => net::send(socket, &bytes[*sent..]),
+                Chunk::Bytes { bytes, sent } => {
+                    net::send(socket, &bytes[*sent..], net::Next::Unknown)
+                }
                 Chunk::Shared { payload, sent } => {
-                    net::send(socket, &(**payload).as_ref()[*sent..])
+                    net::send(socket, &(**payload).as_ref()[*sent..], net::Next::Unknown)
                 }
                 Chunk::File { file, at, end } => {
                     let count = usize::try_from(*end - *at)

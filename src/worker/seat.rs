@@ -42,6 +42,10 @@ pub struct Seat {
     socket: AtomicI32,
     /// The last call that was interrupted, or is about to be.
     interrupted: AtomicU64,
+    /// The response of the current call may wait for others of its batch.
+    pub may_hold: AtomicBool,
+    /// It does, in its connection's output.
+    pub has_held: AtomicBool,
 }
 
 impl Seat {
@@ -75,6 +79,13 @@ impl Seat {
     /// Whether the current call was interrupted, or is about to be.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(SeqCst) == self.call()
+    }
+
+    /// Whether the response may be held back; then it is, in its connection's output.
+    pub fn hold_back(&self) -> bool {
+        let may_hold = self.may_hold.load(Relaxed);
+        self.has_held.store(may_hold, Relaxed);
+        may_hold
     }
 
     pub fn end(&self) {

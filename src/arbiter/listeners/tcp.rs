@@ -3,7 +3,8 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use nix::{
@@ -15,7 +16,13 @@ use nix::{
 };
 
 use super::ListenError;
-use crate::config::{Bind, Config, TcpBind};
+use crate::{
+    config::{Bind, Config, TcpBind},
+    sys,
+};
+
+/// How long a client that connected and says nothing stays with the kernel, before a worker gets it.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// All addresses that a host stands for; none at all and `*` mean every IPv4 address of the machine, as in Gunicorn.
 pub(super) fn resolve(bind: &Bind, wanted: &TcpBind) -> Result<Vec<SocketAddr>, ListenError> {
@@ -89,6 +96,7 @@ fn open_with(
     setsockopt(&opened, sockopt::ReuseAddr, &true)?;
     // Inherited by every accepted connection.
     setsockopt(&opened, sockopt::TcpNoDelay, &true)?;
+    sys::net::defer_accept(opened.as_fd(), SILENCE)?;
     if address.is_ipv6() {
         setsockopt(&opened, sockopt::Ipv6V6Only, &v6_only)?;
     }

@@ -383,7 +383,7 @@ impl State {
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
         if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
             // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
-            let _ = net::send(connection.socket(), response::CONTINUE);
+            let _ = net::send(connection.socket(), response::CONTINUE, net::Next::Unknown);
         }
     }
 

@@ -201,7 +201,11 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     }
     let write_ms = gateway.write_ms();
     let connection = state.open()?;
-    let sent = write(connection, before, sent_body, after, write_ms, || {
+    let next = match more || shape.persistent {
+        true => net::Next::Unknown,
+        false => net::Next::Close,
+    };
+    let sent = write(connection, before, sent_body, after, next, write_ms, || {
         SharedBytes::new(&body)
     });
     drop(guard);
@@ -218,6 +222,7 @@ fn write(
     mut before: Vec<u8>,
     body: &[u8],
     after: &[u8],
+    next: net::Next,
     write_ms: u64,
     keep: impl FnOnce() -> SharedBytes,
 ) -> std::io::Result<()> {
@@ -226,7 +231,7 @@ fn write(
         before.extend_from_slice(body);
         before.extend_from_slice(after);
         let sent = match is_idle && !before.is_empty() {
-            true => net::taken(net::send(connection.socket(), &before))?,
+            true => net::taken(net::send(connection.socket(), &before, next))?,
             false => 0,
         };
         connection.output.push_bytes(&before[sent..]);
@@ -236,6 +241,7 @@ fn write(
             true => net::taken(net::send_vectored(
                 connection.socket(),
                 &slices.map(IoSlice::new),
+                next,
             ))?,
             false => 0,
         };
@@ -325,7 +331,8 @@ fn send_hints(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> Py
     let fields = links.iter().map(|link| (&b"link"[..], link.as_bytes()));
     response::write_early_hints(&mut hints, fields);
     let sent = match connection.output.is_empty() {
-        true => net::taken(net::send(connection.socket(), &hints)).unwrap_or(hints.len()),
+        true => net::taken(net::send(connection.socket(), &hints, net::Next::Unknown))
+            .unwrap_or(hints.len()),
         false => 0,
     };
     connection.output.push_bytes(&hints[sent..]);

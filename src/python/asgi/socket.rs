@@ -283,7 +283,7 @@ impl Socket {
             return Err(gone());
         };
         let sent = match connection.output.is_empty() {
-            true => net::taken(net::send(connection.socket(), bytes)),
+            true => net::taken(net::send(connection.socket(), bytes, net::Next::Unknown)),
             false => Ok(0),
         };
         match sent {

@@ -15,8 +15,12 @@ use crate::{
         date::CachedDate,
         ffi::{HeldCell, SharedBytes},
     },
+    sys::net,
     worker::Connection,
 };
+
+/// A longer body is worth a wake-up of its client.
+const HELD_BYTES_MAX: usize = 4 * 1024;
 
 /// Bound to `start_response` and `write`.
 #[pyclass(frozen, module = "rgunicorn")]
@@ -147,8 +151,19 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
+        if sent_bytes.len() <= HELD_BYTES_MAX && self.desk.holds_back() {
+            connection
+                .output
+                .push_bytes(&[&self.head[..], sent_bytes].concat());
+            return Ok(());
+        }
+        // Nothing runs between this send and the end of the call.
+        let next = match self.must_close {
+            true => net::Next::Close,
+            false => net::Next::Unknown,
+        };
         self.sending
-            .send_final(connection, &mut self.head, sent_bytes, || {
+            .send_final(connection, &mut self.head, sent_bytes, next, || {
                 Box::new(SharedBytes::new(body))
             })
     }

@@ -55,6 +55,14 @@ impl Desk {
         }
     }
 
+    /// Whether a small, complete response may be left in the connection's output instead of being sent. Then it is.
+    pub(super) fn holds_back(&self) -> bool {
+        match self {
+            Self::Thread { crew, seat } => crew.seats[*seat].hold_back(),
+            Self::Greenlet { .. } => false,
+        }
+    }
+
     /// A streaming response made progress.
     pub(super) fn note_progress(&self) {
         match self {

@@ -47,12 +47,13 @@ impl Sending {
         connection: &mut Connection,
         head: &mut Vec<u8>,
         body: &[u8],
+        next: net::Next,
         keep: impl FnOnce() -> Payload,
     ) -> io::Result<()> {
         if body.len() <= COPIED_BYTES_MAX {
             let head_bytes = head.len();
             head.extend_from_slice(body);
-            let sent = net::taken(net::send(connection.socket(), head));
+            let sent = net::taken(net::send(connection.socket(), head, next));
             if let Ok(sent) = sent {
                 connection.output.push_bytes(&head[sent..]);
             }
@@ -60,7 +61,7 @@ impl Sending {
             return sent.map(drop);
         }
         let slices = [IoSlice::new(head), IoSlice::new(body)];
-        let sent = net::taken(net::send_vectored(connection.socket(), &slices))?;
+        let sent = net::taken(net::send_vectored(connection.socket(), &slices, next))?;
         if sent < head.len() {
             connection.output.push_bytes(&head[sent..]);
         }
@@ -77,7 +78,7 @@ impl Sending {
         connection: &mut Connection,
         interim: &[u8],
     ) -> io::Result<()> {
-        let sent = net::send(connection.socket(), interim)?;
+        let sent = net::send(connection.socket(), interim, net::Next::Unknown)?;
         if sent < interim.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -144,6 +145,7 @@ impl Sending {
             false => net::taken(net::send_vectored(
                 connection.socket(),
                 &slices.map(IoSlice::new),
+                net::Next::Unknown,
             ))?,
         };
         let rest = behind(&slices, sent);

@@ -147,6 +147,19 @@ impl Reactor {
         }
     }
 
+    /// While the app is slow and requests wait here, one connection of the lobby and one of a backlog join them with each
+    /// call. Requests that come back again and again would keep the others out for ever.
+    pub fn let_one_join(&mut self) {
+        if !self.app_is_slow || !self.has_waiting_jobs() || !self.is_open || self.drain.is_some() {
+            return;
+        }
+        self.take_from_lobby(true);
+        self.next_listener = (self.next_listener + 1) % self.acceptor.listeners.len().max(1);
+        if self.now_ms >= self.accept_again_ms && !self.acceptor.listeners.is_empty() {
+            self.accept(self.next_listener, true);
+        }
+    }
+
     /// Leaves idle connections beyond this worker's share to the others. Connections pile up where workers were free
     /// when they came; what keeps them alive would keep the imbalance.
     pub(super) fn rebalance(&mut self) {

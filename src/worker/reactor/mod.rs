@@ -8,6 +8,7 @@
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
 mod health;
+mod holding;
 mod intake;
 mod progress;
 mod streaming;
@@ -18,6 +19,8 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering::SeqCst},
 };
+
+use holding::Held;
 
 use super::{
     acceptor::Acceptor,
@@ -94,6 +97,8 @@ pub struct Reactor {
     pub acceptor: Acceptor,
     lobby: Lobby,
     lobby_is_watched: bool,
+    /// Whose backlog is looked at next, out of turn.
+    next_listener: usize,
     pub settings: Settings,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -115,6 +120,7 @@ pub struct Reactor {
     /// Where requests are streamed: what happened to connections that are with the app.
     pub(in crate::worker) reports: Vec<(u64, Readiness)>,
     wake: sys::Bell,
+    held: Held,
 }
 
 impl Reactor {
@@ -142,6 +148,7 @@ impl Reactor {
             acceptor,
             lobby,
             lobby_is_watched: false,
+            next_listener: 0,
             settings,
             board,
             slot,
@@ -157,6 +164,7 @@ impl Reactor {
             app_is_slow: false,
             reports: Vec::new(),
             wake,
+            held: Held::default(),
         })
     }
 
@@ -199,6 +207,7 @@ impl Reactor {
     /// Takes what epoll reported.
     pub fn collect(&mut self, events: &[Event], now_ns: u64) {
         self.set_now(now_ns);
+        self.held.begin_batch(now_ns);
         self.events.extend(events);
         self.turns.extend(self.again.drain(..));
     }
@@ -332,6 +341,8 @@ impl Reactor {
     /// Goes on with everything that may read or write a file, and with the deadlines. Without the interpreter.
     pub fn do_cold_work(&mut self, now_ns: u64) {
         self.set_now(now_ns);
+        self.let_go();
+        self.held.end_batch(now_ns);
         for (token, readiness) in std::mem::take(&mut self.cold) {
             let Some(mut connection) = self.table.take(token) else {
                 self.on_lent(token, readiness);
@@ -354,6 +365,7 @@ impl Reactor {
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
     pub fn give_back(&mut self, mut connection: Box<Connection>, then_close: bool) {
+        self.held.count_call();
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();
