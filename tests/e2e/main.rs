@@ -20,6 +20,7 @@ mod greenlets;
 mod half_deployed;
 mod health_check;
 mod http_wire;
+mod large_bodies;
 mod logs;
 mod plan;
 mod probation;
