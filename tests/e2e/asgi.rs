@@ -71,6 +71,12 @@ fn the_scope_is_complete() {
         scope["server"].to_string(),
         format!(r#"["127.0.0.1",{}]"#, server.port())
     );
+    assert_eq!(
+        scope["extensions"].to_string(),
+        r#"{"http.response.early_hint":{},"http.response.pathsend":{}}"#
+    );
+    // Not `http.response.debug`: the specification wants it from test clients, and from no server. It is dropped.
+    assert_eq!(client.get("/debug").text(), "taken");
     assert_eq!(scope["state"]["made"], "at startup");
     // What one request adds to the state is its own.
     let again = client.get("/scope").json();
