@@ -80,7 +80,7 @@ impl GenerationProcess {
             .current_dir(&config.chdir)
             .stdin(Stdio::null());
         let inheritance = Inheritance {
-            descriptor,
+            descriptor: Some(descriptor),
             identity,
             umask: config.umask,
             ignored: IGNORED.to_vec(),

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod clock;
+mod commands;
 pub mod core;
 pub mod engine;
 mod generation_process;

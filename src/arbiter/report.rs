@@ -369,10 +369,9 @@ impl Scene<'_> {
             let _ = write!(text, " ({})", reason(why));
         }
         text.push_str(&self.in_flight(worker));
-        match (exit, why) {
-            (Exit::Code(0), Some(_)) => info!("{text}"),
-            (_, Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)) => info!("{text}"),
-            _ => warning!("{text}"),
+        match is_expected(exit, why) {
+            true => info!("{text}"),
+            false => warning!("{text}"),
         }
     }
 
@@ -416,6 +415,18 @@ impl Scene<'_> {
     }
 }
 
+/// Whether a worker that ended so did what it was told to.
+pub(super) fn is_expected(exit: Exit, why: Option<Why>) -> bool {
+    matches!(
+        (exit, why),
+        (Exit::Code(0), Some(_))
+            | (
+                _,
+                Some(Why::Undone | Why::Stopping | Why::Scaled | Why::Replaced)
+            )
+    )
+}
+
 /// The first time it may be chance; from then on somebody has to look.
 fn tell_backing_off(
     generation: GenerationId,
@@ -450,7 +461,7 @@ pub(super) fn seconds(duration: Duration) -> String {
     }
 }
 
-fn exit_words(exit: Exit) -> String {
+pub(super) fn exit_words(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
@@ -481,7 +492,7 @@ fn reason(why: Why) -> &'static str {
     }
 }
 
-fn misconduct_words(misconduct: &Misconduct) -> String {
+pub(super) fn misconduct_words(misconduct: &Misconduct) -> String {
     match misconduct {
         Misconduct::WorkersDied(count) => format!("{count} workers died or got stuck"),
         Misconduct::BootFailed(failure) => {
@@ -495,7 +506,7 @@ fn misconduct_words(misconduct: &Misconduct) -> String {
     }
 }
 
-fn failure_words(failure: &Failure) -> String {
+pub(super) fn failure_words(failure: &Failure) -> String {
     match failure {
         Failure::Said { reason, .. } => reason.clone(),
         Failure::Died { exit } => format!("its process died of {}", exit_words(*exit)),

@@ -3,6 +3,7 @@
 //! It decides nothing. The descriptors it polls are hints: after each wake-up it looks at everything, so no event can be
 //! lost by looking at the wrong moment.
 
+mod hooks;
 mod obey;
 mod perceive;
 mod reload;
@@ -24,6 +25,7 @@ use nix::{
 
 use super::{
     activation, clock,
+    commands::Commands,
     core::{Core, Event, GenerationId, Moment, ReloadId},
     listeners::{ListenError, Listeners},
     pidfile::Pidfile,
@@ -66,6 +68,7 @@ pub(super) struct Shell {
     /// Facts that the core has not taken in yet.
     events: VecDeque<Event>,
     processes: Processes,
+    commands: Commands,
     /// Of every generation that runs, and what was read last.
     readings: BTreeMap<ReloadId, Reading>,
     reloads: u64,
@@ -168,6 +171,7 @@ impl Shell {
             core: Core::new(SLOTS_MAX),
             events: VecDeque::new(),
             processes: Processes::default(),
+            commands: Commands::default(),
             readings: BTreeMap::from([(ReloadId(0), reading.clone())]),
             reloads: 0,
             serving: None,
@@ -227,6 +231,7 @@ impl Shell {
             self.upgrade_when_possible();
             self.rest();
             if let Some(code) = self.exit {
+                self.finish_hooks();
                 info!("stopped");
                 return code;
             }
@@ -251,6 +256,7 @@ impl Shell {
             self.settling = None;
             self.scene().tell_done(reload);
             self.set_outcome(reload, "done");
+            self.tell_reload_done(reload);
         }
     }
 
@@ -308,6 +314,7 @@ impl Shell {
             .chain(self.next_sample)
             .chain(self.tally.next_look)
             .chain(self.manager.deadline())
+            .chain(self.commands.deadline())
             .fold(self.watcher.deadline(), Moment::min);
         // Rounded up, or a deadline less than a millisecond away would be polled for again and again.
         let timeout = due.since(now) + Duration::from_micros(999);

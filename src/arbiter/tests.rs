@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel,
+    AppRef, Bind, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel,
     LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
@@ -85,5 +85,6 @@ pub(super) fn config() -> Config {
             ping_timeout: Duration::from_secs(1),
             compression: false,
         },
+        hooks: Hooks::default(),
     }
 }

@@ -42,7 +42,7 @@ impl AppRef {
 }
 
 /// Names as Python has them, Unicode letters included, joined by single dots.
-fn is_dotted_name(text: &str) -> bool {
+pub(super) fn is_dotted_name(text: &str) -> bool {
     text.split('.').all(|name| {
         let mut letters = name.chars();
         letters

@@ -157,6 +157,67 @@ const KEYS: &[Key] = &[
         scheme_headers
     ),
     key!(Roll, "proxy.header_map", proxy.header_map, word),
+    key!(Roll, "hooks.post_fork", hooks.post_fork, optional_hook),
+    key!(Roll, "hooks.worker_init", hooks.worker_init, optional_hook),
+    key!(Roll, "hooks.worker_exit", hooks.worker_exit, optional_hook),
+    key!(
+        Roll,
+        "hooks.worker_abort",
+        hooks.worker_abort,
+        optional_hook
+    ),
+    key!(Roll, "hooks.child_exit", hooks.child_exit, optional_hook),
+    key!(Roll, "hooks.pre_request", hooks.pre_request, optional_hook),
+    key!(
+        Roll,
+        "hooks.post_request",
+        hooks.post_request,
+        optional_hook
+    ),
+    key!(Roll, "hooks.when_ready", hooks.when_ready, optional_hook),
+    key!(Roll, "hooks.on_exit", hooks.on_exit, optional_hook),
+    key!(
+        Live,
+        "hooks.commands.when_ready",
+        hooks.commands.when_ready,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.reload_done",
+        hooks.commands.reload_done,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.reload_failed",
+        hooks.commands.reload_failed,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.rolled_back",
+        hooks.commands.rolled_back,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.worker_died",
+        hooks.commands.worker_died,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.child_exit",
+        hooks.commands.child_exit,
+        command
+    ),
+    key!(
+        Live,
+        "hooks.commands.on_exit",
+        hooks.commands.on_exit,
+        command
+    ),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

@@ -4,6 +4,7 @@
 //! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
 
 mod health;
+mod hooks;
 mod limits;
 mod log;
 mod proxy;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use health::HealthCheck;
+pub use hooks::{HookCommands, Hooks};
 pub use limits::Limits;
 pub use log::Log;
 pub use proxy::Proxy;
@@ -184,6 +186,7 @@ pub struct File {
     pub reload: Reload,
     pub proxy: Proxy,
     pub websocket: WebSocket,
+    pub hooks: Hooks,
 }
 
 impl Default for File {
@@ -215,6 +218,7 @@ impl Default for File {
             reload: Reload::default(),
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
+            hooks: Hooks::default(),
         }
     }
 }

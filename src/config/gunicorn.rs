@@ -18,7 +18,6 @@ use Fate::{Gone, Key, KeyBut};
 const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
-const HOOK: &str = "server hooks are Python inside the server, which rgunicorn does not have; the app itself can act at import";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
@@ -116,21 +115,21 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("dogstatsd_tags", Gone(STATSD)),
     ("enable_backlog_metric", Gone(STATSD)),
     ("default_proc_name", Key("proc_name")),
-    ("on_starting", Gone(HOOK)),
-    ("on_reload", Gone(HOOK)),
-    ("when_ready", Gone(HOOK)),
-    ("pre_fork", Gone(HOOK)),
-    ("post_fork", Gone(HOOK)),
-    ("post_worker_init", Gone(HOOK)),
-    ("worker_int", Gone(HOOK)),
-    ("worker_abort", Gone(HOOK)),
-    ("pre_exec", Gone(HOOK)),
-    ("pre_request", Gone(HOOK)),
-    ("post_request", Gone(HOOK)),
-    ("child_exit", Gone(HOOK)),
-    ("worker_exit", Gone(HOOK)),
-    ("nworkers_changed", Gone(HOOK)),
-    ("on_exit", Gone(HOOK)),
+    ("on_starting", Gone("the server itself runs no Python; do it before the server starts, such as in `ExecStartPre=`, or when the app is imported")),
+    ("on_reload", Gone("the server itself runs no Python; `[hooks.commands] reload_done` and `reload_failed` run a program")),
+    ("when_ready", KeyBut("hooks.when_ready", "it runs when all workers are ready, after each reload too")),
+    ("pre_fork", Gone("what forks runs no code of yours at that moment; `[hooks] post_fork` runs in each new worker, and `worker.age` numbers them")),
+    ("post_fork", Key("hooks.post_fork")),
+    ("post_worker_init", Key("hooks.worker_init")),
+    ("worker_int", Gone("no signal reaches the app; `[hooks] worker_exit` runs in each worker that leaves")),
+    ("worker_abort", KeyBut("hooks.worker_abort", "the Python stacks of a stuck worker are logged without it")),
+    ("pre_exec", Gone("SIGUSR2 replaces the server in place and starts no second one: nothing has to be prepared")),
+    ("pre_request", Key("hooks.pre_request")),
+    ("post_request", Key("hooks.post_request")),
+    ("child_exit", Key("hooks.child_exit")),
+    ("worker_exit", Key("hooks.worker_exit")),
+    ("nworkers_changed", Gone("the log tells how many workers are wanted; `[hooks.commands]` runs programs for what happens to them")),
+    ("on_exit", KeyBut("hooks.on_exit", "a program can be run too: `[hooks.commands] on_exit`")),
     ("ssl_context", Gone(TLS)),
     ("dirty_apps", Gone(DIRTY)),
     ("dirty_workers", Gone(DIRTY)),

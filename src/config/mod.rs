@@ -10,6 +10,7 @@ mod environment;
 pub mod file;
 mod gunicorn;
 mod hint;
+mod hook;
 mod layer;
 mod load;
 mod loader;
@@ -32,8 +33,8 @@ pub use machine::Machine;
 pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, Lifespan, Limits, Log, LogFormat,
-    LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind, Timeouts, Trusted, WebSocket,
-    WorkerClass,
+    AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, HookCommands, HookRef, Hooks,
+    Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind,
+    Timeouts, Trusted, WebSocket, WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};

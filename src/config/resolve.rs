@@ -1,6 +1,7 @@
 //! From what was written to what runs: texts are parsed, keys are checked against each other. What is on the machine
 //! is asked through [`Machine`] alone.
 
+mod hooks;
 mod network;
 mod place;
 
@@ -65,6 +66,7 @@ impl Resolver<'_> {
             reload: self.reload(&file.reload, workers, &chdir),
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
+            hooks: self.hooks(file.hooks),
             app,
             chdir,
         }

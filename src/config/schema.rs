@@ -283,6 +283,8 @@ mod tests {
             "reload",
             "proxy",
             "websocket",
+            "hooks",
+            "hooks.commands",
         ] {
             let node = node(table.split('.').filter(|step| !step.is_empty())).unwrap();
             assert_eq!(node["additionalProperties"], false, "[{table}]");

@@ -15,9 +15,9 @@ use nix::{
     unistd::Pid,
 };
 
-use super::Children;
+use super::{Children, HookProcesses, Occasion};
 use crate::{
-    sys::{PidFd, SignalBell, reap_any},
+    sys::{PidFd, SignalBell, describe_exit, reap_any},
     wire::{ChannelError, FromGeneration, GenerationEnd, Received, ToGeneration, WorkerSettings},
 };
 
@@ -31,6 +31,8 @@ pub enum Order {
         worker: u64,
         slot: u32,
     },
+    /// Run the hook for this in a process of its own, if there is one; [`ForkServer::hook_forked`] is the answer.
+    RunHook(Occasion),
     ReopenLogs,
     /// No worker will be forked any more: what is kept for them can be let go. Told once.
     Retire,
@@ -43,6 +45,7 @@ pub struct ForkServer {
     channel: Option<GenerationEnd>,
     signals: SignalBell,
     children: Children,
+    hooks: HookProcesses,
     /// [`Order::Retire`] was given.
     is_retired: bool,
     /// `timeouts.graceful`
@@ -71,6 +74,7 @@ impl ForkServer {
             channel: Some(channel),
             signals,
             children: Children::default(),
+            hooks: HookProcesses::default(),
             is_retired: false,
             grace: Duration::ZERO,
             kill_at: None,
@@ -99,7 +103,14 @@ impl ForkServer {
                 self.is_retired = true;
                 return Order::Retire;
             }
-            if self.children.are_done() {
+            let is_done = self.children.are_done();
+            if is_done {
+                self.hooks.end();
+            }
+            if let Some(occasion) = self.hooks.take_next() {
+                return Order::RunHook(occasion);
+            }
+            if is_done && self.hooks.is_idle() {
                 return Order::Leave;
             }
             self.wait();
@@ -130,6 +141,11 @@ impl ForkServer {
         self.report(FromGeneration::NotForked { worker, reason });
     }
 
+    /// In the parent, after a fork for a hook.
+    pub fn hook_forked(&mut self, pid: u32, occasion: Occasion) {
+        self.hooks.forked(pid, occasion);
+    }
+
     /// Takes the signals back from an app that was imported and set its own handlers.
     pub fn reclaim_signals(&self) {
         if let Err(error) = self.signals.reclaim() {
@@ -139,7 +155,16 @@ impl ForkServer {
 
     fn reap(&mut self) {
         while let Some((pid, status)) = reap_any() {
-            if let Some(fact) = self.children.on_exit(pid, status) {
+            if let Some(occasion) = self.hooks.on_exit(pid) {
+                tell_of_hook(&occasion, status);
+            } else if let Some(fact) = self.children.on_exit(pid, status) {
+                if let FromGeneration::Exited { worker, .. } = fact {
+                    self.hooks.add(Occasion::WorkerGone {
+                        worker,
+                        pid,
+                        status,
+                    });
+                }
                 self.report(fact);
             }
         }
@@ -160,6 +185,8 @@ impl ForkServer {
                     self.not_forked(worker, "the generation is retiring".to_owned());
                 }
                 Ok(Received::Message(ToGeneration::Retire, _)) => self.children.retire(),
+                Ok(Received::Message(ToGeneration::Serving, _)) => self.hooks.add(Occasion::Ready),
+                Ok(Received::Message(ToGeneration::Stopping, _)) => self.hooks.stop(),
                 Ok(Received::Empty) => return None,
                 Ok(Received::Closed) => self.lose_arbiter(),
                 Err(error) => {
@@ -234,3 +261,21 @@ impl ForkServer {
         }
     }
 }
+
+/// What a hook raised it has logged itself; then it exits with 1.
+fn tell_of_hook(occasion: &Occasion, status: i32) {
+    if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGALRM {
+        crate::warning!(
+            "{} was not done after {HOOK_SECONDS_MAX}s: ended",
+            occasion.hook()
+        );
+    } else if status != 0 && status != HOOK_RAISED << 8 {
+        crate::warning!("{} ended with {}", occasion.hook(), describe_exit(status));
+    }
+}
+
+/// What the process of a hook may take: the kernel's alarm ends it then. Twice this, for the last worker's `child_exit` and
+/// `on_exit`, is less than the arbiter gives a generation to leave.
+pub const HOOK_SECONDS_MAX: u32 = 4;
+/// Exit code of a process whose hook raised.
+pub const HOOK_RAISED: i32 = 1;

@@ -8,10 +8,12 @@
 
 mod children;
 mod fork_server;
+mod hook_processes;
 mod inherited;
 mod thread;
 
 pub use children::Children;
-pub use fork_server::{ForkServer, Order};
+pub use fork_server::{ForkServer, HOOK_RAISED, HOOK_SECONDS_MAX, Order};
+pub use hook_processes::{HookProcesses, Occasion};
 pub use inherited::{Inherited, Lobby, StartError, WorkerStart};
 pub use thread::{OtherThread, other_threads};

@@ -1,24 +1,14 @@
 //! The grammar of field names and values, for what clients send and for what applications answer.
 
+use super::byte_set::ByteSet;
+
 /// The bytes of `tchar`, RFC 9110 section 5.6.2.
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(
-            byte as u8,
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'
-                | b'_' | b'`' | b'|' | b'~'
-        );
-        byte += 1;
-    }
-    table
-};
+static TOKEN: ByteSet = ByteSet::letters_digits_and(b"!#$%&'*+-.^_`|~");
 
 /// Whether a byte may stand in a token.
 #[inline]
 pub fn is_token_byte(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+    TOKEN.has(byte)
 }
 
 /// Whether this is a method or a field name: `token = 1*tchar`, RFC 9110 section 5.6.2.

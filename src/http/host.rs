@@ -2,22 +2,10 @@
 
 use std::net::Ipv6Addr;
 
-use super::percent;
+use super::{byte_set::ByteSet, percent};
 
 /// The bytes of a registered name but for percent signs: `unreserved` and `sub-delims` of RFC 3986.
-static NAME: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = matches!(
-            byte as u8,
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-                | b'+' | b',' | b';' | b'='
-        );
-        byte += 1;
-    }
-    table
-};
+static NAME: ByteSet = ByteSet::letters_digits_and(b"-._~!$&'()*+,;=");
 
 /// Whether the text is a host, with or without a port. The empty text is one: clients send an empty Host when their target
 /// has no authority, RFC 9112 section 3.2. A port without a host is not.
@@ -25,7 +13,7 @@ static NAME: [bool; 256] = {
 pub(super) fn is_valid(text: &[u8]) -> bool {
     let name = text
         .iter()
-        .position(|&byte| !NAME[usize::from(byte)])
+        .position(|&byte| !NAME.has(byte))
         .unwrap_or(text.len());
     match &text[name..] {
         [] => true,
@@ -80,7 +68,7 @@ fn is_encoded_name(mut text: &[u8]) -> bool {
         text = match text {
             [] => return true,
             [b'%', ..] if percent::octet(text).is_some() => &text[3..],
-            [byte, rest @ ..] if NAME[usize::from(*byte)] => rest,
+            [byte, rest @ ..] if NAME.has(*byte) => rest,
             _ => return false,
         }
     }
@@ -97,9 +85,7 @@ fn is_ip_literal(text: &[u8]) -> bool {
             !version.is_empty()
                 && version.iter().all(u8::is_ascii_hexdigit)
                 && !address.is_empty()
-                && address
-                    .iter()
-                    .all(|&byte| NAME[usize::from(byte)] || byte == b':')
+                && address.iter().all(|&byte| NAME.has(byte) || byte == b':')
         }
         _ => std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
     }

@@ -12,7 +12,9 @@
 
 #![forbid(unsafe_code)]
 
+mod app_head;
 pub mod body;
+mod byte_set;
 mod chunked;
 pub mod date;
 pub mod field;
@@ -29,6 +31,7 @@ pub mod status;
 mod target;
 
 pub use self::{
+    app_head::AppHead,
     body::{BodyDecoder, Decoded},
     head::{Progress, RequestHead},
     limits::HeadLimits,

@@ -52,10 +52,15 @@ impl AppError {
         }
     }
 
-    /// Writes it to the error log. `who` is the beginning of the line.
-    pub(super) fn log(&self, who: &str, app: &AppRef) {
+    /// Writes it to the error log. `who` is the beginning of the line, `what` could not be loaded.
+    pub(super) fn log(&self, who: &str, what: &str) {
+        self.log_as(&format!("{who} cannot load {what}"));
+    }
+
+    /// Writes it to the error log, after this headline.
+    pub(super) fn log_as(&self, headline: &str) {
         let level = crate::config::LogLevel::Error;
-        let headline = format!("{who} cannot load `{}`: {}", app.text, self.reason());
+        let headline = format!("{headline}: {}", self.reason());
         match self {
             Self::Raised { traceback, .. } => {
                 crate::telemetry::block(level, format_args!("{headline}"), traceback);
@@ -67,15 +72,7 @@ impl AppError {
 
 /// Imports the app. Runs the app's code.
 pub(super) fn load(py: Python<'_>, app: &AppRef) -> Result<Py<PyAny>, AppError> {
-    let module = py
-        .import(app.module.as_str())
-        .map_err(|error| import_failed(py, &error, app))?;
-    let mut found = module.into_any();
-    let mut place = app.module.clone();
-    for name in app.attribute.split('.') {
-        found = descend(py, &found, &place, name)?;
-        place = format!("{place}.{name}");
-    }
+    let mut found = find(py, &app.module, &app.attribute)?;
     if let Some(arguments) = &app.factory_arguments {
         found = call_factory(py, &found, app, arguments)?;
     }
@@ -92,15 +89,33 @@ pub(super) fn load(py: Python<'_>, app: &AppRef) -> Result<Py<PyAny>, AppError> 
     )))
 }
 
-fn import_failed(py: Python<'_>, error: &PyErr, app: &AppRef) -> AppError {
+/// Imports the module and descends to the attribute, dots included. Runs the module's code.
+pub(super) fn find<'py>(
+    py: Python<'py>,
+    module: &str,
+    attribute: &str,
+) -> Result<Bound<'py, PyAny>, AppError> {
+    let imported = py
+        .import(module)
+        .map_err(|error| import_failed(py, &error, module, attribute))?;
+    let mut found = imported.into_any();
+    let mut place = module.to_owned();
+    for name in attribute.split('.') {
+        found = descend(py, &found, &place, name)?;
+        place = format!("{place}.{name}");
+    }
+    Ok(found)
+}
+
+fn import_failed(py: Python<'_>, error: &PyErr, module: &str, attribute: &str) -> AppError {
     let mut failure = raised(py, error);
     let AppError::Raised { reason, .. } = &mut failure else {
         return failure;
     };
-    if let Some(module) = app.module.strip_suffix(".py") {
+    if let Some(module) = module.strip_suffix(".py") {
         let module = module.replace('/', ".");
-        reason.push_str(&format!("; did you mean `{module}:{}`?", app.attribute));
-    } else if is_not_found(py, error, &app.module) {
+        reason.push_str(&format!("; did you mean `{module}:{attribute}`?"));
+    } else if is_not_found(py, error, module) {
         reason.push_str("; it is looked for in `chdir`, then in `python_path`");
     }
     failure
@@ -217,7 +232,7 @@ fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py) && error.traceback(py).is_none()
 }
 
-fn raised(py: Python<'_>, error: &PyErr) -> AppError {
+pub(super) fn raised(py: Python<'_>, error: &PyErr) -> AppError {
     let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
     let last = traceback
         .lines()

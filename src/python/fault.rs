@@ -17,3 +17,15 @@ pub(super) fn dump_stacks_on_abort(py: Python<'_>) -> PyResult<()> {
         .call_method("enable", (), Some(&options))?;
     Ok(())
 }
+
+/// Has SIGABRT go to whoever `install` gives it to, after the stacks were written: the handler that was there before
+/// faulthandler's gets the signal when that is done.
+pub(super) fn hand_abort_on<T>(
+    py: Python<'_>,
+    install: impl FnOnce() -> std::io::Result<T>,
+) -> PyResult<T> {
+    py.import("faulthandler")?.call_method0("disable")?;
+    let installed = install()?;
+    dump_stacks_on_abort(py)?;
+    Ok(installed)
+}

@@ -8,9 +8,10 @@ use std::os::fd::OwnedFd;
 use pyo3::prelude::*;
 
 use super::{
-    app::{self, AppError, EXIT_BOOT},
+    app::{self, EXIT_BOOT},
     fault,
     green::Library,
+    hooks::{GenerationHooks, Glue, HookError},
     kind, worker,
 };
 use crate::{
@@ -41,7 +42,7 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::Start(settings, descriptors) => break (*settings, descriptors),
             Order::Leave => return 0,
             Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
-            Order::ReopenLogs | Order::Retire => {}
+            Order::ReopenLogs | Order::Retire | Order::RunHook(_) => {}
         }
     };
     server.grant(settings.config.timeouts.graceful);
@@ -49,12 +50,12 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
     let told = die_with_parent(true).map_err(|error| (error.to_string(), EXIT_BOOT));
     let prepared = told.and_then(|()| prepare(py, &server, settings, descriptors));
     match prepared {
-        Ok((inherited, app)) => {
+        Ok(prepared) => {
             if let Err(error) = die_with_parent(false) {
                 crate::warning!("a generation would not outlive the arbiter: {error}");
             }
             server.report(FromGeneration::Prepared);
-            fork_as_told(py, server, inherited, app)
+            fork_as_told(py, server, prepared)
         }
         Err((reason, exit_code)) => {
             server.report(FromGeneration::Failed { reason });
@@ -69,7 +70,15 @@ fn version(py: Python<'_>) -> String {
     format!("{}.{}.{}", version.major, version.minor, version.patch)
 }
 
-type App = Option<Py<PyAny>>;
+/// What is there before the first fork.
+struct Prepared {
+    inherited: Inherited,
+    /// With `preload`.
+    app: Option<Py<PyAny>>,
+    /// Where any hook is set.
+    glue: Option<Glue>,
+    hooks: GenerationHooks,
+}
 
 /// Carries out `Start`. An error is in the log already; it is the reason to tell and the exit code.
 fn prepare(
@@ -77,7 +86,7 @@ fn prepare(
     server: &ForkServer,
     settings: WorkerSettings,
     descriptors: Vec<OwnedFd>,
-) -> Result<(Inherited, App), (String, i32)> {
+) -> Result<Prepared, (String, i32)> {
     let generation = settings.generation;
     set_process_title(&format!(
         "rgunicorn: generation {generation} [{}]",
@@ -108,9 +117,13 @@ fn prepare(
             ))
         })?;
     }
+    let (glue, hooks) = load_hooks(py, &inherited.settings).map_err(|error| {
+        py.detach(|| error.log(&who));
+        (error.reason(), EXIT_BOOT)
+    })?;
     let app = match config.preload {
-        true => Some(preload(py, server, &inherited.settings).map_err(|error| {
-            py.detach(|| error.log(&who, &config.app));
+        true => Some(app::load(py, &config.app).map_err(|error| {
+            py.detach(|| error.log(&who, &format!("`{}`", config.app.text)));
             (error.reason().to_owned(), error.exit_code())
         })?),
         false => None,
@@ -122,8 +135,32 @@ fn prepare(
         // Once for all workers, before they share the memory that it takes.
         inherited.settings.config.worker_class = choice.class;
     }
+    if glue.is_some() || app.is_some() {
+        server.reclaim_signals();
+        warn_of_threads(py, generation, app.is_some());
+    }
     freeze(py).map_err(|error| fail(error.to_string()))?;
-    Ok((inherited, app))
+    Ok(Prepared {
+        inherited,
+        app,
+        glue,
+        hooks,
+    })
+}
+
+/// With `preload` those of workers too: what cannot be used is then known before any worker is forked.
+fn load_hooks(
+    py: Python<'_>,
+    settings: &WorkerSettings,
+) -> Result<(Option<Glue>, GenerationHooks), HookError> {
+    let Some(glue) = Glue::new(py, settings)? else {
+        return Ok((None, GenerationHooks::default()));
+    };
+    if settings.config.preload {
+        glue.check_all(py, &settings.config.hooks)?;
+    }
+    let hooks = GenerationHooks::load(py, &glue, settings)?;
+    Ok((Some(glue), hooks))
 }
 
 /// `chdir` first, as Gunicorn does, then `python_path`, then what the interpreter has.
@@ -141,17 +178,6 @@ fn set_search_path(py: Python<'_>, settings: &WorkerSettings) -> PyResult<()> {
     Ok(())
 }
 
-fn preload(
-    py: Python<'_>,
-    server: &ForkServer,
-    settings: &WorkerSettings,
-) -> Result<Py<PyAny>, AppError> {
-    let app = app::load(py, &settings.config.app)?;
-    server.reclaim_signals();
-    warn_of_threads(py, settings.generation);
-    Ok(app)
-}
-
 /// Puts all objects that exist out of the garbage collector's reach: it would write to each of them, and so unshare
 /// nearly all memory from the generation's. Without `preload` that is the start-up of the interpreter only, which lives
 /// as long as the process too.
@@ -166,7 +192,7 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
 }
 
 /// A fork copies no thread but the one that forks: what the others hold stays held for ever.
-fn warn_of_threads(py: Python<'_>, generation: u64) {
+fn warn_of_threads(py: Python<'_>, generation: u64, is_preloaded: bool) {
     let names: Vec<String> = other_threads()
         .unwrap_or_default()
         .into_iter()
@@ -180,9 +206,19 @@ fn warn_of_threads(py: Python<'_>, generation: u64) {
         many => format!("{many} threads"),
     };
     let names = names.join(", ");
+    let (who, advice) = match is_preloaded {
+        true => (
+            format!("the app started {count} while it was preloaded ({names})"),
+            "start threads in the worker, or set `preload = false`",
+        ),
+        false => (
+            format!("the module of a hook started {count} when it was imported ({names})"),
+            "start threads in the worker",
+        ),
+    };
     py.detach(|| crate::warning!(
-        "generation={generation} the app started {count} while it was preloaded ({names}): workers will not have them, and a lock \
-         that one of them holds while a worker is forked stays locked in it; start threads in the worker, or set `preload = false`"
+        "generation={generation} {who}: workers will not have them, and a lock that one of them holds while a worker is forked \
+         stays locked in it; {advice}"
     ));
 }
 
@@ -206,7 +242,13 @@ fn python_name(py: Python<'_>, id: u32) -> Option<String> {
         .and_then(|thread| thread.getattr("name").ok()?.extract().ok())
 }
 
-fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited, app: App) -> i32 {
+fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i32 {
+    let Prepared {
+        mut inherited,
+        app,
+        glue,
+        hooks,
+    } = prepared;
     let library = Library::of(inherited.settings.config.worker_class);
     loop {
         match py.detach(|| server.next_order()) {
@@ -216,11 +258,27 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, mut inherited: Inherited
                     drop(server);
                     let start = inherited.into_worker(worker, slot);
                     set_process_title(&worker_title(&start));
-                    return worker::run(py, start, app);
+                    return worker::run(py, start, app, glue.as_ref());
                 }
                 Ok(pid) => server.forked(worker, pid),
                 Err(error) => server.not_forked(worker, error.to_string()),
             },
+            Order::RunHook(occasion) => {
+                let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {
+                    continue;
+                };
+                match fork(py, library) {
+                    Ok(0) => {
+                        drop(server);
+                        inherited.listeners.clear();
+                        hooks.run_and_end(py, glue, &inherited.settings, &occasion)
+                    }
+                    Ok(pid) => server.hook_forked(pid, occasion),
+                    Err(error) => {
+                        crate::warning!("{} cannot be run: {error}", occasion.hook());
+                    }
+                }
+            }
             Order::ReopenLogs => py.detach(|| inherited.reopen_logs()),
             // An address that is given up must not be held open for as long as the last worker takes.
             Order::Retire => inherited.listeners.clear(),

@@ -12,7 +12,9 @@ mod ffi;
 mod generation;
 mod green;
 mod header_hash;
+mod hooks;
 mod kind;
+mod say;
 mod worker;
 mod wsgi;
 

@@ -13,6 +13,7 @@ use super::{
         threads::{self, Interrupter, Seating, Threads},
     },
     green::Library,
+    hooks::{Failed, Glue, RequestHooks, WorkerHooks},
     kind,
 };
 use crate::{
@@ -34,13 +35,18 @@ const SIGNALS: [Signal; 4] = [
 
 /// Runs in the forked child until the worker is done; returns its exit code. `preloaded` is the app, if the generation
 /// has imported it.
-pub(super) fn run(py: Python<'_>, start: WorkerStart, preloaded: Option<Py<PyAny>>) -> i32 {
+pub(super) fn run(
+    py: Python<'_>,
+    start: WorkerStart,
+    preloaded: Option<Py<PyAny>>,
+    glue: Option<&Glue>,
+) -> i32 {
     let generation = start.settings.generation;
     let who = format!("generation={generation} worker={}", start.worker);
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
     let serving = Serving { who, config };
-    match serving.load_and_serve(py, start, preloaded) {
+    match serving.boot_and_serve(py, start, preloaded, glue) {
         Ok(code) => code,
         Err(error) => {
             let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());
@@ -70,15 +76,42 @@ struct Gear {
 }
 
 impl Serving {
+    /// The way from the fork to the end, with the hooks beside it.
+    fn boot_and_serve(
+        &self,
+        py: Python<'_>,
+        start: WorkerStart,
+        preloaded: Option<Py<PyAny>>,
+        glue: Option<&Glue>,
+    ) -> PyResult<i32> {
+        if let Some(library) = Library::of(self.config.worker_class) {
+            library.after_fork(py)?;
+        }
+        let Some(glue) = glue else {
+            return self.load_and_serve(py, start, preloaded, None);
+        };
+        let hooks = match WorkerHooks::load(py, glue, &start.settings, start.worker, &self.who) {
+            Ok(hooks) => hooks,
+            Err(error) => {
+                py.detach(|| error.log(&self.who));
+                return Ok(EXIT_BOOT);
+            }
+        };
+        if let Err(Failed) = hooks.post_fork(py) {
+            return Ok(EXIT_BOOT);
+        }
+        let served = self.load_and_serve(py, start, preloaded, Some(&hooks));
+        hooks.worker_exit(py, self.config.timeouts.graceful);
+        served
+    }
+
     fn load_and_serve(
         &self,
         py: Python<'_>,
         start: WorkerStart,
         preloaded: Option<Py<PyAny>>,
+        hooks: Option<&WorkerHooks>,
     ) -> PyResult<i32> {
-        if let Some(library) = Library::of(self.config.worker_class) {
-            library.after_fork(py)?;
-        }
         // An app that asks for "the" event loop when it is imported gets the one that will run.
         let mut own_loop = None;
         if self.config.worker_class == WorkerClass::Asgi {
@@ -89,25 +122,34 @@ impl Serving {
             None => match app::load(py, &self.config.app) {
                 Ok(app) => app,
                 Err(error) => {
-                    py.detach(|| error.log(&self.who, &self.config.app));
+                    py.detach(|| error.log(&self.who, &format!("`{}`", self.config.app.text)));
                     return Ok(error.exit_code());
                 }
             },
         };
         let choice = kind::choose(py, &self.config, &app)?;
         py.detach(|| choice.tell(&self.who));
+        if let Some(hooks) = hooks {
+            if let Err(Failed) = hooks.worker_init(py) {
+                return Ok(EXIT_BOOT);
+            }
+            hooks.watch_for_abort(py)?;
+        }
+        let hooks = hooks.and_then(WorkerHooks::requests);
         match choice.class {
             WorkerClass::Asgi => {
                 let own_loop = match own_loop {
                     Some(own_loop) => own_loop,
                     None => asgi::Loop::new(py, self.config.event_loop)?,
                 };
-                self.serve_in_loop(py, start, app, &own_loop)
+                self.serve_in_loop(py, start, app, hooks, &own_loop)
             }
-            WorkerClass::Gevent => self.serve_in_greenlets(py, start, app, Library::Gevent),
-            WorkerClass::Eventlet => self.serve_in_greenlets(py, start, app, Library::Eventlet),
+            WorkerClass::Gevent => self.serve_in_greenlets(py, start, app, hooks, Library::Gevent),
+            WorkerClass::Eventlet => {
+                self.serve_in_greenlets(py, start, app, hooks, Library::Eventlet)
+            }
             WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => {
-                self.serve_with_threads(py, start, app).map(|()| 0)
+                self.serve_with_threads(py, start, app, hooks).map(|()| 0)
             }
         }
     }
@@ -117,6 +159,7 @@ impl Serving {
         py: Python<'_>,
         start: WorkerStart,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
     ) -> PyResult<()> {
         let gear = self.gear(start, Settings::of(&self.config))?;
         let seats = usize::from(self.config.threads);
@@ -125,6 +168,7 @@ impl Serving {
         let crew = Arc::new(Crew::new(gear.reactor, seats, gear.equipment, interrupter)?);
         let seating = Seating {
             app,
+            hooks,
             crew,
             threads,
             config: self.config.clone(),
@@ -138,11 +182,13 @@ impl Serving {
         py: Python<'_>,
         start: WorkerStart,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
         library: Library,
     ) -> PyResult<i32> {
         let gear = self.gear(start, Settings::of(&self.config))?;
         let green = Green {
             app,
+            hooks,
             hub: Arc::new(Hub::new(gear.reactor, gear.equipment)?),
             library,
             config: self.config.clone(),
@@ -156,6 +202,7 @@ impl Serving {
         py: Python<'_>,
         start: WorkerStart,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
         own: &asgi::Loop,
     ) -> PyResult<i32> {
         let stage = asgi::Stage::start(py, own, app, &self.config, &self.who)?;
@@ -164,7 +211,7 @@ impl Serving {
         };
         let gear = self.gear(start, Settings::of(&self.config).streaming())?;
         let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
-        stage.run(py, hub, gear.addresses).map(|()| 0)
+        stage.run(py, hub, gear.addresses, hooks).map(|()| 0)
     }
 
     fn gear(&self, start: WorkerStart, settings: Settings) -> PyResult<Gear> {

@@ -6,6 +6,7 @@
     reason = "this folder wraps the system calls for all the others"
 )]
 
+mod abort;
 mod bell;
 mod clock;
 mod descriptor;
@@ -22,6 +23,7 @@ mod signal;
 mod spawn;
 mod title;
 
+pub use abort::AbortBell;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use descriptor::{

@@ -14,11 +14,11 @@ use nix::{
 use super::{Identity, PidFd};
 
 /// What a child gets beside its program, arguments, environment and directory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inheritance {
     /// The one descriptor beside the standard three that stays open, under the same number. Not one of those three,
     /// which the runtime opened before anything else could.
-    pub descriptor: OwnedFd,
+    pub descriptor: Option<OwnedFd>,
     pub identity: Option<Identity>,
     /// Bits that new files do not get.
     pub umask: Option<u32>,
@@ -41,7 +41,9 @@ pub fn spawn(mut command: Command, inheritance: Inheritance) -> io::Result<(u32,
 /// Runs in the child before exec.
 fn prepare(inheritance: &Inheritance) -> io::Result<()> {
     close_on_exec_from(3);
-    fcntl(&inheritance.descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    if let Some(descriptor) = &inheritance.descriptor {
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    }
     for signal in &inheritance.ignored {
         // SAFETY: ignoring a signal runs no code.
         unsafe { nix::sys::signal::signal(*signal, SigHandler::SigIgn) }?;

@@ -19,6 +19,10 @@ pub enum ToGeneration {
     Fork { worker: u64, slot: u32 },
     /// Fork no more; exit once every child is gone.
     Retire,
+    /// All workers are ready and the generation serves. Sent where `hooks.when_ready` is set.
+    Serving,
+    /// The server stops: this was the serving generation. Sent where `hooks.on_exit` is set, before `Retire`.
+    Stopping,
 }
 
 /// Facts a generation reports.

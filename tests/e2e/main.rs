@@ -19,6 +19,7 @@ mod figures;
 mod greenlets;
 mod half_deployed;
 mod health_check;
+mod hooks;
 mod http_wire;
 mod large_bodies;
 mod logs;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    AppRef, Config, EventLoop, HeaderMap, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget,
-    Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
+    AppRef, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel,
+    LogTarget, Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -78,6 +78,7 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             ping_timeout: Duration::from_secs(1),
             compression: false,
         },
+        hooks: Hooks::default(),
     }
 }
 

@@ -358,5 +358,5 @@ impl Core {
     }
 }
 
-/// How long a generation may take to exit after its last child.
-const GENERATION_LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long a generation may take to exit after its last child: it may have two hooks to run, one after the other.
+const GENERATION_LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);

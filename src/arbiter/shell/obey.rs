@@ -63,6 +63,7 @@ impl Shell {
                 self.forget_readings();
             }
             Action::AnnounceStop => {
+                self.tell_stopping();
                 self.shared.board.set_closing();
                 // Workers take what waits; who comes later is refused at once, and may ask elsewhere.
                 self.listeners.close(self.manager.keeps_sockets());
@@ -75,6 +76,7 @@ impl Shell {
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
         self.note_outcome(report);
+        self.tell_hooks(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
@@ -176,7 +178,7 @@ impl Shell {
         self.send(generation, ToGeneration::Fork { worker, slot }, &[]);
     }
 
-    fn send(
+    pub(super) fn send(
         &mut self,
         generation: GenerationId,
         message: ToGeneration,

@@ -40,6 +40,7 @@ impl Shell {
         }
         self.sample();
         self.count_answers();
+        self.commands.enforce(clock::now());
         self.watcher.on_rung(clock::now());
         for changed in self.watcher.take_changed(clock::now()) {
             match changed {
@@ -174,6 +175,9 @@ impl Shell {
         // After the generations: a worker is the arbiter's only once its generation is known to be gone.
         let mut told = Vec::new();
         for (pid, status) in others {
+            if self.commands.on_exit(clock::now(), pid, status) {
+                continue;
+            }
             if let Some(worker) = self.processes.orphan_of_pid(pid) {
                 told.push(worker);
                 let exit = exit_of(status);

@@ -40,6 +40,7 @@ impl Shell {
             Ok(loaded) => self.compare(reload, cause, loaded),
             Err(problems) => {
                 self.set_outcome(reload, "rejected: the configuration has problems");
+                self.tell_reload_failed(reload, "the configuration has problems");
                 crate::telemetry::block(
                     LogLevel::Error,
                     format_args!(
@@ -93,6 +94,7 @@ impl Shell {
                 let goes_on = self.goes_on();
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
                 self.set_outcome(reload, &format!("rejected: {reason}"));
+                self.tell_reload_failed(reload, &reason);
             }
         }
     }

@@ -15,6 +15,7 @@ use super::{SIGNALS, Shared, Shell, StartError};
 use crate::{
     arbiter::{
         GenerationProcess, clock,
+        commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
         listeners::Listeners,
         pidfile::Pidfile,
@@ -79,6 +80,7 @@ impl Shell {
         self.core.may_be_handed_over()
             && self.settling.is_none()
             && self.events.is_empty()
+            && self.commands.is_idle()
             && self.watcher.hand_over().is_some()
             && channels.all(|process| !process.channel.wants_to_write())
     }
@@ -229,6 +231,7 @@ impl Shell {
             core: state.core,
             events: VecDeque::new(),
             processes: resumed_processes(state.generations, state.workers)?,
+            commands: Commands::default(),
             readings,
             reloads: state.reloads,
             serving: state.serving,

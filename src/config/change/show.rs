@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::config::{
-    HealthCheck, LogFormat, LogTarget, SchemeHeader, Trusted,
+    HealthCheck, HookRef, LogFormat, LogTarget, SchemeHeader, Trusted,
     units::{Size, Time},
 };
 
@@ -109,4 +109,15 @@ pub(super) fn scheme_headers(headers: &[SchemeHeader]) -> String {
         .map(|header| format!("{}={}", header.name, header.value))
         .collect();
     list(&shown)
+}
+
+pub(super) fn optional_hook(hook: &Option<HookRef>) -> String {
+    hook.as_ref().map_or_else(unset, HookRef::to_string)
+}
+
+/// As a list, also where it is a program alone.
+pub(super) fn command(command: &Option<Vec<String>>) -> String {
+    command
+        .as_ref()
+        .map_or_else(unset, |words| format!("{words:?}"))
 }

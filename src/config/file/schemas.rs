@@ -80,3 +80,21 @@ pub(super) fn log_format(_: &mut SchemaGenerator) -> Schema {
         EXPECTED: "\"combined\", \"common\", \"json\" or a template such as \"%(h)s %(r)s %(s)s\"",
     })
 }
+
+pub(super) fn hook(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        EXPECTED: "\"module:function\"",
+    })
+}
+
+pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["array", "string"],
+        "items": { "type": "string", "minLength": 1 },
+        "minItems": 1,
+        "minLength": 1,
+        EXPECTED: "a list of a program and its arguments, such as [\"touch\", \"/run/mysite/ready\"]",
+    })
+}

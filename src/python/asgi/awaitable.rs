@@ -65,12 +65,14 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    pub(super) fn new(party: Party, awaited: Awaited) -> Self {
-        Self {
+    /// What the app is given to await.
+    pub(super) fn for_app(py: Python<'_>, party: Party, awaited: Awaited) -> PyResult<Py<PyAny>> {
+        let wait = Self {
             party,
             awaited,
             future: HeldCell::new(None),
-        }
+        };
+        Ok(Bound::new(py, wait)?.into_any().unbind())
     }
 
     /// What to wait on; `StopIteration` with the result when there is one.

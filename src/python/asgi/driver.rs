@@ -8,7 +8,7 @@ use std::{
 use pyo3::{
     ffi::c_str,
     prelude::*,
-    types::{PyCFunction, PyDict, PyModule},
+    types::{PyDict, PyModule},
 };
 
 use super::{
@@ -16,7 +16,8 @@ use super::{
     scope::ScopeBuilder,
 };
 use crate::{
-    config::{self, Config, EventLoop, Lifespan, LogLevel},
+    config::{self, Config, EventLoop, Lifespan},
+    python::{hooks::RequestHooks, say},
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
@@ -85,7 +86,7 @@ impl<'a, 'py> Stage<'a, 'py> {
             Lifespan::On => "on",
             Lifespan::Off => "off",
         };
-        let say = log_function(py, who)?;
+        let say = say::function(py, who)?;
         let lifespan = glue.call_method1("Lifespan", (&asyncio_loop, &app, mode, &state, say))?;
         if let Err(error) = lifespan.call_method0("start") {
             if error.is_instance(py, &glue.getattr("StartupFailed")?) {
@@ -109,6 +110,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         py: Python<'py>,
         hub: Arc<Hub>,
         listeners: Vec<ListenerAddress>,
+        hooks: Option<Arc<RequestHooks>>,
     ) -> PyResult<()> {
         let scopes = ScopeBuilder::new(
             py,
@@ -120,6 +122,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         let parts = Parts {
             hub: Arc::clone(&hub),
             app: self.app,
+            hooks,
             scopes,
             socket_settings: socket_settings(&self.config.websocket),
             socket_compression: self
@@ -161,24 +164,4 @@ fn socket_settings(config: &config::WebSocket) -> websocket::Settings {
         ping_timeout: config.ping_timeout,
         ..websocket::Settings::default()
     }
-}
-
-/// `say(level, text)`: a text of several lines goes to the log as one block.
-fn log_function<'py>(py: Python<'py>, who: &str) -> PyResult<Bound<'py, PyCFunction>> {
-    let who = who.to_owned();
-    PyCFunction::new_closure(py, None, None, move |arguments, _| {
-        let (level, text): (String, String) = arguments.extract()?;
-        let level = match level.as_str() {
-            "info" => LogLevel::Info,
-            "warning" => LogLevel::Warning,
-            _ => LogLevel::Error,
-        };
-        arguments.py().detach(|| match text.split_once('\n') {
-            Some((headline, block)) => {
-                crate::telemetry::block(level, format_args!("{who} {headline}"), block);
-            }
-            None => crate::telemetry::line(level, format_args!("{who} {text}")),
-        });
-        PyResult::Ok(())
-    })
 }

@@ -17,10 +17,15 @@ use pyo3::{
     types::{PyBytes, PyDict},
 };
 
-use super::{awaitable::Awaited, gateway::Gateway, outcome::Outcome};
+use super::{
+    awaitable::Awaited,
+    gateway::Gateway,
+    outcome::Outcome,
+    waiters::{Sleepers, Waiters},
+};
 use crate::{
     http::{Refusal, RequestTraits, date, response},
-    python::{ClientDisconnected, ffi::HeldCell},
+    python::{ClientDisconnected, ffi::HeldCell, hooks::Met},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, log_answered},
 };
@@ -56,13 +61,13 @@ pub(super) struct State {
     broken: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
-    /// Futures of those who wait for a message, and for room.
-    receivers: Vec<Py<PyAny>>,
-    senders: Vec<Py<PyAny>>,
+    waiters: Waiters,
     /// Set while the app is suspended.
     pub(super) task: Option<Py<PyAny>>,
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
+    /// For `hooks.post_request`.
+    pub(super) met: Option<Met>,
 }
 
 impl Exchange {
@@ -77,10 +82,10 @@ impl Exchange {
                 disconnected: false,
                 broken: false,
                 timed_out: false,
-                receivers: Vec::new(),
-                senders: Vec::new(),
+                waiters: Waiters::default(),
                 task: None,
                 place: None,
+                met: None,
             }),
         }
     }
@@ -156,11 +161,7 @@ impl Exchange {
         if let Some(connection) = &state.connection {
             gateway.hub.reactor().register(connection);
         }
-        let waiters = match awaited {
-            Awaited::Message => &mut state.receivers,
-            Awaited::Room => &mut state.senders,
-        };
-        waiters.push(future.clone().unbind());
+        state.waiters.add(awaited, future.clone().unbind());
         Ok(future)
     }
 
@@ -190,20 +191,20 @@ impl Exchange {
             return Self::lose_client(this);
         }
         let has_input = readiness.can_read() && state.intake == Intake::Body;
-        let senders = match has_room {
-            true => std::mem::take(&mut state.senders),
-            false => Vec::new(),
-        };
-        let receivers = match has_input {
-            true => std::mem::take(&mut state.receivers),
-            false => Vec::new(),
-        };
+        let mut senders = Sleepers::default();
+        if has_room {
+            senders = state.waiters.take(Awaited::Room);
+        }
+        let mut receivers = Sleepers::default();
+        if has_input {
+            receivers = state.waiters.take(Awaited::Message);
+        }
         drop(guard);
         if is_newly_closed {
             Self::start_grace(this)?;
         }
-        wake(py, senders)?;
-        wake(py, receivers)
+        senders.wake(py)?;
+        receivers.wake(py)
     }
 
     /// The client closed its sending side: after a while that counts as gone.
@@ -256,14 +257,13 @@ impl Exchange {
         let (py, gateway) = (this.py(), &this.get().gateway);
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
-        let receivers = std::mem::take(&mut state.receivers);
-        let senders = std::mem::take(&mut state.senders);
+        let sleepers = state.waiters.take_all();
         if let Some(mut connection) = state.connection.take() {
             let outcome = &state.outcome;
             let answered = Answered {
                 status: outcome.status,
                 bytes: outcome.body_bytes,
-                head: &outcome.head,
+                head: &outcome.head.lines,
                 environ: &[],
             };
             log_answered(&gateway.hub.station.access_log, &connection, &answered);
@@ -272,14 +272,33 @@ impl Exchange {
             connection.unread |= connection.half_closed || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
             let is_kept = state.place.is_some();
+            let met = state.met.take();
             drop(guard);
             gateway.hub.finish(connection, then_close, status);
             gateway.on_finished(py, is_kept.then_some(token))?;
+            if let Some(met) = met {
+                this.get().tell_answer(py, &met);
+            }
         } else {
             drop(guard);
         }
-        wake(py, receivers)?;
-        wake(py, senders)
+        sleepers.wake(py)
+    }
+
+    /// Tells the hook what was answered.
+    fn tell_answer(&self, py: Python<'_>, met: &Met) {
+        let Some(hooks) = self.gateway.hooks.as_ref().filter(|h| h.wants_outcome()) else {
+            return;
+        };
+        let state = self.state.borrow(py);
+        let outcome = &state.outcome;
+        let (status, bytes, head) = (
+            outcome.status,
+            outcome.body_bytes,
+            outcome.head.lines.clone(),
+        );
+        drop(state);
+        hooks.after(py, met, status, &head, bytes);
     }
 
     /// The app has returned, or failed.
@@ -367,9 +386,9 @@ impl Exchange {
             return Ok(());
         }
         state.disconnected = true;
-        let receivers = std::mem::take(&mut state.receivers);
+        let receivers = state.waiters.take(Awaited::Message);
         drop(state);
-        wake(py, receivers)
+        receivers.wake(py)
     }
 }
 
@@ -435,16 +454,6 @@ pub(super) fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bo
         connection.deadline_ms = u64::MAX;
     }
     sent
-}
-
-pub(super) fn wake(py: Python<'_>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
-    for future in futures {
-        let future = future.bind(py);
-        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn gone() -> PyErr {

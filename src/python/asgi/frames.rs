@@ -1,9 +1,9 @@
 //! `receive()` and `send(message)` of a WebSocket, ASGI's WebSocket specification.
 
-use std::{borrow::Cow, ffi::CStr};
+use std::ffi::CStr;
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyTypeError, PyValueError},
+    exceptions::{PyRuntimeError, PyValueError},
     intern,
     prelude::*,
     types::{PyDict, PyString},
@@ -12,7 +12,7 @@ use pyo3::{
 use super::{
     awaitable::{Awaited, Wait},
     party::Party,
-    send::{Fields, begin, fields, into_bytes, required, status},
+    send::{Fields, begin, fields, has_more, into_bytes, only_message, status},
     socket::{Phase, Socket},
 };
 use crate::{
@@ -40,24 +40,18 @@ impl Builtin for SendFrame {
 
 fn receive(socket: &Bound<'_, Socket>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
     let party = Party::Socket(socket.clone().unbind());
-    let wait = Wait::new(party, Awaited::Message);
-    Ok(Bound::new(socket.py(), wait)?.into_any().unbind())
+    Wait::for_app(socket.py(), party, Awaited::Message)
 }
 
 fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
     let py = socket.py();
-    let [message] = arguments else {
-        return Err(PyTypeError::new_err("send takes one message"));
-    };
-    let message = message.cast::<PyDict>()?;
-    let kind = required(&message, intern!(py, "type"))?;
-    let kind = kind.extract::<Cow<'_, str>>()?;
-    match &*kind {
-        "websocket.send" => send_message(socket, &message)?,
-        "websocket.accept" => accept(socket, &message)?,
-        "websocket.close" => close(socket, &message)?,
-        "websocket.http.response.start" => deny(socket, &message)?,
-        "websocket.http.response.body" => deny_further(socket, &message)?,
+    let (message, kind) = only_message(arguments)?;
+    match &*kind.to_str()? {
+        "websocket.send" => send_message(socket, message)?,
+        "websocket.accept" => accept(socket, message)?,
+        "websocket.close" => close(socket, message)?,
+        "websocket.http.response.start" => deny(socket, message)?,
+        "websocket.http.response.body" => deny_further(socket, message)?,
         other => {
             return Err(PyValueError::new_err(format!(
                 "{other:?} is no message that a WebSocket may send"
@@ -66,8 +60,7 @@ fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> Py
     }
     if socket.get().is_full(py) {
         let party = Party::Socket(socket.clone().unbind());
-        let wait = Wait::new(party, Awaited::Room);
-        return Ok(Bound::new(py, wait)?.into_any().unbind());
+        return Wait::for_app(py, party, Awaited::Room);
     }
     Ok(socket.get().gateway.done(py))
 }
@@ -156,10 +149,7 @@ fn deny_further(socket: &Bound<'_, Socket>, message: &Bound<'_, PyDict>) -> PyRe
         Some(body) => Some(into_bytes(body, "a body")?),
         None => None,
     };
-    let more = match message.get_item(intern!(py, "more_body"))? {
-        Some(more) => more.is_truthy()?,
-        None => false,
-    };
+    let more = has_more(message)?;
     let mut state = socket.get().state.borrow(py);
     state.undecided()?;
     if !state.outcome.has_begun() {

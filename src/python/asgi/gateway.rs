@@ -31,6 +31,7 @@ use crate::{
         app::formatted,
         date::CachedDate,
         ffi::{self, Behaviour, Builtin, HeldCell},
+        hooks::RequestHooks,
     },
     sys::{self, Readiness},
     websocket::{self, DeflateSettings, Opening},
@@ -50,6 +51,7 @@ const SOCKET_GOODBYE_MS_MAX: u64 = 2_000;
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
     app: Py<PyAny>,
+    pub(super) hooks: Option<Arc<RequestHooks>>,
     /// What of the loop is called.
     asyncio_loop: Py<PyAny>,
     create_future: Py<PyAny>,
@@ -93,6 +95,7 @@ struct Inner {
 pub(super) struct Parts {
     pub(super) hub: Arc<Hub>,
     pub(super) app: Py<PyAny>,
+    pub(super) hooks: Option<Arc<RequestHooks>>,
     pub(super) scopes: ScopeBuilder,
     pub(super) socket_settings: websocket::Settings,
     /// `None`: messages are not compressed.
@@ -126,6 +129,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             hub: parts.hub,
             app: parts.app,
+            hooks: parts.hooks,
             asyncio_loop: asyncio_loop.clone().unbind(),
             create_future: asyncio_loop.getattr("create_future")?.unbind(),
             get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
@@ -391,6 +395,13 @@ impl Gateway {
             ffi::builtin::<Receive>(&exchange)?,
             ffi::builtin::<Send>(&exchange)?,
         ];
+        if let Some(hooks) = &self.hooks {
+            let met = hooks.meet_asgi(py, &scope)?;
+            if let Err(error) = hooks.before(py, &met) {
+                self.report(py, &error, "a hook before a request failed");
+            }
+            exchange.get().state.borrow(py).met = Some(met);
+        }
         let party = Party::Request(exchange.clone().unbind());
         let is_suspended = self.start(py, party, scope, messages)?;
         match is_suspended && is_half_closed {

@@ -15,5 +15,6 @@ mod run;
 mod scope;
 mod send;
 mod socket;
+mod waiters;
 
 pub(super) use driver::{Loop, Stage};

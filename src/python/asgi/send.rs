@@ -7,7 +7,7 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError, PyValueError},
     intern,
     prelude::*,
-    types::{PyByteArray, PyBytes, PyDict, PyMemoryView},
+    types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString},
 };
 
 use super::{
@@ -45,8 +45,8 @@ impl Builtin for Send {
 }
 
 fn receive(exchange: &Bound<'_, Exchange>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
-    let wait = Wait::new(Party::Request(exchange.clone().unbind()), Awaited::Message);
-    Ok(Bound::new(exchange.py(), wait)?.into_any().unbind())
+    let party = Party::Request(exchange.clone().unbind());
+    Wait::for_app(exchange.py(), party, Awaited::Message)
 }
 
 fn send(
@@ -54,17 +54,12 @@ fn send(
     arguments: &[Borrowed<'_, '_, PyAny>],
 ) -> PyResult<Py<PyAny>> {
     let py = exchange.py();
-    let [message] = arguments else {
-        return Err(PyTypeError::new_err("send takes one message"));
-    };
-    let message = message.cast::<PyDict>()?;
-    let kind = required(&message, intern!(py, "type"))?;
-    let kind = kind.extract::<std::borrow::Cow<'_, str>>()?;
-    match &*kind {
-        "http.response.body" => send_body(exchange, &message)?,
-        "http.response.start" => start(exchange, &message)?,
-        "http.response.pathsend" => send_path(exchange, &message)?,
-        "http.response.early_hint" => send_hints(exchange, &message)?,
+    let (message, kind) = only_message(arguments)?;
+    match &*kind.to_str()? {
+        "http.response.body" => send_body(exchange, message)?,
+        "http.response.start" => start(exchange, message)?,
+        "http.response.pathsend" => send_path(exchange, message)?,
+        "http.response.early_hint" => send_hints(exchange, message)?,
         // For test clients, which look at it in the process; over the wire nothing of it goes.
         "http.response.debug" => {}
         other => {
@@ -81,15 +76,35 @@ fn send(
         .as_ref()
         .is_some_and(|connection| !connection.output.is_empty());
     if is_full {
-        let wait = Wait::new(Party::Request(exchange.clone().unbind()), Awaited::Room);
-        return Ok(Bound::new(py, wait)?.into_any().unbind());
+        let party = Party::Request(exchange.clone().unbind());
+        return Wait::for_app(py, party, Awaited::Room);
     }
     Ok(exchange.get().gateway.done(py))
 }
 
-pub(super) fn required<'py>(
+/// The message that `send` was given, and its type.
+pub(super) fn only_message<'a, 'py>(
+    arguments: &'a [Borrowed<'a, 'py, PyAny>],
+) -> PyResult<(&'a Bound<'py, PyDict>, Bound<'py, PyString>)> {
+    let [message] = arguments else {
+        return Err(PyTypeError::new_err("send takes one message"));
+    };
+    let message = (**message).cast::<PyDict>()?;
+    let kind = required(message, intern!(message.py(), "type"))?;
+    Ok((message, kind.cast_into::<PyString>()?))
+}
+
+/// Whether the body goes on after this message.
+pub(super) fn has_more(message: &Bound<'_, PyDict>) -> PyResult<bool> {
+    match message.get_item(intern!(message.py(), "more_body"))? {
+        Some(more) => more.is_truthy(),
+        None => Ok(false),
+    }
+}
+
+fn required<'py>(
     message: &Bound<'py, PyDict>,
-    key: &Bound<'py, pyo3::types::PyString>,
+    key: &Bound<'py, PyString>,
 ) -> PyResult<Bound<'py, PyAny>> {
     message
         .get_item(key)?
@@ -112,7 +127,7 @@ pub(super) fn begin(outcome: &mut Outcome, status: u16, fields: &Fields<'_>) -> 
     }
     outcome.begin(status);
     for (name, value) in fields {
-        if let Err(fault) = outcome.add_field(name.as_bytes(), value.as_bytes()) {
+        if let Err(fault) = outcome.head.add_field(name.as_bytes(), value.as_bytes()) {
             // A head with a fault was not begun.
             *outcome = Outcome::default();
             return Err(PyValueError::new_err(fault));
@@ -157,10 +172,7 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
         Some(body) => into_bytes(body, "a body")?,
         None => PyBytes::new(py, b""),
     };
-    let more = match message.get_item(intern!(py, "more_body"))? {
-        Some(more) => more.is_truthy()?,
-        None => false,
-    };
+    let more = has_more(message)?;
     let gateway = &exchange.get().gateway;
     let mut guard = exchange.get().state.borrow(py);
     let state = &mut *guard;
@@ -187,7 +199,7 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     let is_chunked = shape.send_body && shape.framing == ResponseFraming::Chunked;
     let (mut before, mut after): (Vec<u8>, &[u8]) = (Vec::new(), b"");
     if is_first {
-        before.append(&mut state.outcome.head.clone());
+        before.append(&mut state.outcome.head.lines.clone());
     }
     let sent_body: &[u8] = if shape.send_body { bytes } else { b"" };
     if is_chunked && !sent_body.is_empty() {
@@ -294,7 +306,7 @@ fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     if !shape.send_body {
         state.outcome.body_bytes = 0;
     }
-    let head = state.outcome.head.clone();
+    let head = state.outcome.head.lines.clone();
     let connection = state.open()?;
     connection.output.push_bytes(&head);
     if shape.send_body && length > 0 {

@@ -15,10 +15,11 @@ use pyo3::{
 
 use super::{
     awaitable::Awaited,
-    exchange::{flush, gone, wake},
+    exchange::{flush, gone},
     gateway::Gateway,
     outcome::Outcome,
     send::Fields,
+    waiters::{Sleepers, Waiters},
 };
 use crate::{
     http::{RequestTraits, Version, date},
@@ -72,8 +73,7 @@ pub(super) struct State {
     pub(super) outcome: Outcome,
     pub(super) denial: Vec<u8>,
     bytes_sent: u64,
-    receivers: Vec<Py<PyAny>>,
-    senders: Vec<Py<PyAny>>,
+    waiters: Waiters,
     pub(super) task: Option<Py<PyAny>>,
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
@@ -100,8 +100,7 @@ impl Socket {
                 outcome: Outcome::default(),
                 denial: Vec::new(),
                 bytes_sent: 0,
-                receivers: Vec::new(),
-                senders: Vec::new(),
+                waiters: Waiters::default(),
                 task: None,
                 place: None,
                 app_has_ended: false,
@@ -185,11 +184,7 @@ impl Socket {
         let py = this.py();
         let future = this.get().gateway.new_future(py)?;
         let mut state = this.get().state.borrow(py);
-        let waiters = match awaited {
-            Awaited::Message => &mut state.receivers,
-            Awaited::Room => &mut state.senders,
-        };
-        waiters.push(future.clone().unbind());
+        state.waiters.add(awaited, future.clone().unbind());
         Ok(future)
     }
 
@@ -249,7 +244,7 @@ impl Socket {
             .count(length, true)
             .map_err(PyRuntimeError::new_err)?;
         gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
-        connection.output.push_bytes(&state.outcome.head);
+        connection.output.push_bytes(&state.outcome.head.lines);
         connection.output.push_bytes(&state.denial);
         state.phase = Phase::Denied;
         state.end = Some((close::ABNORMAL, String::new()));
@@ -313,8 +308,8 @@ impl Socket {
         let state = &mut *guard;
         let is_over = matches!(&state.phase, Phase::Open(open) if open.is_over());
         let receivers = match state.messages.is_empty() && state.end.is_none() {
-            true => Vec::new(),
-            false => std::mem::take(&mut state.receivers),
+            true => Sleepers::default(),
+            false => state.waiters.take(Awaited::Message),
         };
         drop(guard);
         scratch.clear();
@@ -327,7 +322,7 @@ impl Socket {
                 Self::finish(this)?;
             }
         }
-        wake(py, receivers)
+        receivers.wake(py)
     }
 
     pub(super) fn on_event(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
@@ -339,10 +334,10 @@ impl Socket {
         };
         connection.unread |= readiness.can_read();
         let mut is_broken = readiness.is_broken();
-        let mut senders = Vec::new();
+        let mut senders = Sleepers::default();
         if !is_broken && readiness.can_write() && !connection.output.is_empty() {
             match flush(connection, this.get().gateway.write_ms()) {
-                Ok(true) => senders = std::mem::take(&mut state.senders),
+                Ok(true) => senders = state.waiters.take(Awaited::Room),
                 Ok(false) => {}
                 Err(_) => is_broken = true,
             }
@@ -355,7 +350,7 @@ impl Socket {
             Self::read(this)?;
             return Self::lose_client(this);
         }
-        wake(py, senders)?;
+        senders.wake(py)?;
         Self::read(this)
     }
 
@@ -375,8 +370,7 @@ impl Socket {
         let (py, gateway) = (this.py(), &this.get().gateway);
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
-        let receivers = std::mem::take(&mut state.receivers);
-        let senders = std::mem::take(&mut state.senders);
+        let sleepers = state.waiters.take_all();
         let Some(connection) = state.connection.take() else {
             return Ok(());
         };
@@ -388,7 +382,7 @@ impl Socket {
         let answered = Answered {
             status,
             bytes,
-            head: &state.outcome.head,
+            head: &state.outcome.head.lines,
             environ: &[],
         };
         log_answered(&gateway.hub.station.access_log, &connection, &answered);
@@ -403,8 +397,7 @@ impl Socket {
         gateway.hub.finish(connection, then_close, status);
         gateway.on_finished(py, Some(token))?;
         gateway.forget(py, place, None);
-        wake(py, receivers)?;
-        wake(py, senders)
+        sleepers.wake(py)
     }
 
     /// The app has returned, or failed: a WebSocket that it left open is closed for it.
@@ -520,9 +513,9 @@ impl Socket {
             state
                 .end
                 .get_or_insert((close::SERVICE_RESTART, "the server restarts".to_owned()));
-            let receivers = std::mem::take(&mut state.receivers);
+            let receivers = state.waiters.take(Awaited::Message);
             drop(state);
-            return wake(py, receivers);
+            return receivers.wake(py);
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::{
         app::formatted,
         ffi::HeldCell,
         green::{Library, Loop},
+        hooks::RequestHooks,
         wsgi::{Desk, Gateway},
     },
     sys,
@@ -38,6 +39,7 @@ const LOOK_EVERY_NS: u64 = 10_000_000;
 /// What a worker of greenlets is made of.
 pub(in crate::python) struct Green {
     pub(in crate::python) app: Py<PyAny>,
+    pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) hub: Arc<Hub>,
     pub(in crate::python) library: Library,
     pub(in crate::python) config: Config,
@@ -251,7 +253,15 @@ impl Greenlets {
             sleep: self.event_loop.sleep.clone_ref(py),
         };
         let app = self.green.app.clone_ref(py);
-        Gateway::new(py, app, desk, &self.green.config, &self.green.listeners)
+        let hooks = self.green.hooks.clone();
+        Gateway::new(
+            py,
+            app,
+            hooks,
+            desk,
+            &self.green.config,
+            &self.green.listeners,
+        )
     }
 
     /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.

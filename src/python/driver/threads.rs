@@ -21,6 +21,7 @@ use crate::{
         RequestTimeout,
         app::formatted,
         ffi,
+        hooks::RequestHooks,
         wsgi::{Desk, Gateway},
     },
     wire::ListenerAddress,
@@ -81,6 +82,7 @@ impl Interpreter for Interrupter {
 /// What every seat needs.
 pub(in crate::python) struct Seating {
     pub(in crate::python) app: Py<PyAny>,
+    pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) crew: Arc<Crew>,
     pub(in crate::python) threads: Arc<Threads>,
     pub(in crate::python) config: Config,
@@ -147,6 +149,7 @@ fn take_seat(py: Python<'_>, seating: &Seating, me: usize) -> PyResult<()> {
     let mut gateway = Gateway::new(
         py,
         app,
+        seating.hooks.clone(),
         Desk::Thread {
             crew: Arc::clone(crew),
             seat: me,

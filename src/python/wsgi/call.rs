@@ -10,7 +10,7 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{desk::Desk, send::Sending};
 use crate::{
-    http::{RequestTraits, ResponseFraming, ResponseShape, Version, response},
+    http::{AppHead, RequestTraits, ResponseFraming, ResponseShape, Version, response},
     python::{
         date::CachedDate,
         ffi::{HeldCell, SharedBytes},
@@ -31,19 +31,17 @@ pub(super) struct Call {
 /// What is known of the response so far.
 pub(super) struct State {
     pub(super) desk: Arc<Desk>,
+    /// No Python code runs between the send of a whole response and the end of the call.
+    pub(super) ends_when_sent: bool,
     /// `None` outside a call.
     pub(super) connection: Option<Box<Connection>>,
     /// What `start_response` returns; `None` outside a call.
     pub(super) write: Option<Py<PyAny>>,
     /// `start_response` was called.
     pub(super) started: bool,
-    /// The status line and the app's fields; with ours, once `shape` is set.
-    pub(super) head: Vec<u8>,
+    /// Complete once `shape` is set.
+    pub(super) head: AppHead,
     pub(super) status: u16,
-    pub(super) content_length: Option<u64>,
-    pub(super) has_date: bool,
-    /// The app asked for the connection to be closed.
-    pub(super) wants_close: bool,
     /// Decided when the first byte is due; from then on the head cannot change.
     pub(super) shape: Option<ResponseShape>,
     /// Bytes of body sent, without framing.
@@ -60,14 +58,12 @@ impl State {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
         Self {
             desk,
+            ends_when_sent: true,
             connection: None,
             write: None,
             started: false,
-            head: Vec::with_capacity(1024),
+            head: AppHead::with_capacity(1024),
             status: 0,
-            content_length: None,
-            has_date: false,
-            wants_close: false,
             shape: None,
             body_bytes: 0,
             sending: Sending::default(),
@@ -93,9 +89,6 @@ impl State {
         self.started = false;
         self.head.clear();
         self.status = 0;
-        self.content_length = None;
-        self.has_date = false;
-        self.wants_close = false;
     }
 
     /// Whether the response is still the app's to give: asked before its first byte goes out.
@@ -111,7 +104,7 @@ impl State {
 
     /// Completes the head. `body_length` is that of the whole body, if it is known.
     pub(super) fn complete_head(&mut self, body_length: Option<u64>) -> ResponseShape {
-        let may_persist = self.desk.station().may_persist() && !self.wants_close;
+        let may_persist = self.desk.station().may_persist();
         let (version, is_head, persistent) = match &self.connection {
             Some(connection) => {
                 let head = connection.head();
@@ -125,13 +118,10 @@ impl State {
             is_head,
             persistent,
         };
-        let shape =
-            ResponseShape::decide(request, self.status, self.content_length.or(body_length));
-        shape.write_fields(&mut self.head, version);
-        if !self.has_date {
-            response::write_field(&mut self.head, b"Date", self.date.now());
-        }
-        self.head.extend_from_slice(b"\r\n");
+        let date = &mut self.date;
+        let shape = self
+            .head
+            .complete(request, self.status, body_length, || date.now());
         self.must_close |= !shape.persistent;
         self.shape = Some(shape);
         shape
@@ -151,19 +141,18 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        if sent_bytes.len() <= HELD_BYTES_MAX && self.desk.holds_back() {
+        if self.ends_when_sent && sent_bytes.len() <= HELD_BYTES_MAX && self.desk.holds_back() {
             connection
                 .output
-                .push_bytes(&[&self.head[..], sent_bytes].concat());
+                .push_bytes(&[&self.head.lines[..], sent_bytes].concat());
             return Ok(());
         }
-        // Nothing runs between this send and the end of the call.
-        let next = match self.must_close {
+        let next = match self.must_close && self.ends_when_sent {
             true => net::Next::Close,
             false => net::Next::Unknown,
         };
         self.sending
-            .send_final(connection, &mut self.head, sent_bytes, next, || {
+            .send_final(connection, &mut self.head.lines, sent_bytes, next, || {
                 Box::new(SharedBytes::new(body))
             })
     }
@@ -200,7 +189,7 @@ impl State {
             py,
             &self.desk,
             connection,
-            &self.head,
+            &self.head.lines,
             &bytes[..allowed],
             chunked,
         )
@@ -218,7 +207,7 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        connection.output.push_bytes(&self.head);
+        connection.output.push_bytes(&self.head.lines);
         let count = match shape.framing {
             _ if !shape.send_body => 0,
             ResponseFraming::Length(length) => length.min(end - at),
@@ -258,7 +247,7 @@ impl State {
             _ => &[],
         };
         self.sending
-            .send_end(py, &self.desk, connection, &self.head, last)
+            .send_end(py, &self.desk, connection, &self.head.lines, last)
     }
 
     /// How many bytes the response is short of its Content-Length.

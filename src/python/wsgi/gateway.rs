@@ -21,7 +21,12 @@ use super::{
 use crate::{
     config::Config,
     http::{Refusal, date},
-    python::{RequestTimeout, app::formatted, ffi},
+    python::{
+        RequestTimeout,
+        app::formatted,
+        ffi,
+        hooks::{Met, RequestHooks},
+    },
     sys,
     wire::ListenerAddress,
     worker::{Answered, Connection, log_answered},
@@ -45,6 +50,7 @@ struct Callables {
 
 pub(in crate::python) struct Gateway {
     app: Py<PyAny>,
+    hooks: Option<Arc<RequestHooks>>,
     desk: Arc<Desk>,
     environ: EnvironBuilder,
     callables: Callables,
@@ -58,6 +64,7 @@ impl Gateway {
     pub(in crate::python) fn new(
         py: Python<'_>,
         app: Py<PyAny>,
+        hooks: Option<Arc<RequestHooks>>,
         desk: Desk,
         config: &Config,
         listeners: &[ListenerAddress],
@@ -82,6 +89,7 @@ impl Gateway {
             callables: Callables::new(py, &desk)?,
             logged_variables: desk.station().access_log.environ(),
             app,
+            hooks,
             desk,
             hints: hints.unbind(),
             file_wrapper: file_wrapper.unbind(),
@@ -106,16 +114,31 @@ impl Gateway {
             }
         };
         let call = self.callables.call.bind(py).clone();
-        call.get()
-            .state
-            .borrow(py)
-            .begin(connection, self.callables.write.clone_ref(py));
+        {
+            let mut state = call.get().state.borrow(py);
+            state.ends_when_sent = self.hooks.is_none();
+            state.begin(connection, self.callables.write.clone_ref(py));
+        }
         if self.callables.is_new {
             *self.hints.get().call.borrow(py) = Some(call.clone().unbind());
             self.callables.is_new = false;
         }
-        let result = self.run(py, &call, environ);
-        Ok(self.finish(py, &call, result))
+        let Some(hooks) = self.hooks.clone() else {
+            let result = self.run(py, &call, environ);
+            return Ok(self.finish(py, &call, result));
+        };
+        let met = hooks.meet_wsgi(py, &environ);
+        let result = match &met {
+            Ok(met) => hooks
+                .before(py, met)
+                .and_then(|()| self.run(py, &call, environ)),
+            Err(error) => Err(error.clone_ref(py)),
+        };
+        let served = self.finish(py, &call, result);
+        if let Ok(met) = met {
+            tell_answer(py, &hooks, &met, &call, served.status);
+        }
+        Ok(served)
     }
 
     /// Calls the app and sends what it returns.
@@ -241,7 +264,7 @@ impl Gateway {
         let answered = Answered {
             status,
             bytes,
-            head: &state.head,
+            head: &state.head.lines,
             environ: &state.logged_environ,
         };
         log_answered(&self.desk.station().access_log, &connection, &answered);
@@ -337,6 +360,23 @@ impl Callables {
     }
 }
 
+/// Tells the hook what was answered. What the client has not taken yet is still on its way.
+fn tell_answer(
+    py: Python<'_>,
+    hooks: &RequestHooks,
+    met: &Met,
+    call: &Bound<'_, Call>,
+    status: u16,
+) {
+    if !hooks.wants_outcome() {
+        return;
+    }
+    let state = call.get().state.borrow(py);
+    let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
+    drop(state);
+    hooks.after(py, met, status, &head, bytes);
+}
+
 fn write_refusal(refusal: Refusal, connection: &Connection, answer: &mut Vec<u8>) {
     let date = date::format(sys::unix_seconds());
     match connection.head().is_head(connection.request_bytes()) {
@@ -372,8 +412,8 @@ fn announce_length(call: &Bound<'_, Call>, iterable: &Bound<'_, PyAny>) {
         None
     };
     let mut state = call.get().state.borrow(call.py());
-    if !state.head_is_sent() && state.content_length.is_none() {
-        state.content_length = parts;
+    if !state.head_is_sent() && state.head.content_length.is_none() {
+        state.head.content_length = parts;
     }
 }
 

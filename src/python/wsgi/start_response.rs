@@ -98,7 +98,7 @@ impl State {
         }
         self.started = true;
         self.status = code;
-        response::write_status_line(&mut self.head, &text);
+        response::write_status_line(&mut self.head.lines, &text);
         Ok(())
     }
 
@@ -138,47 +138,9 @@ impl State {
             latin1_text(name, "a header's name")?,
             latin1_text(value, "a header's value")?,
         );
-        let shown = || String::from_utf8_lossy(&name).into_owned();
-        if !field::is_token(&name) {
-            return Err(PyValueError::new_err(format!(
-                "{:?} is no header name",
-                shown()
-            )));
-        }
-        if !field::is_field_value(&value) {
-            // Not the value: it may be what an attacker wanted to see in a log.
-            let message = format!(
-                "the value of the header {:?} has a control character",
-                shown()
-            );
-            return Err(PyValueError::new_err(message));
-        }
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.wants_close |= value.trim_ascii().eq_ignore_ascii_case(b"close");
-                return Ok(());
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                return self.set_content_length(&value);
-            }
-            _ if field::is_hop_by_hop(&name) => return Ok(()),
-            _ => {}
-        }
-        response::write_field(&mut self.head, &name, &value);
-        Ok(())
-    }
-
-    fn set_content_length(&mut self, value: &[u8]) -> PyResult<()> {
-        match field::parse_content_length(value.trim_ascii()) {
-            Some(length) if self.content_length.is_none_or(|known| known == length) => {
-                self.content_length = Some(length);
-                Ok(())
-            }
-            _ => Err(PyValueError::new_err(
-                "Content-Length must be one number of bytes",
-            )),
-        }
+        self.head
+            .add_field(&name, &value)
+            .map_err(PyValueError::new_err)
     }
 }
 

@@ -1,0 +1,55 @@
+//! Who of the app waits for a request or a WebSocket: for a message of the client, or for room to send. Each waits on a
+//! future of the loop.
+
+use pyo3::{intern, prelude::*};
+
+use super::awaitable::Awaited;
+
+#[derive(Default)]
+pub(super) struct Waiters {
+    receivers: Vec<Py<PyAny>>,
+    senders: Vec<Py<PyAny>>,
+}
+
+/// To be woken while nothing is borrowed: code of the app's may run.
+#[must_use]
+#[derive(Default)]
+pub(super) struct Sleepers(Vec<Py<PyAny>>);
+
+impl Waiters {
+    pub(super) fn add(&mut self, awaited: Awaited, future: Py<PyAny>) {
+        self.of(awaited).push(future);
+    }
+
+    /// Those who wait for that.
+    pub(super) fn take(&mut self, awaited: Awaited) -> Sleepers {
+        Sleepers(std::mem::take(self.of(awaited)))
+    }
+
+    /// All, those first who wait for a message.
+    pub(super) fn take_all(&mut self) -> Sleepers {
+        let mut all = std::mem::take(&mut self.receivers);
+        all.append(&mut self.senders);
+        Sleepers(all)
+    }
+
+    fn of(&mut self, awaited: Awaited) -> &mut Vec<Py<PyAny>> {
+        match awaited {
+            Awaited::Message => &mut self.receivers,
+            Awaited::Room => &mut self.senders,
+        }
+    }
+}
+
+impl Sleepers {
+    /// Has them ask again.
+    pub(super) fn wake(self, py: Python<'_>) -> PyResult<()> {
+        for future in self.0 {
+            let future = future.bind(py);
+            if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+                future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+            }
+        }
+        Ok(())
+    }
+}
