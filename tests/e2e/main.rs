@@ -21,6 +21,7 @@ mod half_deployed;
 mod health_check;
 mod hooks;
 mod http_wire;
+mod idle_connections;
 mod large_bodies;
 mod logs;
 mod plan;
