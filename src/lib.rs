@@ -3,6 +3,7 @@
 //! The same crate is built twice: as the binary `rgunicorn` (the arbiter, which never runs Python) and as the
 //! engine, an extension module that the configured interpreter loads. ARCHITECTURE.md is the map.
 
+pub mod admin;
 pub mod arbiter;
 pub mod cli;
 pub mod config;

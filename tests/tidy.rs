@@ -101,6 +101,16 @@ const WALLS: &[(&str, &[&str])] = &[
         &["crate::worker", "crate::python", "crate::http", "pyo3"],
     ),
     (
+        "src/admin",
+        &[
+            "crate::arbiter",
+            "crate::worker",
+            "crate::python",
+            "crate::cli",
+            "pyo3",
+        ],
+    ),
+    (
         "src/telemetry",
         &[
             "crate::arbiter",

@@ -5,8 +5,8 @@
 
 mod handed;
 mod kept;
-mod tcp;
-mod unix;
+pub(super) mod tcp;
+pub(super) mod unix;
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -14,6 +14,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use nix::sys::socket::{Backlog, SockaddrStorage, getsockname, getsockopt, sockop
 
 use super::activation::Passed;
 use crate::{
+    admin,
     config::{Bind, Config},
     sys::{Identity, adopt_descriptor, duplicate},
     wire::{ListenerAddress, PassedListener},
@@ -78,7 +80,7 @@ struct Listener {
     /// What was asked for; differs from `address` in the port when that was 0.
     asked: Asked,
     address: ListenerAddress,
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     /// The name of a UNIX socket in the file system.
     file: Option<SocketFile>,
 }
@@ -299,7 +301,7 @@ impl Listeners {
         Ok(Listener {
             asked: Asked::Tcp { address, v6_only },
             address: ListenerAddress::Tcp(address_bound),
-            socket,
+            socket: Arc::new(socket),
             file: None,
         })
     }
@@ -323,7 +325,7 @@ impl Listeners {
         Ok(Listener {
             asked: Asked::Inherited(number),
             address: address_of(&socket),
-            socket,
+            socket: Arc::new(socket),
             file: None,
         })
     }
@@ -408,6 +410,16 @@ impl Listeners {
     pub fn addresses(&self, ids: &[ListenerId]) -> Vec<String> {
         let (passed, _) = self.passed(ids);
         passed.iter().map(|told| shown(&told.address)).collect()
+    }
+
+    /// For who looks at the sockets, and must not keep them open.
+    pub fn watched(&self, ids: &[ListenerId]) -> Vec<admin::Listener> {
+        let listeners = ids.iter().filter_map(|id| self.open.get(id));
+        let watched = listeners.map(|listener| admin::Listener {
+            address: shown(&listener.address),
+            socket: Arc::downgrade(&listener.socket),
+        });
+        watched.collect()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     GenerationProcess,
     core::{Exit, GenerationId, Order, ReloadId, WorkerId},
 };
-use crate::sys::PidFd;
+use crate::{sys::PidFd, wire::LastWords};
 
 #[derive(Debug)]
 pub(super) struct GenerationHandle {
@@ -19,6 +19,8 @@ pub(super) struct GenerationHandle {
     pub(super) reload: ReloadId,
     /// `None` once it was reaped, or when it could not be started.
     pub(super) process: Option<GenerationProcess>,
+    /// `None` after an upgrade: those that boot do not see one.
+    pub(super) last_words: Option<LastWords>,
     /// The other side of the channel is closed: there is nothing to poll for.
     pub is_deaf: bool,
 }

@@ -7,15 +7,17 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use super::memory::resident_bytes;
-use crate::config::{Config, Standing};
+use crate::{
+    config::{Config, Standing},
+    sys::resident_bytes,
+};
 
 const NAME: &str = "rgunicorn-running";
 
@@ -31,6 +33,8 @@ pub struct Running {
     pub config: Config,
     /// How long the last worker took from its fork to ready.
     pub boot: Option<Duration>,
+    /// The UNIX socket of its admin interface.
+    pub admin: Option<PathBuf>,
 }
 
 /// Holds what was told last.
@@ -54,7 +58,7 @@ pub fn find(file: &Path) -> Vec<Running> {
     let wanted = canonical(file);
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(running)
+    pids.filter_map(of_pid)
         .filter(|running| {
             let theirs = running.standing.file.as_deref();
             theirs.is_some_and(|theirs| canonical(theirs) == wanted)
@@ -67,7 +71,7 @@ fn canonical(path: &Path) -> std::path::PathBuf {
 }
 
 /// `None` also for a process that is not ours to look into.
-fn running(pid: u32) -> Option<Running> {
+pub fn of_pid(pid: u32) -> Option<Running> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let is_notice = |path: &Path| {
         fs::read_link(path).is_ok_and(|target| {
@@ -120,6 +124,7 @@ mod tests {
             is_booting: false,
             config: crate::arbiter::tests::config(),
             boot: None,
+            admin: None,
         };
         let mut notice = Notice::default();
         notice.tell(&running).unwrap();

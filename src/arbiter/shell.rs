@@ -3,8 +3,11 @@
 //! It decides nothing. The descriptors it polls are hints: after each wake-up it looks at everything, so no event can be
 //! lost by looking at the wrong moment.
 
+mod admin;
+mod counting;
 mod hooks;
 mod obey;
+mod orders;
 mod perceive;
 mod reload;
 mod service;
@@ -27,6 +30,8 @@ use super::{
     activation, clock,
     commands::Commands,
     core::{Core, Event, GenerationId, Moment, ReloadId},
+    doors::Doors,
+    history::History,
     listeners::{ListenError, Listeners},
     pidfile::Pidfile,
     processes::Processes,
@@ -34,12 +39,14 @@ use super::{
     report::Scene,
     running::{Notice, Running},
     service_manager::ServiceManager,
+    statsd::Statsd,
     tally::Tally,
     upgrade::Invocation,
     watcher::Watcher,
 };
 use crate::{
-    config::{Config, ConfigLoader, Loaded},
+    admin::{Admin, Outcome, Upgrade},
+    config::{Config, ConfigLoader, Loaded, LogLevel},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
@@ -84,10 +91,20 @@ pub(super) struct Shell {
     watcher: Watcher,
     pidfile: Option<Pidfile>,
     manager: ServiceManager,
+    admin: Admin,
+    doors: Doors,
+    /// For the admin interface.
+    history: History,
+    started: Moment,
+    /// Ordered over the admin interface, until the next reload.
+    log_level: Option<LogLevel>,
+    /// The last one, for the admin interface.
+    upgrade: Option<Upgrade>,
     /// Of the last reload, for the status.
     outcome: Option<String>,
     next_sample: Option<Moment>,
     tally: Tally,
+    statsd: Statsd,
     notice: Notice,
     /// What the notice is about.
     noticed: Option<(ReloadId, GenerationId, bool)>,
@@ -145,9 +162,13 @@ impl Shell {
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
+        shared.board.server().start(clock::unix_us());
+        let counted = shared.board.another().map_err(|error| failed(&error))?;
+        crate::telemetry::count_in(counted);
         let mut listeners = Listeners::default();
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
+        let admin = admin::admin(config, &shared.board, now).map_err(|error| failed(&error))?;
         let resources = open_patiently(&loaded, &mut listeners)
             .map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         listeners.forget_kept();
@@ -183,9 +204,16 @@ impl Shell {
             watcher,
             pidfile,
             manager,
+            admin,
+            doors: Doors::default(),
+            history: History::default(),
+            started: now,
+            log_level: None,
+            upgrade: None,
             outcome: None,
             next_sample: None,
             tally: Tally::default(),
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: None,
@@ -203,6 +231,7 @@ impl Shell {
         let config = &reading.config;
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         self.own_error_log(reading);
+        self.statsd.apply(&config.statsd, &self.shared.board);
         let python = &reading.resources.interpreter;
         info!(
             "rgunicorn {} starting with Python {} ({}, from {})",
@@ -214,6 +243,7 @@ impl Shell {
         for address in self.listeners.addresses(&reading.resources.listeners) {
             info!("listening at {address}");
         }
+        self.open_admin(&config.admin);
         let mut actions = Vec::new();
         self.core
             .boot(clock::now(), reading::rules(config), &mut actions);
@@ -228,6 +258,8 @@ impl Shell {
             self.tell_settled();
             self.tell_running();
             self.tell_manager();
+            self.count_reloads();
+            self.tell_admin();
             self.upgrade_when_possible();
             self.rest();
             if let Some(code) = self.exit {
@@ -255,6 +287,8 @@ impl Shell {
         {
             self.settling = None;
             self.scene().tell_done(reload);
+            self.history
+                .conclude(reload, clock::now(), Outcome::Done, None, None);
             self.set_outcome(reload, "done");
             self.tell_reload_done(reload);
         }
@@ -296,6 +330,7 @@ impl Shell {
             is_booting,
             config: Config::clone(&reading.config),
             boot: self.last_boot,
+            admin: self.doors.path().map(Into::into),
         };
         self.noticed = Some(about);
         if let Err(problem) = self.notice.tell(&running) {
@@ -323,6 +358,7 @@ impl Shell {
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.shared.bell.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.watcher.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.admin.bell(), PollFlags::POLLIN),
         ];
         for generation in self.processes.generations.values() {
             if let Some(process) = generation.process.as_ref().filter(|_| !generation.is_deaf) {
@@ -331,8 +367,10 @@ impl Shell {
                 entries.push(PollFd::new(process.channel.as_fd(), wanted));
             }
         }
+        self.admin.note_waiting();
         // Interrupted or not: what happened is looked for, not told.
         let _ = poll(&mut entries, timeout);
+        self.admin.note_busy();
     }
 
     fn scene(&self) -> Scene<'_> {

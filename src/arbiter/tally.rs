@@ -71,7 +71,7 @@ mod tests {
             slot.errors.store(errors, Relaxed);
         }
         tally.keep(&board.slots()[0]);
-        board.slots()[0].clear();
+        board.release(0);
         let now = Moment::from_origin(Duration::ZERO);
         let told: Vec<_> = tally.count(now, &board).into_values().collect();
         let counts = |requests, errors| Counts { requests, errors };

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, ForwardedBy, HeaderMap, Hooks, Lifespan,
+    Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, TcpBind, Timeouts,
+    Trusted, WebSocket, WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -78,6 +79,10 @@ pub(super) fn config() -> Config {
             forwarded_allow_ips: Trusted::Networks(Vec::new()),
             scheme_headers: Vec::new(),
             header_map: HeaderMap::Drop,
+            forwarded: ForwardedBy::Off,
+            forwarded_host: false,
+            protocol: ProxyProtocol::Off,
+            protocol_allow_ips: Trusted::Networks(Vec::new()),
         },
         websocket: WebSocket {
             message_size: 1 << 20,
@@ -86,5 +91,10 @@ pub(super) fn config() -> Config {
             compression: false,
         },
         hooks: Hooks::default(),
+        statsd: crate::config::Statsd::default(),
+        admin: Admin {
+            socket: AdminSocket::Off,
+            ..Admin::default()
+        },
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{Config, LogTarget},
     sys::{Bell, Lifeline, seqpacket_pair},
-    wire::{FromGeneration, Received, Scoreboard, ToGeneration, WorkerSettings},
+    wire::{FromGeneration, LastWords, Received, Scoreboard, ToGeneration, WorkerSettings},
 };
 
 /// How long the interpreter may take to leave after the trial.
@@ -64,7 +64,8 @@ fn try_to_load(process: &mut GenerationProcess, config: &Config) -> Result<(), T
     let (_lifeline, lifeline_end) = Lifeline::create()?;
     let lobby = seqpacket_pair()?;
     let log = io::stderr().as_fd().try_clone_to_owned()?;
-    let descriptors: [BorrowedFd<'_>; 7] = [
+    let last_words = LastWords::create()?;
+    let descriptors: [BorrowedFd<'_>; 8] = [
         scoreboard.descriptor(),
         bell.as_fd(),
         lifeline_end.as_fd(),
@@ -72,6 +73,7 @@ fn try_to_load(process: &mut GenerationProcess, config: &Config) -> Result<(), T
         lobby.1.as_fd(),
         log.as_fd(),
         log.as_fd(),
+        last_words.descriptor(),
     ];
     let settings = WorkerSettings {
         generation: 0,

@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     core::{Core, GenerationId, Moment, ReloadId, WorkerId},
+    doors::HandedDoors,
     engine,
+    history::History,
     interpreter::Interpreter,
     listeners::{HandedListeners, ListenerId},
     tally::Tally,
@@ -33,7 +35,7 @@ use crate::{
 };
 pub(super) use probe::ask;
 
-/// Of the state, and of what old generations and workers speak with a new arbiter: messages, scoreboard, signals. To be
+/// Of the state, and of what old generations and workers speak with new ones: messages, scoreboard, lobby, signals. To be
 /// raised with every change to one of them that another build would misunderstand.
 pub const FORMAT: u32 = 2;
 /// `pid:number`. Not `RGUNICORN_…`, which are keys of the configuration.
@@ -65,6 +67,11 @@ pub(super) struct State {
     pub(super) seen: Option<u64>,
     pub(super) listeners: HandedListeners,
     pub(super) shared: HandedShared,
+    pub(super) doors: HandedDoors,
+    pub(super) history: History,
+    pub(super) started: Moment,
+    /// The number of the upgrade that is under way.
+    pub(super) upgrade: u64,
     pub(super) pidfile: Option<(PathBuf, i32)>,
     /// That arrived and were not acted upon.
     pub(super) signals: Vec<i32>,
@@ -257,8 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_refused() {
-        let bare = format!(r#"{{"format": {FORMAT}}}"#);
-        for text in ["", "{}", bare.as_str()] {
+        for text in ["", "{}", &format!(r#"{{"format": {FORMAT}}}"#)] {
             assert!(matches!(
                 State::parse(text.as_bytes()),
                 Err(StateError::Text(_))

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use super::{flags, plan};
+use super::{admin, flags, plan};
 use crate::arbiter::upgrade::CHECK_FLAG;
 
 /// Looked for in the current directory where no `--config` is given.
@@ -15,6 +15,8 @@ Examples:
   rgunicorn mysite.wsgi -b 0.0.0.0:8000 -w 4   without a file
   rgunicorn check                              show all that is wrong, serve nothing
   rgunicorn plan new.toml                      what saving this as ./rgunicorn.toml would do
+  rgunicorn status                             how the server of ./rgunicorn.toml is
+  rgunicorn reload                             take up new code, and tell how it went
 
 Every key of the file can be set by the environment too: RGUNICORN_WORKERS, RGUNICORN_TIMEOUTS_KEEPALIVE.
 An app whose module is called like a command is written with its attribute: `check:application`.";
@@ -53,6 +55,7 @@ pub(super) fn command() -> Command {
                 .arg(file())
                 .args(plan::arguments()),
         )
+        .subcommands(admin::commands())
         .subcommand(Command::new("schema").about("Print the JSON schema of rgunicorn.toml, for editors"))
 }
 
@@ -60,7 +63,7 @@ fn configuration() -> Vec<Arg> {
     [file()].into_iter().chain(flags::arguments()).collect()
 }
 
-fn file() -> Arg {
+pub(super) fn file() -> Arg {
     Arg::new("config")
         .short('c')
         .long("config")

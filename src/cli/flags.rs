@@ -74,6 +74,8 @@ const FLAGS: &[Flag] = &[
     long_flag("access-logformat", "log.format", One("FORMAT")),
     long_flag("forwarded-allow-ips", "proxy.forwarded_allow_ips", Many("NETWORK")),
     long_flag("header-map", "proxy.header_map", One("WHAT")),
+    long_flag("proxy-protocol", "proxy.protocol", One("VERSION")),
+    long_flag("proxy-allow-from", "proxy.protocol_allow_ips", Many("NETWORK")),
 ];
 
 /// All flags that make settings, and the app.

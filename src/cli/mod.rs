@@ -1,6 +1,7 @@
-//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn plan`, `rgunicorn schema`. The only folder that talks to the
-//! terminal.
+//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn plan`, `rgunicorn schema`, and the commands of `admin` for a
+//! server that runs. The only folder that talks to the terminal.
 
+mod admin;
 mod check;
 mod command;
 mod flags;
@@ -32,6 +33,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(matches) => matches,
         Err(error) => return shown(&error),
     };
+    if let Some(code) = admin::run(&matches) {
+        return code;
+    }
     // What stands before a command counts for it, too; what stands after it is stronger.
     match matches.subcommand() {
         after if matches.get_flag(CHECK_FLAG) => run::check_state(

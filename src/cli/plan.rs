@@ -75,7 +75,7 @@ fn text_of(draft: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
+pub(super) fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
     let mut found = running::find(path);
     found.retain(|running| pid.is_none_or(|pid| running.pid == pid));
     match (found.pop(), found.as_slice()) {

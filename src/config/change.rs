@@ -150,6 +150,13 @@ const KEYS: &[Key] = &[
         proxy.forwarded_allow_ips,
         trusted
     ),
+    key!(Roll, "proxy.forwarded", proxy.forwarded, word),
+    key!(
+        Roll,
+        "proxy.forwarded_host",
+        proxy.forwarded_host,
+        bool::to_string
+    ),
     key!(
         Roll,
         "proxy.scheme_headers",
@@ -217,6 +224,21 @@ const KEYS: &[Key] = &[
         "hooks.commands.on_exit",
         hooks.commands.on_exit,
         command
+    ),
+    key!(Live, "statsd.host", statsd.host, optional_text),
+    key!(Live, "statsd.prefix", statsd.prefix, String::clone),
+    key!(Live, "statsd.tags", statsd.tags, list),
+    key!(Live, "admin.socket", admin.socket, admin_socket),
+    key!(Live, "admin.address", admin.address, optional_text),
+    key!(Live, "admin.token", admin.token, hidden),
+    key!(Live, "admin.token_file", admin.token_file, optional_path),
+    key!(Live, "admin.open", admin.open, list),
+    key!(Roll, "proxy.protocol", proxy.protocol, word),
+    key!(
+        Roll,
+        "proxy.protocol_allow_ips",
+        proxy.protocol_allow_ips,
+        trusted
     ),
 ];
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing is checked here beyond its shape; `resolve` makes the [`Config`](super::Config) that runs.
 
+mod admin;
 mod health;
 mod hooks;
 mod limits;
@@ -11,6 +12,7 @@ mod proxy;
 mod reload;
 mod schemas;
 mod shapes;
+mod statsd;
 mod timeouts;
 mod websocket;
 
@@ -19,6 +21,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::Admin;
 pub use health::HealthCheck;
 pub use hooks::{HookCommands, Hooks};
 pub use limits::Limits;
@@ -27,6 +30,7 @@ pub use proxy::Proxy;
 pub use reload::Reload;
 pub(super) use shapes::EXPECTED;
 pub use shapes::{Amount, NameOrNumber, Octal, Texts};
+pub use statsd::Statsd;
 pub use timeouts::Timeouts;
 pub use websocket::WebSocket;
 
@@ -187,6 +191,8 @@ pub struct File {
     pub proxy: Proxy,
     pub websocket: WebSocket,
     pub hooks: Hooks,
+    pub statsd: Statsd,
+    pub admin: Admin,
 }
 
 impl Default for File {
@@ -219,6 +225,8 @@ impl Default for File {
             proxy: Proxy::default(),
             websocket: WebSocket::default(),
             hooks: Hooks::default(),
+            statsd: Statsd::default(),
+            admin: Admin::default(),
         }
     }
 }

@@ -22,14 +22,10 @@ const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside t
 const SYSLOG: &str =
     "syslog is not written; systemd or the container's runtime collects the standard output";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
-const STATSD: &str = "statsd is not written; the access log can be JSON: `[log] format = \"json\"`";
-const CONTROL: &str = "there is no control socket; send signals, or edit the file";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
-const PROXY_PROTOCOL: &str =
-    "the PROXY protocol is not part of this version; have the proxy send X-Forwarded-For";
 const DAEMON: &str =
     "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
@@ -61,14 +57,14 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("tmp_upload_dir", Gone("large bodies go to `$TMPDIR`; Gunicorn never used this setting")),
     ("initgroups", Gone("the supplementary groups of `user` are always taken up: remove it")),
     ("secure_scheme_headers", Key("proxy.scheme_headers")),
-    ("forwarded_allow_ips", Key("proxy.forwarded_allow_ips")),
+    ("forwarded_allow_ips", KeyBut("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`")),
     ("forwarder_headers", Gone("`SCRIPT_NAME` of a peer in `[proxy] forwarded_allow_ips` is always believed, and no other: remove it")),
     ("header_map", KeyBut("proxy.header_map", "`dangerous` is called `keep`")),
     ("pythonpath", Key("python_path")),
     ("paste", Gone(PASTE)),
     ("raw_paste_global_conf", Gone(PASTE)),
-    ("proxy_protocol", Gone(PROXY_PROTOCOL)),
-    ("proxy_allow_ips", Gone(PROXY_PROTOCOL)),
+    ("proxy_protocol", KeyBut("proxy.protocol", "`true` is written `\"auto\"`")),
+    ("proxy_allow_ips", Key("proxy.protocol_allow_ips")),
     ("protocol", Gone(UWSGI)),
     ("uwsgi_allow_ips", Gone(UWSGI)),
     ("http_parser", Gone(NO_SUCH_NEED)),
@@ -110,10 +106,10 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("syslog_addr", Gone(SYSLOG)),
     ("syslog_prefix", Gone(SYSLOG)),
     ("syslog_facility", Gone(SYSLOG)),
-    ("statsd_host", Gone(STATSD)),
-    ("statsd_prefix", Gone(STATSD)),
-    ("dogstatsd_tags", Gone(STATSD)),
-    ("enable_backlog_metric", Gone(STATSD)),
+    ("statsd_host", Key("statsd.host")),
+    ("statsd_prefix", Key("statsd.prefix")),
+    ("dogstatsd_tags", KeyBut("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`")),
+    ("enable_backlog_metric", Gone("it is always among the metrics at `/metrics` of the admin interface: remove it")),
     ("default_proc_name", Key("proc_name")),
     ("on_starting", Gone("the server itself runs no Python; do it before the server starts, such as in `ExecStartPre=`, or when the app is imported")),
     ("on_reload", Gone("the server itself runs no Python; `[hooks.commands] reload_done` and `reload_failed` run a program")),
@@ -140,9 +136,9 @@ const SETTINGS: &[(&str, Fate)] = &[
     ("dirty_post_fork", Gone(DIRTY)),
     ("dirty_worker_init", Gone(DIRTY)),
     ("dirty_worker_exit", Gone(DIRTY)),
-    ("control_socket", Gone(CONTROL)),
-    ("control_socket_mode", Gone(CONTROL)),
-    ("control_socket_disable", Gone(CONTROL)),
+    ("control_socket", Key("admin.socket")),
+    ("control_socket_mode", Gone("the socket of `[admin]` is always for the server's user and root alone")),
+    ("control_socket_disable", Gone("write `socket = \"off\"` in `[admin]`")),
 ];
 
 /// The paths by which Gunicorn and uvicorn name worker classes that exist here.

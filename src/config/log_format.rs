@@ -2,6 +2,8 @@
 
 /// The atoms of one letter; headers and environ variables are named in braces.
 const ATOMS: &str = "hlutrmUqHsbBfaTMDLp";
+/// Of ours: the other end of the socket, where `h` is the client.
+const PEER: &str = "peer";
 
 /// What is wrong with each `%` in the template.
 pub(super) fn faults(template: &str) -> Vec<String> {
@@ -42,7 +44,7 @@ fn is_atom(atom: &str) -> bool {
         .and_then(|inner| inner.split_once('}'));
     match named {
         Some((name, kind)) => !name.is_empty() && matches!(kind, "i" | "o" | "e"),
-        None => atom.len() == 1 && ATOMS.contains(atom),
+        None => atom == PEER || (atom.len() == 1 && ATOMS.contains(atom)),
     }
 }
 
@@ -55,7 +57,7 @@ mod tests {
         let gunicorn = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
         assert_eq!(faults(gunicorn), Vec::<String>::new());
         assert_eq!(
-            faults("%({x-request-id}i)s 100%% %(L)s"),
+            faults("%({x-request-id}i)s 100%% %(L)s %(peer)s"),
             Vec::<String>::new()
         );
     }

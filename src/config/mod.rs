@@ -21,7 +21,9 @@ mod problem;
 mod resolve;
 mod resolved;
 mod schema;
+mod secret;
 mod shape;
+mod statsd;
 mod units;
 
 pub use change::{Apply, Change, Plan, changes, summary};
@@ -33,8 +35,10 @@ pub use machine::Machine;
 pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    AppRef, Bind, Config, EventLoop, HeaderMap, HealthCheck, HookCommands, HookRef, Hooks,
-    Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, Reload, SchemeHeader, TcpBind,
-    Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, ForwardedBy, HeaderMap, HealthCheck,
+    HookCommands, HookRef, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy,
+    ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost, TcpBind, Timeouts, Trusted, WebSocket,
+    WorkerClass,
 };
 pub use schema::{default_text, keys, manual, schema_text};
+pub use secret::Secret;

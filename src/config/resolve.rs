@@ -1,6 +1,7 @@
 //! From what was written to what runs: texts are parsed, keys are checked against each other. What is on the machine
 //! is asked through [`Machine`] alone.
 
+mod admin;
 mod hooks;
 mod network;
 mod place;
@@ -67,6 +68,8 @@ impl Resolver<'_> {
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
             hooks: self.hooks(file.hooks),
+            statsd: self.statsd(file.statsd, &chdir),
+            admin: self.admin(file.admin, &chdir),
             app,
             chdir,
         }

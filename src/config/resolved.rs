@@ -1,10 +1,17 @@
 //! What runs: every value present, parsed and checked. What a person may write is `config::file`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 /// One immutable configuration. A generation and its workers see one of these for life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +55,8 @@ pub struct Config {
     pub proxy: Proxy,
     pub websocket: WebSocket,
     pub hooks: Hooks,
+    pub statsd: Statsd,
+    pub admin: Admin,
 }
 
 /// Where the application is: `module`, `module:attr`, `module:factory('arg', key=1)`.
@@ -223,6 +232,19 @@ pub enum LogLevel {
     Critical,
 }
 
+impl LogLevel {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// Format of the access log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
@@ -316,16 +338,110 @@ pub struct HookCommands {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     pub forwarded_allow_ips: Trusted,
+    pub forwarded: ForwardedBy,
+    /// The host and port that the proxy tells take the place of the request's.
+    pub forwarded_host: bool,
     /// A header that says `https`, from a trusted peer.
     pub scheme_headers: Vec<SchemeHeader>,
     pub header_map: HeaderMap,
+    pub protocol: ProxyProtocol,
+    pub protocol_allow_ips: Trusted,
+}
+
+/// Metrics for a statsd server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statsd {
+    /// `None`: nothing is sent.
+    pub host: Option<StatsdHost>,
+    /// Without the dot behind it.
+    pub prefix: String,
+    pub tags: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatsdHost {
+    Udp {
+        /// A name or an address without brackets.
+        host: String,
+        port: u16,
+    },
+    /// Absolute.
+    Unix(PathBuf),
+}
+
+/// Where the server can be asked and told, beside signals.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admin {
+    pub socket: AdminSocket,
+    /// `None`: no TCP.
+    pub address: Option<SocketAddr>,
+    pub token: Option<Secret>,
+    /// Absolute. Holds the token when `token` does not.
+    pub token_file: Option<PathBuf>,
+    /// Paths that need no token.
+    pub open: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminSocket {
+    /// The server finds a place.
+    #[default]
+    Auto,
+    Off,
+    /// Absolute; `{pid}` stands for the process id.
+    Path(PathBuf),
 }
 
 /// Whose forwarding headers are believed. UNIX-socket peers always are.
+/// The header that tells the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum ForwardedBy {
+    /// The one that nearly all proxies write; each adds to the right the address that it was called from.
+    XForwardedFor,
+    /// The standard one, RFC 7239, which tells the scheme too.
+    Forwarded,
+    /// None: the client's address is the proxy's.
+    Off,
+}
+
+/// Versions of the PROXY protocol that a connection may begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum ProxyProtocol {
+    /// It is not spoken.
+    Off,
+    /// A readable line.
+    V1,
+    /// A binary header.
+    V2,
+    /// Either.
+    Auto,
+}
+
+/// Whose word is taken. That of UNIX-socket peers always is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trusted {
     Everyone,
     Networks(Vec<IpNet>),
+}
+
+impl Trusted {
+    /// Whether a peer with this address is trusted; one of IPv4 may come in IPv6's clothes.
+    pub fn includes(&self, address: IpAddr) -> bool {
+        matches!(self, Self::Everyone) || self.names(address)
+    }
+
+    /// Whether this address is in a network that is written down. Where everyone is trusted, none is.
+    pub fn names(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        match self {
+            Self::Everyone => false,
+            Self::Networks(networks) => networks.iter().any(|network| network.contains(&address)),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

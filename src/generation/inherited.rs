@@ -3,9 +3,10 @@
 use std::{io, os::fd::OwnedFd};
 
 use crate::{
+    config::LogLevel,
     sys::Bell,
     telemetry::Sink,
-    wire::{PassedListener, Scoreboard, WorkerSettings},
+    wire::{LastWords, PassedListener, Scoreboard, WorkerSettings},
 };
 
 /// Settings and resources, in the order in which [`crate::wire::ToGeneration::Start`] lists their descriptors.
@@ -57,8 +58,8 @@ pub enum StartError {
     Log(#[source] io::Error),
 }
 
-/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, two logs.
-const FIXED: usize = 7;
+/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, two logs, last words.
+const FIXED: usize = 8;
 
 impl Inherited {
     /// Gives each descriptor its meaning, and sets up the error log of this process.
@@ -74,9 +75,11 @@ impl Inherited {
             receiver: next()?,
         };
         let (access_log, error_log) = (next()?, next()?);
+        let last_words = next()?;
         if sent != wanted {
             return Err(unequal());
         }
+        keep_last_words(LastWords::open(last_words));
         let log = &settings.config.log;
         crate::telemetry::init_from_descriptor(error_log, &log.error, log.level)
             .map_err(StartError::Log)?;
@@ -84,8 +87,10 @@ impl Inherited {
             crate::config::LogTarget::Off => None,
             target => Some(Sink::from_descriptor(access_log, target).map_err(StartError::Log)?),
         };
+        let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
+        crate::telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
         Ok(Self {
-            scoreboard: Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?,
+            scoreboard,
             bell: Bell::open(bell),
             lifeline,
             lobby,
@@ -120,4 +125,13 @@ impl Inherited {
             );
         }
     }
+}
+
+/// What goes wrong until a worker is ready, which closes the tap, is also told to the arbiter.
+fn keep_last_words(words: LastWords) {
+    crate::telemetry::open_tap(Box::new(move |level, line, text_below| {
+        if level >= LogLevel::Error {
+            words.add(line, text_below);
+        }
+    }));
 }

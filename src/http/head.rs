@@ -124,7 +124,7 @@ impl RequestHead {
     pub fn fields<'b>(
         &self,
         buffer: &'b [u8],
-    ) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> {
+    ) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> + DoubleEndedIterator + Clone {
         self.fields
             .iter()
             .map(move |field| (field.name.bytes(buffer), field.value.bytes(buffer)))

@@ -19,6 +19,7 @@ mod memory;
 pub mod net;
 mod notify;
 mod process;
+mod resident;
 mod signal;
 mod spawn;
 mod title;
@@ -39,6 +40,7 @@ pub use notify::NotifySocket;
 pub use process::{
     PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,
 };
+pub use resident::resident_bytes;
 pub use signal::{
     SignalBell, fork_blocked, hold_signals, release_signals, restore_defaults, without_signals,
 };

@@ -72,6 +72,26 @@ pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<PeerAddress> {
     Ok(peer_of(unsafe { storage.assume_init_ref() }))
 }
 
+/// How many connections wait to be accepted at a listening TCP socket, and how many may. An error for other sockets.
+pub fn backlog(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `info`.
+    check(unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    // SAFETY: all of its fields are numbers, for which zeroes are valid too.
+    let info = unsafe { info.assume_init() };
+    // What these fields mean for a socket that listens: tcp_get_info() in the kernel's net/ipv4/tcp.c.
+    Ok((info.tcpi_unacked, info.tcpi_sacked))
+}
+
 /// The address that a connection reached us by.
 pub fn local_address(socket: BorrowedFd<'_>) -> io::Result<PeerAddress> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();

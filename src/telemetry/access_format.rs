@@ -2,7 +2,7 @@
 //!
 //! Knows no socket and no clock; looks at headers only when the format asks for them.
 
-use std::time::Duration;
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use jiff::tz::TimeZone;
 
@@ -24,6 +24,8 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a [u8]>;
 pub struct AccessRecord<'a> {
     /// The client's address without the port, after trusted proxies; empty for a UNIX socket without one.
     pub remote_address: &'a str,
+    /// The other end of the socket; `None` for a UNIX socket.
+    pub peer: Option<SocketAddr>,
     pub method: &'a [u8],
     /// As received.
     pub target: &'a [u8],
@@ -166,6 +168,7 @@ impl AccessFormat {
             |value: Option<&[u8]>, out: &mut Vec<u8>| or_dash(value.unwrap_or_default(), out);
         match atom {
             Atom::RemoteAddress => or_dash(record.remote_address.as_bytes(), out),
+            Atom::Peer => peer(record.peer, out),
             Atom::Identity => out.push(b'-'),
             Atom::User => user((record.request_header)("authorization"), out),
             Atom::Time => {
@@ -239,6 +242,15 @@ impl AccessFormat {
 }
 
 const MICROSECONDS: i64 = 1_000_000;
+
+/// `10.0.0.5:4711`, or `unix`.
+fn peer(address: Option<SocketAddr>, out: &mut Vec<u8>) {
+    match address {
+        // A Vec takes everything.
+        Some(address) => drop(write!(out, "{address}")),
+        None => out.extend_from_slice(b"unix"),
+    }
+}
 
 fn request_line(record: &AccessRecord<'_>, out: &mut Vec<u8>) {
     if record.method.is_empty() {
@@ -339,6 +351,7 @@ mod tests {
             .for_worker(origin, TimeZone::UTC);
         let mut record = AccessRecord {
             remote_address: "203.0.113.9",
+            peer: Some("10.0.0.5:4711".parse().unwrap()),
             method: b"GET",
             target: b"/a%20b?x=%22",
             path: b"/a%20b",
@@ -367,10 +380,10 @@ mod tests {
 
     #[test]
     fn every_atom_has_its_value() {
-        let template = "h=%(h)s l=%(l)s u=%(u)s t=%(t)s r=%(r)s m=%(m)s U=%(U)s q=%(q)s H=%(H)s s=%(s)s B=%(B)s b=%(b)s \
+        let template = "h=%(h)s peer=%(peer)s l=%(l)s u=%(u)s t=%(t)s r=%(r)s m=%(m)s U=%(U)s q=%(q)s H=%(H)s s=%(s)s B=%(B)s b=%(b)s \
             f=%(f)s a=%(a)s T=%(T)s M=%(M)s D=%(D)s L=%(L)s p=%(p)s i=%({X-Id}i)s o=%({Content-Type}o)s \
             e=%({REMOTE_PORT}e)s none=%({x-none}i)s%({x-none}o)s%({NONE}e)s";
-        insta::assert_snapshot!(line(&LogFormat::Atoms(template.to_owned())), @r#"h=203.0.113.9 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> i=42 o=text/html e=5123 none=---"#);
+        insta::assert_snapshot!(line(&LogFormat::Atoms(template.to_owned())), @r#"h=203.0.113.9 peer=10.0.0.5:4711 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> i=42 o=text/html e=5123 none=---"#);
     }
 
     #[test]

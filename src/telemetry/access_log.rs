@@ -242,6 +242,7 @@ mod tests {
         let nothing = |_: &str| None;
         let record = AccessRecord {
             remote_address: "",
+            peer: None,
             method: b"GET",
             target: path,
             path,

@@ -14,6 +14,8 @@ pub(super) enum Piece {
 pub(super) enum Atom {
     /// `h`
     RemoteAddress,
+    /// `peer`, of ours: the other end of the socket.
+    Peer,
     /// `l`, always `-`.
     Identity,
     /// `u`, from basic authentication.
@@ -58,7 +60,7 @@ pub(super) enum Atom {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AtomError {
     #[error(
-        "the atom `%({atom})s` does not exist (known: h l u t r m U q H s B b f a T M D L p, {{header}}i, {{header}}o, {{variable}}e)"
+        "the atom `%({atom})s` does not exist (known: h l u t r m U q H s B b f a T M D L p peer, {{header}}i, {{header}}o, {{variable}}e)"
     )]
     Unknown { atom: String },
     #[error("`%({atom})` must be followed by `s`")]
@@ -114,6 +116,7 @@ pub(super) fn compile(template: &str) -> Result<Vec<Piece>, AtomError> {
 fn atom(name: &str) -> Option<Atom> {
     Some(match name {
         "h" => Atom::RemoteAddress,
+        "peer" => Atom::Peer,
         "l" => Atom::Identity,
         "u" => Atom::User,
         "t" => Atom::Time,
@@ -184,8 +187,8 @@ mod tests {
     #[test]
     fn a_mistake_is_named() {
         let message = |template| compile(template).unwrap_err().to_string();
-        insta::assert_snapshot!(message("%(h)s %(x)s"), @"the atom `%(x)s` does not exist (known: h l u t r m U q H s B b f a T M D L p, {header}i, {header}o, {variable}e)");
-        insta::assert_snapshot!(message("%({}i)s"), @"the atom `%({}i)s` does not exist (known: h l u t r m U q H s B b f a T M D L p, {header}i, {header}o, {variable}e)");
+        insta::assert_snapshot!(message("%(h)s %(x)s"), @"the atom `%(x)s` does not exist (known: h l u t r m U q H s B b f a T M D L p peer, {header}i, {header}o, {variable}e)");
+        insta::assert_snapshot!(message("%({}i)s"), @"the atom `%({}i)s` does not exist (known: h l u t r m U q H s B b f a T M D L p peer, {header}i, {header}o, {variable}e)");
         insta::assert_snapshot!(message("%(h)d"), @"`%(h)` must be followed by `s`");
         insta::assert_snapshot!(message("é %(h"), @"the `%(` at byte 3 has no `)`");
         insta::assert_snapshot!(message("%(h)s %h"), @"the `%` at byte 6 begins no atom (a percent sign is written `%%`)");

@@ -11,7 +11,7 @@ use std::{
     io::{self, Write as _},
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{
-        PoisonError, RwLock,
+        OnceLock, PoisonError, RwLock,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -20,7 +20,10 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::sink::{Outcome, Sink};
-use crate::config::{LogLevel, LogTarget};
+use crate::{
+    config::{LogLevel, LogTarget},
+    wire::{LogCount, Scoreboard},
+};
 
 /// How long a line waits for the reader of a full pipe before it is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -28,6 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 static LOG: RwLock<Destination> = RwLock::new(Destination::Stderr);
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+static COUNTED_IN: OnceLock<Scoreboard> = OnceLock::new();
 
 enum Destination {
     /// Not set up yet.
@@ -111,8 +115,34 @@ pub fn line(level: LogLevel, message: fmt::Arguments<'_>) {
     block(level, message, "");
 }
 
+/// From now on lines that tell of something wrong are counted there, in this process and those that it forks.
+pub fn count_in(board: Scoreboard) {
+    // Once: there is one scoreboard in the life of a process.
+    let _ = COUNTED_IN.set(board);
+}
+
+fn count(level: LogLevel, has_text_below: bool) {
+    let Some(board) = COUNTED_IN.get() else {
+        return;
+    };
+    let server = board.server();
+    match level {
+        LogLevel::Debug | LogLevel::Info => {}
+        LogLevel::Warning => server.count_line(LogCount::Warning),
+        LogLevel::Error => {
+            server.count_line(LogCount::Error);
+            if has_text_below {
+                server.count_line(LogCount::Exception);
+            }
+        }
+        LogLevel::Critical => server.count_line(LogCount::Critical),
+    }
+}
+
 /// A line and the text below it (a traceback, a report), in one write. The text keeps its line ends and tabs.
 pub fn block(level: LogLevel, message: fmt::Arguments<'_>, text_below: &str) {
+    count(level, !text_below.is_empty());
+    super::tap::hear(level, message, text_below);
     if enabled(level) {
         write(&compose(prefix(level), message, text_below));
     }

@@ -10,17 +10,22 @@ mod access_log;
 mod atoms;
 mod error_log;
 mod escape;
+pub mod metrics;
 mod moment;
 mod sink;
+pub mod statsd;
+mod tap;
 
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
 pub use atoms::AtomError;
 pub use error_log::{
-    block, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level, set_owner,
+    block, count_in, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level,
+    set_owner,
 };
 pub use sink::Sink;
+pub use tap::{Tap, close_tap, open_tap};
 
 /// The time zone of all lines. Read once, by the parent of the workers: finding it walks the whole time zone database, which
 /// would make each worker copy hundreds of pages of memory that it shares.

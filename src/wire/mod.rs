@@ -2,13 +2,22 @@
 //! generation, and the scoreboard, shared memory that workers write and the arbiter reads.
 
 mod channel;
+mod counters;
+mod last_words;
 mod message;
 mod scoreboard;
+mod server_counts;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
+pub use counters::{
+    BUCKETS_NS, Count, Counters, Distribution, Gauges, Histogram, METHODS, REFUSALS, SAMPLES,
+    STATUS_CLASSES, STATUSES, Samples, Totals,
+};
+pub use last_words::LastWords;
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
 };
 pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,
 };
+pub use server_counts::{LogCount, ReloadOutcome, ServerCounts, WorkerEnd};

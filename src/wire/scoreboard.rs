@@ -14,6 +14,10 @@ use std::{
     },
 };
 
+use super::{
+    counters::{Counters, Gauges, Samples, Totals},
+    server_counts::ServerCounts,
+};
 use crate::sys::SharedMemory;
 
 /// Workers of all generations together, draining ones included.
@@ -43,6 +47,11 @@ struct Board {
     closing: AtomicU32,
     /// Slots from here on were never used: where a walk over the workers may stop.
     high_water: AtomicU32,
+    /// Odd while the counters of a worker that left move to `past`.
+    moving: AtomicU64,
+    server: ServerCounts,
+    /// What the workers that left had counted.
+    past: Counters,
     slots: [Slot; SLOTS_MAX],
 }
 
@@ -67,6 +76,9 @@ pub struct Slot {
     pub requests: AtomicU64,
     /// Responses with a 5xx status.
     pub errors: AtomicU64,
+    pub gauges: Gauges,
+    pub counters: Counters,
+    pub samples: Samples,
     pub in_flight: [InFlight; IN_FLIGHT_SHOWN_MAX],
 }
 
@@ -161,6 +173,19 @@ impl Slot {
         self.generation.load(Acquire)
     }
 
+    /// What it counted while it booted was for itself.
+    fn counts(&self) -> bool {
+        matches!(self.state(), WorkerState::Ready | WorkerState::Draining)
+    }
+
+    /// Forgets what was counted: a worker that boots serves its own health check.
+    pub fn forget_counts(&self) {
+        self.requests.store(0, Relaxed);
+        self.errors.store(0, Relaxed);
+        self.counters.clear();
+        self.samples.clear();
+    }
+
     /// Makes the slot the given worker's, booting, with all counters at zero.
     fn assign(&self, worker: u64, generation: u64) {
         self.clear();
@@ -169,16 +194,11 @@ impl Slot {
         self.set_state(WorkerState::Booting);
     }
 
-    /// Gives the slot back. Called by the arbiter after the worker was reaped.
-    pub fn clear(&self) {
+    fn clear(&self) {
         self.set_state(WorkerState::Free);
-        for counter in [
-            &self.worker,
-            &self.generation,
-            &self.stalled_since,
-            &self.requests,
-            &self.errors,
-        ] {
+        self.forget_counts();
+        self.gauges.clear();
+        for counter in [&self.worker, &self.generation, &self.stalled_since] {
             counter.store(0, Relaxed);
         }
         for counter in [
@@ -229,6 +249,11 @@ impl Scoreboard {
         self.memory.descriptor()
     }
 
+    /// The same memory once more.
+    pub fn another(&self) -> io::Result<Self> {
+        Self::open(self.descriptor().try_clone_to_owned()?)
+    }
+
     fn board(&self) -> &Board {
         self.memory.as_ref_of_atomics::<Board>()
     }
@@ -252,6 +277,45 @@ impl Scoreboard {
         board.high_water.fetch_max(slot + 1, SeqCst);
     }
 
+    /// Gives a slot back. Called by the arbiter after the worker was reaped: nobody writes to it any more.
+    pub fn release(&self, slot: u32) {
+        let board = self.board();
+        let slot = &board.slots[slot as usize];
+        let moving = board.moving.load(Relaxed);
+        board.moving.store(moving.wrapping_add(1), Relaxed);
+        std::sync::atomic::fence(Release);
+        if slot.counts() {
+            board.past.absorb(&slot.counters);
+        }
+        slot.clear();
+        board.moving.store(moving.wrapping_add(2), Release);
+    }
+
+    /// What all workers counted, those that left included. No counter is ever less than it was before: a worker's are
+    /// seen either in its slot or in the past.
+    pub fn totals(&self) -> Totals {
+        let board = self.board();
+        let mut totals = Totals::default();
+        loop {
+            let before = board.moving.load(Acquire);
+            totals.clear();
+            totals.add(&board.past);
+            for slot in self.slots_in_use().iter().filter(|slot| slot.counts()) {
+                totals.add(&slot.counters);
+            }
+            std::sync::atomic::fence(Acquire);
+            if before.is_multiple_of(2) && board.moving.load(Relaxed) == before {
+                return totals;
+            }
+            // A move takes microseconds.
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn server(&self) -> &ServerCounts {
+        &self.board().server
+    }
+
     pub fn is_closing(&self) -> bool {
         self.board().closing.load(SeqCst) == 1
     }
@@ -264,3 +328,78 @@ impl Scoreboard {
 // SAFETY: zeroed memory is a valid Board, and all of its fields are atomics.
 #[expect(unsafe_code, reason = "asserts a property of the layout above")]
 unsafe impl crate::sys::Atomics for Board {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::wire::counters::Count;
+
+    fn assign(board: &Scoreboard, slot: u32) -> &Slot {
+        board.assign(slot, u64::from(slot) + 1, 1);
+        let slot = &board.slots()[slot as usize];
+        slot.set_state(WorkerState::Ready);
+        slot
+    }
+
+    #[test]
+    fn what_a_worker_counted_stays_when_it_has_left() {
+        let board = Scoreboard::create().unwrap();
+        for round in 1..=3 {
+            let slot = assign(&board, 0);
+            slot.counters.count_request(b"GET", 200);
+            assert_eq!(board.totals().requests_total(), round);
+            slot.set_state(WorkerState::Draining);
+            assert_eq!(board.totals().requests_total(), round);
+            board.release(0);
+            assert_eq!(board.totals().requests_total(), round);
+        }
+    }
+
+    #[test]
+    fn what_a_worker_counted_before_it_was_ready_never_shows() {
+        let board = Scoreboard::create().unwrap();
+        board.assign(0, 1, 1);
+        let slot = &board.slots()[0];
+        slot.counters.count_request(b"GET", 200);
+        assert_eq!(board.totals().requests_total(), 0);
+        board.release(0);
+        assert_eq!(board.totals().requests_total(), 0);
+    }
+
+    /// A reader beside an arbiter that releases slots all the time sees each count once.
+    #[test]
+    fn a_sum_that_is_read_while_workers_leave_neither_misses_nor_doubles_anything() {
+        let board = Scoreboard::create().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut last = 0;
+                let mut reads = 0;
+                while !is_over.load(SeqCst) {
+                    let accepted = board.totals().count(Count::Accepted);
+                    assert!(
+                        accepted >= last,
+                        "from {last} to {accepted} at read {reads}"
+                    );
+                    last = accepted;
+                    reads += 1;
+                }
+                reads
+            });
+            let rounds = 3_000;
+            for round in 0..rounds {
+                let slot = round % 3;
+                assign(&board, slot).counters.add(Count::Accepted, 1_000);
+                assert_eq!(
+                    board.totals().count(Count::Accepted),
+                    u64::from(round + 1) * 1_000
+                );
+                board.release(slot);
+            }
+            is_over.store(true, SeqCst);
+            assert!(reader.join().unwrap() > 0);
+        });
+    }
+}

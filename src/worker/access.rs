@@ -1,14 +1,11 @@
 //! From a connection and its response to a record of the access log.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use super::{
-    connection::{Connection, Peer},
-    reactor::Refused,
-};
+use super::{connection::Connection, peer::Peer, reactor::Refused};
 use crate::{
     sys::{self, net::PeerAddress},
     telemetry::{AccessLog, AccessRecord},
@@ -47,7 +44,11 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
     };
     let mut address = AddressText::default();
     let record = AccessRecord {
-        remote_address: address.of(&connection.peer),
+        remote_address: address.of(
+            connection.client.map(|client| client.address),
+            &connection.peer,
+        ),
+        peer: ip(connection.peer.socket),
         method: head.method(request),
         target: head.target(request),
         path: head.path(request),
@@ -77,7 +78,8 @@ pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
     let mut path_and_query = target.splitn(2, |byte| *byte == b'?');
     let mut address = AddressText::default();
     let record = AccessRecord {
-        remote_address: address.of(&refused.peer),
+        remote_address: address.of(None, &refused.peer),
+        peer: ip(refused.peer.socket),
         method,
         target,
         path: path_and_query.next().unwrap_or_default(),
@@ -113,15 +115,31 @@ struct AddressText {
 }
 
 impl AddressText {
-    fn of(&mut self, peer: &Peer) -> &str {
-        if let PeerAddress::Ip(address) = peer.address {
-            self.text = remote_address(address.ip());
+    /// The client's if proxies told it, else the peer's.
+    fn of(&mut self, client: Option<IpAddr>, peer: &Peer) -> &str {
+        if let Some(address) = client.or(ip(peer.address).map(|address| address.ip())) {
+            self.text = remote_address(address);
         }
         &self.text
+    }
+}
+
+/// An IPv4 client of an IPv6 socket as IPv4.
+fn ip(address: PeerAddress) -> Option<SocketAddr> {
+    match address {
+        PeerAddress::Ip(address) => {
+            Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+        }
+        PeerAddress::Unix => None,
     }
 }
 
 /// An address as `REMOTE_ADDR` and the access log show it: an IPv4 client of an IPv6 socket as IPv4.
 pub fn remote_address(address: IpAddr) -> String {
     address.to_canonical().to_string()
+}
+
+/// The other end of a socket as `rgunicorn.peer` shows it: `10.0.0.5:4711`, or `unix`.
+pub fn peer_text(socket: PeerAddress) -> String {
+    ip(socket).map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }

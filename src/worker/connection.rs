@@ -6,17 +6,18 @@
 use std::{
     any::Any,
     cell::Cell,
-    io,
+    io::{self, IoSlice},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use super::{
     body::{Body, BodyError, BodyReceiver, INLINE_BYTES_MAX},
     output::Output,
+    peer::{Introduction, Peer},
 };
 use crate::{
-    http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead},
-    sys::net::{self, PeerAddress},
+    http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead, forwarded::Node},
+    sys::net,
 };
 
 /// Room made in an empty input buffer; a request of this size is received in one call.
@@ -28,19 +29,11 @@ const ROOM_BYTES_MIN: usize = 4 * 1024;
 /// An input buffer that grew beyond this gives its memory back after the request.
 const INPUT_BYTES_KEPT: usize = 64 * 1024;
 
-/// Where a connection came from.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    /// Index of the listener in the worker's table.
-    pub listener: usize,
-    pub address: PeerAddress,
-    /// Its forwarding headers are believed: `proxy.forwarded_allow_ips`.
-    pub trusted: bool,
-}
-
 /// How far a connection is.
 #[derive(Debug)]
 pub enum Stage {
+    /// The header of the PROXY protocol is awaited, or a part of it was received.
+    Introduction,
     /// Between requests; no byte of the next one was received. Only such a connection can be handed over.
     Idle,
     /// A part of a head was received.
@@ -73,6 +66,8 @@ pub enum Arrival {
 pub enum Step {
     /// More bytes of the peer.
     Input,
+    /// The PROXY protocol's header stands at [`Connection::request_bytes`], or the first bytes of it.
+    Introduction,
     /// The request is complete: [`Connection::head`], [`Connection::take_body`].
     Request,
     /// The request is not acceptable.
@@ -85,6 +80,8 @@ pub struct Connection {
     socket: OwnedFd,
     pub token: u64,
     pub peer: Peer,
+    /// The client of the current request, when a trusted proxy told another than the peer.
+    pub client: Option<Node>,
     pub stage: Stage,
     /// Received; what lies before `start` is used up.
     input: Vec<u8>,
@@ -102,6 +99,10 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// When the current request's head was complete, CLOCK_MONOTONIC nanoseconds.
     pub request_began_ns: u64,
+    /// When the app was called for it.
+    pub app_began_ns: u64,
+    /// Bytes that were received and not taken note of yet.
+    received: u64,
     pub continue_sent: bool,
     /// The entry of the scoreboard that shows the current request.
     pub shown_at: u8,
@@ -119,7 +120,11 @@ impl Connection {
             socket,
             token,
             peer,
-            stage: Stage::Idle,
+            client: None,
+            stage: match peer.introduction {
+                Introduction::Awaited => Stage::Introduction,
+                Introduction::None | Introduction::Client(_) | Introduction::Unknown => Stage::Idle,
+            },
             input: Vec::new(),
             start: 0,
             head: RequestHead::default(),
@@ -130,6 +135,8 @@ impl Connection {
             unread: false,
             deadline_ms: u64::MAX,
             request_began_ns: 0,
+            app_began_ns: 0,
+            received: 0,
             continue_sent: false,
             shown_at: u8::MAX,
             streams: false,
@@ -183,12 +190,25 @@ impl Connection {
         self.input.len() > self.start + self.request_length()
     }
 
-    /// Whether the whole state of the connection is in its socket, so that another process can take it.
+    /// Whether nothing of a request was received, nor of what comes before the first.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle | Stage::Introduction) && self.input.is_empty()
+    }
+
+    /// The connection was introduced by the first `length` bytes of its input.
+    pub fn introduce(&mut self, peer: Peer, length: usize) {
+        self.peer = peer;
+        self.start += length;
+        self.stage = Stage::Idle;
+        if self.start == self.input.len() {
+            self.start = 0;
+            self.input.clear();
+        }
+    }
+
+    /// Whether the whole state of the connection is in its socket and its introduction, so that another process can take it.
     pub fn is_movable(&self) -> bool {
-        matches!(self.stage, Stage::Idle)
-            && self.input.is_empty()
-            && self.output.is_empty()
-            && !self.ended
+        self.is_idle() && self.output.is_empty() && !self.ended
     }
 
     /// Whether going on with it may read or write a file.
@@ -202,7 +222,34 @@ impl Connection {
         let room = self.input.capacity() - self.input.len();
         let count = net::receive(self.socket.as_fd(), &mut self.input)?;
         self.ended = count == 0;
+        self.received += count as u64;
         Ok(count == room)
+    }
+
+    /// Receives once into a buffer of the caller's; 0 means the end of the stream. For what is not HTTP.
+    pub fn receive_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let count = net::receive(self.socket.as_fd(), buffer)?;
+        self.received += count as u64;
+        Ok(count)
+    }
+
+    /// Sends what the socket takes now, ahead of what waits in `output`, which has to be empty for that.
+    pub fn send(&mut self, bytes: &[u8], next: net::Next) -> io::Result<usize> {
+        let sent = net::send(self.socket.as_fd(), bytes, next)?;
+        self.output.note_sent(sent);
+        Ok(sent)
+    }
+
+    /// As [`Connection::send`], several slices as one.
+    pub fn send_vectored(&mut self, slices: &[IoSlice<'_>], next: net::Next) -> io::Result<usize> {
+        let sent = net::send_vectored(self.socket.as_fd(), slices, next)?;
+        self.output.note_sent(sent);
+        Ok(sent)
+    }
+
+    /// Bytes received and sent since this was last asked.
+    pub fn take_traffic(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.received), self.output.take_sent())
     }
 
     fn make_room(&mut self) {
@@ -225,6 +272,7 @@ impl Connection {
     pub fn advance(&mut self, limits: &HeadLimits) -> Step {
         loop {
             let step = match &mut self.stage {
+                Stage::Introduction => Ok(Some(Step::Introduction)),
                 Stage::Idle if self.input.len() == self.start => Ok(Some(Step::Input)),
                 Stage::Idle => {
                     self.stage = Stage::Head;
@@ -376,6 +424,7 @@ impl Connection {
     pub fn finish_request(&mut self) {
         self.start += self.request_length();
         self.body = Body::Empty;
+        self.client = None;
         self.continue_sent = false;
         self.stage = Stage::Idle;
         if self.start == self.input.len() {

@@ -95,6 +95,8 @@ impl Crew {
         equipment: Equipment,
         interpreter: Box<dyn Interpreter>,
     ) -> std::io::Result<Self> {
+        let station = Station::new(equipment, &reactor)?;
+        station.slot().gauges.threads.store(seats as u32, Relaxed);
         Ok(Self {
             epoll: reactor.epoll(),
             seats: (0..seats).map(|_| Seat::default()).collect(),
@@ -106,7 +108,7 @@ impl Crew {
             leaving: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
             interpreter,
-            station: Station::new(equipment, &reactor)?,
+            station,
             reactor: Mutex::new(reactor),
         })
     }
@@ -140,9 +142,9 @@ impl Crew {
             self.seats.len() > 1 || (reactor.app_is_slow && reactor.acceptor.has_colleagues());
         drop(reactor);
         match job {
-            Some(connection) => {
+            Some(mut connection) => {
                 self.seats[me].may_hold.store(may_hold, Relaxed);
-                let now_ns = self.begin_call(me, &connection, leads);
+                let now_ns = self.begin_call(me, &mut connection, leads);
                 if leads && passes_on && now_ns < self.slow_until_ns.load(Relaxed) {
                     self.pass_leadership_on(me);
                 }
@@ -160,8 +162,9 @@ impl Crew {
     }
 
     /// Returns when it began.
-    fn begin_call(&self, me: usize, connection: &Connection, leads: bool) -> u64 {
+    fn begin_call(&self, me: usize, connection: &mut Connection, leads: bool) -> u64 {
         let now_ns = sys::monotonic_ns();
+        connection.app_began_ns = now_ns;
         let request = connection.request_bytes();
         let head = connection.head();
         if let Some(entry) = self.slot().in_flight.get(me) {
@@ -169,6 +172,7 @@ impl Crew {
         }
         self.seats[me].begin(now_ns, connection.socket().as_raw_fd());
         let busy = self.busy.fetch_add(1, SeqCst) + 1;
+        self.slot().gauges.in_app.store(busy, Relaxed);
         if busy as usize == self.seats.len() {
             self.slot().stalled_since.store(now_ns, Relaxed);
         }
@@ -179,14 +183,23 @@ impl Crew {
     }
 
     /// The app is done with a request; its response is sent, or in the connection's output. With the interpreter held.
-    pub fn finish(&self, me: usize, connection: Box<Connection>, then_close: bool, status: u16) {
+    pub fn finish(
+        &self,
+        me: usize,
+        mut connection: Box<Connection>,
+        then_close: bool,
+        status: u16,
+    ) {
         let is_held = self.seats[me].has_held.swap(false, Relaxed);
         self.seats[me].end();
         let slot = self.slot();
         if let Some(entry) = slot.in_flight.get(me) {
             entry.end();
         }
-        if self.busy.fetch_sub(1, SeqCst) as usize == self.seats.len() {
+        let busy = self.busy.fetch_sub(1, SeqCst);
+        // The interpreter is held here and in `begin_call`: there is one writer at a time.
+        slot.gauges.in_app.store(busy - 1, Relaxed);
+        if busy as usize == self.seats.len() {
             slot.stalled_since.store(0, Relaxed);
         }
         self.station.count(status);
@@ -195,6 +208,7 @@ impl Crew {
             .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
             .is_ok();
         let mut reactor = self.reactor();
+        reactor.count_answered(&mut connection, status);
         if still_leads && is_held {
             reactor.hold_back(connection, then_close);
         } else {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     sys::{self, Epoll, Event, Readiness},
-    wire::IN_FLIGHT_SHOWN_MAX,
+    wire::{Count, IN_FLIGHT_SHOWN_MAX},
 };
 
 /// The longest time between two turns, milliseconds, and into how many turns `timeouts.worker` is parted at least.
@@ -131,8 +131,14 @@ impl Hub {
     /// The next request for the app. It counts as in flight until [`Hub::finish`].
     pub fn next_job(&self) -> Option<Box<Connection>> {
         let mut connection = self.reactor().next_job()?;
-        self.show_life();
-        connection.shown_at = self.show(&connection);
+        let now_ns = sys::monotonic_ns();
+        let slot = self.station.slot();
+        slot.stalled_since.store(now_ns, Relaxed);
+        // Only the loop's thread changes it.
+        let in_app = slot.gauges.in_app.load(Relaxed);
+        slot.gauges.in_app.store(in_app + 1, Relaxed);
+        connection.app_began_ns = now_ns;
+        connection.shown_at = self.show(&connection, now_ns);
         Some(connection)
     }
 
@@ -142,10 +148,38 @@ impl Hub {
     }
 
     /// A request is answered; its response is sent, or in the connection's output.
-    pub fn finish(&self, connection: Box<Connection>, then_close: bool, status: u16) {
+    pub fn finish(&self, mut connection: Box<Connection>, then_close: bool, status: u16) {
         self.hide(connection.shown_at);
         self.station.count(status);
-        self.reactor().give_back(connection, then_close);
+        let in_app = &self.station.slot().gauges.in_app;
+        in_app.store(in_app.load(Relaxed) - 1, Relaxed);
+        let mut reactor = self.reactor();
+        reactor.count_answered(&mut connection, status);
+        reactor.give_back(connection, then_close);
+    }
+
+    /// The app has accepted a WebSocket.
+    pub fn count_opened(&self) {
+        let slot = self.station.slot();
+        slot.counters.add(Count::WebSockets, 1);
+        let open = &slot.gauges.websockets;
+        open.store(open.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// A WebSocket that the app had accepted is over; [`Hub::finish`] comes next.
+    pub fn count_closed(&self) {
+        let open = &self.station.slot().gauges.websockets;
+        open.store(open.load(Relaxed) - 1, Relaxed);
+    }
+
+    /// One message of a WebSocket, [`Count::MessagesReceived`] or [`Count::MessagesSent`].
+    pub fn count_message(&self, direction: Count) {
+        self.station.slot().counters.add(direction, 1);
+    }
+
+    /// What went through a connection so far: it may stay with the app for long.
+    pub fn count_traffic(&self, connection: &mut Connection) {
+        self.reactor().count_traffic(connection);
     }
 
     /// Makes the descriptor readable: what was finished outside a turn may have left something to do.
@@ -207,7 +241,7 @@ impl Hub {
     }
 
     /// Shows a request in the scoreboard; returns the entry, or one beyond all where there are too many.
-    fn show(&self, connection: &Connection) -> u8 {
+    fn show(&self, connection: &Connection, now_ns: u64) -> u8 {
         // Only the loop's thread changes the bits.
         let shown = self.shown.load(Relaxed);
         let free = shown.trailing_ones() as usize;
@@ -215,11 +249,7 @@ impl Hub {
         if let Some(entry) = entries.get(free).filter(|_| free < IN_FLIGHT_SHOWN_MAX) {
             let (request, head) = (connection.request_bytes(), connection.head());
             self.shown.store(shown | 1 << free, Relaxed);
-            entry.begin(
-                sys::monotonic_ns(),
-                head.method(request),
-                head.target(request),
-            );
+            entry.begin(now_ns, head.method(request), head.target(request));
         }
         free as u8
     }

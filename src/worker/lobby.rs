@@ -1,7 +1,7 @@
 //! Where workers leave connections for each other.
 //!
 //! One SEQPACKET socket pair that all workers of a server hold, of all generations: each message is one connection
-//! (`SCM_RIGHTS`) whose whole state is in its socket. A draining worker leaves its idle connections here, a busy one
+//! (`SCM_RIGHTS`) whose whole state is in its socket, but for what the PROXY protocol told about it. A draining worker leaves its idle connections here, a busy one
 //! those that another could serve at once. What nobody takes waits, as in the backlog of a listener; the arbiter holds
 //! both ends too, so nothing is lost when workers go.
 //!
@@ -13,7 +13,21 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
+use super::peer::{INTRODUCTION_BYTES, Introduction};
 use crate::sys::{receive_with_descriptors, send_with_descriptors};
+
+/// Of a message: the listener's number and the introduction. Workers of several builds read it: a change is another
+/// format of an upgrade.
+const MESSAGE_BYTES: usize = 4 + INTRODUCTION_BYTES;
+
+/// A connection on its way.
+#[derive(Debug)]
+pub struct Guest {
+    /// The listener that it came in by.
+    pub listener: u32,
+    pub introduction: Introduction,
+    pub socket: OwnedFd,
+}
 
 pub struct Lobby {
     entrance: OwnedFd,
@@ -36,19 +50,32 @@ impl Lobby {
     }
 
     /// Leaves a connection that came in by the given listener. When the lobby is full, `WouldBlock`.
-    pub fn leave(&self, listener: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
-        send_with_descriptors(self.entrance.as_fd(), &listener.to_ne_bytes(), &[socket])
+    pub fn leave(
+        &self,
+        listener: u32,
+        introduction: Introduction,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let mut message = [0; MESSAGE_BYTES];
+        message[..4].copy_from_slice(&listener.to_ne_bytes());
+        message[4..].copy_from_slice(&introduction.to_bytes());
+        send_with_descriptors(self.entrance.as_fd(), &message, &[socket])
     }
 
-    /// Takes a connection: the listener it came in by, and its socket. `None` when there is none.
-    pub fn take(&mut self) -> Option<(u32, OwnedFd)> {
-        let mut listener = [0; 4];
+    /// Takes a connection. `None` when there is none.
+    pub fn take(&mut self) -> Option<Guest> {
+        let mut message = [0; MESSAGE_BYTES];
         self.received.clear();
         let received =
-            receive_with_descriptors(self.exit.as_fd(), &mut listener, &mut self.received);
-        match (received, self.received.pop()) {
-            (Ok(4), Some(socket)) => Some((u32::from_ne_bytes(listener), socket)),
-            _ => None,
-        }
+            receive_with_descriptors(self.exit.as_fd(), &mut message, &mut self.received);
+        let socket = self.received.pop()?;
+        let ([a, b, c, d, introduction @ ..], Ok(MESSAGE_BYTES)) = (message, received) else {
+            return None;
+        };
+        Some(Guest {
+            listener: u32::from_ne_bytes([a, b, c, d]),
+            introduction: Introduction::from_bytes(introduction)?,
+            socket,
+        })
     }
 }

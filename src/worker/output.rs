@@ -33,6 +33,8 @@ pub struct Output {
     chunks: VecDeque<Chunk>,
     /// Bytes in `Chunk::Bytes`.
     in_memory: usize,
+    /// Bytes that went out and were not taken note of yet.
+    sent: u64,
 }
 
 impl Output {
@@ -45,6 +47,16 @@ impl Output {
         self.chunks
             .iter()
             .any(|chunk| matches!(chunk, Chunk::File { .. }))
+    }
+
+    /// Bytes that went out since this was last asked.
+    pub fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Notes bytes that went out past the queue.
+    pub fn note_sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
     }
 
     /// Bytes that are still to be sent.
@@ -105,6 +117,7 @@ impl Output {
     /// Adds what another queue holds.
     pub fn append(&mut self, mut other: Self) {
         self.in_memory += other.in_memory;
+        self.sent += other.sent;
         self.chunks.append(&mut other.chunks);
     }
 
@@ -128,6 +141,7 @@ impl Output {
             match sent {
                 Ok(count) => {
                     *progress = true;
+                    self.sent += count as u64;
                     if chunk.advance(count)?
                         && let Some(Chunk::Bytes { bytes, .. }) = self.chunks.pop_front()
                     {

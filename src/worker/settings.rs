@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::peer::{Introduction, Peer};
 use crate::{
-    config::{Config, Trusted},
-    http::HeadLimits,
+    config::{Config, ProxyProtocol, Trusted},
+    http::{HeadLimits, proxy_protocol::Versions},
     sys::net::PeerAddress,
 };
 
@@ -20,6 +21,9 @@ pub struct Settings {
     pub stall_ms: u64,
     /// Requests go to the app when their head is complete, and the events of their connections with them.
     pub streams: bool,
+    /// The PROXY protocol that connections begin with, if they do.
+    pub proxy_protocol: Option<Versions>,
+    introducers: Trusted,
     trusted: Trusted,
 }
 
@@ -41,6 +45,13 @@ impl Settings {
             graceful_ms: milliseconds(timeouts.graceful),
             stall_ms: milliseconds(timeouts.worker),
             streams: false,
+            proxy_protocol: match config.proxy.protocol {
+                ProxyProtocol::Off => None,
+                ProxyProtocol::V1 => Some(Versions::One),
+                ProxyProtocol::V2 => Some(Versions::Two),
+                ProxyProtocol::Auto => Some(Versions::Both),
+            },
+            introducers: config.proxy.protocol_allow_ips.clone(),
             trusted: config.proxy.forwarded_allow_ips.clone(),
         }
     }
@@ -53,15 +64,40 @@ impl Settings {
         }
     }
 
-    /// Whether forwarding headers of this peer are believed. Who may open our UNIX socket is trusted by its permissions.
-    pub fn trusts(&self, peer: PeerAddress) -> bool {
-        match (&self.trusted, peer) {
-            (_, PeerAddress::Unix) | (Trusted::Everyone, _) => true,
-            (Trusted::Networks(networks), PeerAddress::Ip(address)) => {
-                let ip = address.ip().to_canonical();
-                networks.iter().any(|network| network.contains(&ip))
-            }
+    /// How a connection that was just accepted is introduced.
+    pub fn first_introduction(&self) -> Introduction {
+        match self.proxy_protocol {
+            Some(_) => Introduction::Awaited,
+            None => Introduction::None,
         }
+    }
+
+    /// Whether this peer may speak the PROXY protocol.
+    pub fn may_introduce(&self, socket: PeerAddress) -> bool {
+        includes(&self.introducers, socket)
+    }
+
+    pub fn peer(&self, listener: usize, socket: PeerAddress, introduction: Introduction) -> Peer {
+        let (address, is_known) = match introduction {
+            Introduction::None | Introduction::Awaited => (socket, true),
+            Introduction::Client(client) => (PeerAddress::Ip(client), true),
+            Introduction::Unknown => (socket, false),
+        };
+        Peer {
+            listener,
+            socket,
+            introduction,
+            address,
+            trusted: is_known && includes(&self.trusted, address),
+        }
+    }
+}
+
+/// Who may open our UNIX socket is trusted by its permissions.
+fn includes(trusted: &Trusted, peer: PeerAddress) -> bool {
+    match peer {
+        PeerAddress::Unix => true,
+        PeerAddress::Ip(address) => trusted.includes(address.ip()),
     }
 }
 

@@ -115,6 +115,8 @@ impl Station {
     /// Takes connections, and tells the arbiter so.
     fn open(&self, reactor: &mut Reactor) {
         reactor.open();
+        // What goes wrong from now on fails no reload.
+        crate::telemetry::close_tap();
         self.slot().set_state(WorkerState::Ready);
         self.bell.ring();
     }
@@ -125,8 +127,7 @@ impl Station {
         match verdict {
             Verdict::Healthy => {
                 // What was served so far was for ourselves.
-                slot.requests.store(0, Relaxed);
-                slot.errors.store(0, Relaxed);
+                slot.forget_counts();
                 self.open(reactor);
             }
             Verdict::Sick(reason) => {

@@ -3,7 +3,10 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{connection::Connection, output::Output};
+use super::{
+    connection::{Connection, Stage},
+    output::Output,
+};
 use crate::sys::Readiness;
 
 /// Says that an entry stands in no timer bucket.
@@ -39,10 +42,35 @@ pub(super) struct Entry {
     pub place: Place,
 }
 
+/// Connections that are here, by what they wait for. One that waits here keeps its stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Here {
+    pub idle: u32,
+    pub reading: u32,
+    pub writing: u32,
+    pub closing: u32,
+}
+
+impl Here {
+    fn of(&mut self, stage: &Stage) -> &mut u32 {
+        match stage {
+            Stage::Idle => &mut self.idle,
+            Stage::Introduction
+            | Stage::Head
+            | Stage::InlineBody { .. }
+            | Stage::Body(_)
+            | Stage::Request => &mut self.reading,
+            Stage::Replying { .. } => &mut self.writing,
+            Stage::Lingering { .. } => &mut self.closing,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Table {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    here: Here,
 }
 
 impl Table {
@@ -84,7 +112,10 @@ impl Table {
             return None;
         }
         match std::mem::replace(&mut entry.place, Place::Lent(Lent::default())) {
-            Place::Here(connection) => Some(connection),
+            Place::Here(connection) => {
+                *self.here.of(&connection.stage) -= 1;
+                Some(connection)
+            }
             Place::Nobody | Place::Lent(_) => None,
         }
     }
@@ -106,9 +137,16 @@ impl Table {
 
     pub(super) fn put(&mut self, connection: Box<Connection>) {
         let token = connection.token;
+        if self.entry(token).is_some() {
+            *self.here.of(&connection.stage) += 1;
+        }
         if let Some(entry) = self.entry(token) {
             entry.place = Place::Here(connection);
         }
+    }
+
+    pub(super) fn here(&self) -> Here {
+        self.here
     }
 
     /// Forgets a connection; its token means nothing from now on.

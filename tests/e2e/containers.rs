@@ -1,8 +1,14 @@
 //! In a container: as its first process, and without a place to write to.
 
+use std::{
+    ffi::OsString,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
+
 use nix::sys::signal::Signal;
 
-use crate::harness::{Setup, eventually};
+use crate::harness::{Setup, eventually, venv_python};
 
 #[test]
 fn it_is_the_first_process_of_a_container() {
@@ -47,4 +53,83 @@ fn a_large_body_is_served_without_a_place_for_temporary_files() {
         assert!(response.body == body);
     }
     server.says_times(1, "no temporary file can be made in /nowhere");
+}
+
+/// A shell script that becomes its arguments as nobody, as process 1, without capabilities, where nothing can be written.
+///
+/// The interpreter may be in a home that others may not enter; an image has it where all can read it.
+const LOCKED: &str = r#"
+set -e
+mount --make-rprivate /
+prefix=$1; shift
+if ! setpriv --reuid=65534 --clear-groups test -r "$prefix"; then
+    closed=/$(echo "$prefix" | cut -d/ -f2)
+    mount --bind "$prefix" /mnt
+    mount -t tmpfs -o mode=755 none "$closed"
+    mkdir -p "$prefix"
+    mount --move /mnt "$prefix"
+fi
+for place in / /tmp /var/tmp /run /dev/shm; do
+    if mountpoint -q "$place"; then mount -o remount,bind,ro "$place"; fi
+done
+exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"#;
+
+/// Says who it is, what it may do and where it can write.
+const PRISONER: &str = r#"
+import os, tempfile
+
+def application(environ, start_response):
+    places = []
+    for place in (os.getcwd(), "/tmp", "/var/tmp", "/dev/shm", "/run"):
+        try:
+            tempfile.TemporaryFile(dir=place).close()
+            places.append(place)
+        except OSError:
+            pass
+    status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines())
+    body = f"{os.getuid()} {os.getppid() > 1} {int(status['CapEff'], 16)} {places}"
+    environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body.encode()]
+"#;
+
+#[test]
+fn it_serves_as_nobody_on_a_read_only_root_without_capabilities() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("namespaces need root here");
+        return;
+    }
+    let prefix = fs::canonicalize(venv_python()).unwrap();
+    let prefix = prefix.ancestors().nth(2).unwrap();
+    let container = [
+        "unshare",
+        "--fork",
+        "--pid",
+        "--mount",
+        "--mount-proc",
+        "--kill-child=QUIT",
+        "sh",
+        "-c",
+        LOCKED,
+        "sh",
+    ];
+    let container = container
+        .map(OsString::from)
+        .into_iter()
+        .chain([prefix.into()]);
+    let setup = Setup::with("workers = 2").app(PRISONER).inside(container);
+    fs::set_permissions(setup.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut server = setup.start();
+    server.says("[1] [INFO] generation=1 workers=2 serving");
+    let alone = "65534 True 0 []";
+    assert_eq!(server.text("/"), alone);
+    // A body that would be kept in a file.
+    let response = server.client().post("/", vec![b'x'; 3_000_000]);
+    assert_eq!(response.text(), alone);
+    server.edit("workers = 3");
+    server.says("reload=1 done");
+    server.arbiter().children()[0].signal(Signal::SIGTERM);
+    eventually("it ends", || server.has_ended());
+    assert!(server.has_said("stopped"));
 }

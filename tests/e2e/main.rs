@@ -8,6 +8,7 @@
 
 pub mod harness;
 
+mod admin;
 mod asgi;
 mod asgi_frameworks;
 mod bad_edits;
@@ -16,21 +17,29 @@ mod death;
 mod disconnects;
 mod examples;
 mod figures;
+mod forwarded;
 mod greenlets;
 mod half_deployed;
 mod health_check;
 mod hooks;
 mod http_wire;
 mod idle_connections;
+mod kubernetes;
 mod large_bodies;
 mod logs;
+mod metrics;
+mod nginx;
 mod plan;
 mod probation;
+mod procfile;
+mod proxy_protocol;
 mod reload;
 mod serving;
 mod signals;
 mod slow_clients;
+mod statsd;
 mod systemd;
+mod systemd_units;
 mod threads;
 mod upgrade;
 mod websocket;

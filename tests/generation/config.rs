@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    AppRef, Config, EventLoop, HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel,
-    LogTarget, Proxy, Reload, Timeouts, Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Config, EventLoop, ForwardedBy, HeaderMap, Hooks, Lifespan, Limits,
+    Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, Statsd, Timeouts, Trusted,
+    WebSocket, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -71,6 +72,10 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             forwarded_allow_ips: Trusted::Everyone,
             scheme_headers: Vec::new(),
             header_map: HeaderMap::Drop,
+            forwarded: ForwardedBy::Off,
+            forwarded_host: false,
+            protocol: ProxyProtocol::Off,
+            protocol_allow_ips: Trusted::Networks(Vec::new()),
         },
         websocket: WebSocket {
             message_size: 1 << 20,
@@ -79,6 +84,11 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             compression: false,
         },
         hooks: Hooks::default(),
+        statsd: Statsd::default(),
+        admin: Admin {
+            socket: AdminSocket::Off,
+            ..Admin::default()
+        },
     }
 }
 

@@ -19,7 +19,10 @@ use rgunicorn::{
     arbiter::{GenerationProcess, engine, interpreter},
     config::Config,
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
-    wire::{FromGeneration, Received, Scoreboard, Slot, ToGeneration, WorkerSettings, WorkerState},
+    wire::{
+        FromGeneration, LastWords, Received, Scoreboard, Slot, ToGeneration, WorkerSettings,
+        WorkerState,
+    },
 };
 use tempfile::TempDir;
 
@@ -94,7 +97,8 @@ impl Rig {
             config: config.clone(),
             listeners: Vec::new(),
         });
-        let descriptors: [BorrowedFd<'_>; 7] = [
+        let last_words = LastWords::create().unwrap();
+        let descriptors: [BorrowedFd<'_>; 8] = [
             scoreboard.descriptor(),
             bell.as_fd(),
             lifeline_end.as_fd(),
@@ -102,6 +106,7 @@ impl Rig {
             lobby.1.as_fd(),
             access_log.as_fd(),
             error_log.as_fd(),
+            last_words.descriptor(),
         ];
         process
             .channel

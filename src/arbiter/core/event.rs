@@ -119,6 +119,8 @@ pub enum Event {
     OneMore,
     /// TTOU.
     OneFewer,
+    /// So many workers are wanted, until the file changes `workers`.
+    Scale(u16),
     Stop(Stop),
 }
 
@@ -315,7 +317,7 @@ pub enum Report {
     Reviving {
         generation: GenerationId,
     },
-    /// TTIN or TTOU.
+    /// TTIN, TTOU or an order.
     Scaled {
         workers: u16,
     },

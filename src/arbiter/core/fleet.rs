@@ -211,8 +211,8 @@ impl Core {
         }
     }
 
-    /// TTIN and TTOU.
-    pub(super) fn scale_by(&mut self, difference: i16, actions: &mut Vec<Action>) {
+    /// TTIN, TTOU and orders: another number of workers than the file has.
+    pub(super) fn scale(&mut self, change: impl Fn(u16) -> u16, actions: &mut Vec<Action>) {
         if self.is_stopping() {
             return;
         }
@@ -221,10 +221,7 @@ impl Core {
         let mut wanted = 0;
         for generation in self.generations.values_mut() {
             if generation.role != Role::Leaving {
-                generation.workers = generation
-                    .workers
-                    .saturating_add_signed(difference)
-                    .clamp(1, workers_max);
+                generation.workers = change(generation.workers).clamp(1, workers_max);
                 wanted = generation.workers;
             }
         }

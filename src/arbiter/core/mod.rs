@@ -146,8 +146,9 @@ impl Core {
             Event::WantsRetirement { worker, why } => self.wants_retirement(worker, why),
             Event::Stalled { worker, since } => self.stalled(now, worker, since, actions),
             Event::WorkerExited { worker, exit } => self.worker_exited(now, worker, exit, actions),
-            Event::OneMore => self.scale_by(1, actions),
-            Event::OneFewer => self.scale_by(-1, actions),
+            Event::OneMore => self.scale(|workers| workers.saturating_add(1), actions),
+            Event::OneFewer => self.scale(|workers| workers.saturating_sub(1), actions),
+            Event::Scale(workers) => self.scale(|_| workers, actions),
             Event::Stop(stop) => self.stop(now, stop, actions),
         }
     }
@@ -346,6 +347,11 @@ impl Core {
         self.candidate().is_none()
             && self.count(serving, Worker::is_ready) == wanted
             && self.count(serving, Worker::is_booting) == 0
+    }
+
+    /// When the generation was started; `None` once it is forgotten.
+    pub fn started(&self, id: GenerationId) -> Option<Moment> {
+        Some(self.generations.get(&id)?.started)
     }
 
     /// How many workers the serving generation is to have.

@@ -1,6 +1,6 @@
 //! The listening sockets through an exec of the arbiter: what they are, and under which numbers they are found again.
 
-use std::{collections::BTreeMap, io, os::fd::AsFd, path::PathBuf};
+use std::{collections::BTreeMap, io, os::fd::AsFd, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ impl Listeners {
             let listener = Listener {
                 asked: listener.asked,
                 address: listener.address,
-                socket: adopt_descriptor(listener.descriptor)?,
+                socket: Arc::new(adopt_descriptor(listener.descriptor)?),
                 file: listener.file.map(SocketFile::resume),
             };
             listeners.open.insert(id, listener);

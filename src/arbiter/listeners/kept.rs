@@ -1,7 +1,7 @@
 //! Listening sockets that a service manager keeps while we are gone (`FileDescriptorStoreMax=`), so that what waits in
 //! their backlog is not lost when the arbiter is killed. The name it keeps one under says what the socket is.
 
-use std::{fmt::Write, os::fd::OwnedFd, path::PathBuf};
+use std::{fmt::Write, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use super::{Asked, Listener, SocketFile, address_of};
 use crate::wire::ListenerAddress;
@@ -91,7 +91,7 @@ impl Kept {
         Some(Listener {
             asked: self.asked,
             address,
-            socket,
+            socket: Arc::new(socket),
             file,
         })
     }

@@ -62,7 +62,7 @@ pub(super) fn is_unavailable(error: &io::Error) -> bool {
 
 /// A new socket that listens. `ours` are the server's own sockets on that port: an address that overlaps with one of
 /// them (`0.0.0.0` and `127.0.0.1`) is free for us, though for nobody else.
-pub(super) fn open(
+pub(in crate::arbiter) fn open(
     address: SocketAddr,
     v6_only: bool,
     backlog: u32,

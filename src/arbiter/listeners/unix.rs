@@ -13,6 +13,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::sys::socket::{
@@ -28,7 +29,7 @@ use crate::{
 
 /// The name of an open socket. Dropping it removes the name, if it is still the socket's.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(in crate::arbiter) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -44,7 +45,7 @@ impl SocketFile {
         })
     }
 
-    fn is_ours(&self) -> bool {
+    pub(in crate::arbiter) fn is_ours(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
     }
@@ -56,16 +57,16 @@ impl SocketFile {
     }
 
     /// Lets the name be.
-    pub(super) fn leave(self) {
+    pub(in crate::arbiter) fn leave(self) {
         std::mem::forget(self);
     }
 
     /// Path, device and inode, to go on with after an exec.
-    pub(super) fn parts(&self) -> (PathBuf, u64, u64) {
+    pub(in crate::arbiter) fn parts(&self) -> (PathBuf, u64, u64) {
         (self.path.clone(), self.device, self.inode)
     }
 
-    pub(super) fn resume((path, device, inode): (PathBuf, u64, u64)) -> Self {
+    pub(in crate::arbiter) fn resume((path, device, inode): (PathBuf, u64, u64)) -> Self {
         Self {
             path,
             device,
@@ -106,16 +107,27 @@ pub(super) fn open(
         Some(name) => (open_abstract(name, config).map_err(failed)?, None),
         None => {
             refuse_what_is_used(bind, path)?;
-            let (socket, file) = open_named(path, config, identity).map_err(failed)?;
+            let (socket, file) =
+                open_named(path, config.socket_mode, config.backlog, identity).map_err(failed)?;
             (socket, Some(file))
         }
     };
     Ok(Listener {
         asked: Asked::Unix(path.to_owned()),
         address: ListenerAddress::Unix(text),
-        socket,
+        socket: Arc::new(socket),
         file,
     })
+}
+
+/// A socket for the user of this process, and root, alone.
+pub(in crate::arbiter) fn open_private(
+    path: &Path,
+    backlog: u32,
+) -> Result<(OwnedFd, SocketFile), ListenError> {
+    let bind = Bind::Unix(path.to_owned());
+    refuse_what_is_used(&bind, path)?;
+    open_named(path, 0o600, backlog, None).map_err(|source| ListenError::of(&bind, source))
 }
 
 /// Only a socket that nobody listens on may be replaced.
@@ -145,7 +157,8 @@ fn open_abstract(name: &str, config: &Config) -> io::Result<OwnedFd> {
 
 fn open_named(
     path: &Path,
-    config: &Config,
+    mode: u32,
+    backlog: u32,
     identity: Option<&Identity>,
 ) -> io::Result<(OwnedFd, SocketFile)> {
     // A short name: together with the folder it has to fit into 107 bytes (unix(7)).
@@ -153,7 +166,7 @@ fn open_named(
     let _left_by_a_crash = fs::remove_file(&beside);
     let socket = new_socket()?;
     bind_to(socket.as_raw_fd(), &UnixAddr::new(&beside)?)?;
-    let placed = place(&socket, &beside, path, config, identity);
+    let placed = place(&socket, &beside, path, mode, backlog, identity);
     if placed.is_err() {
         let _ = fs::remove_file(&beside);
     }
@@ -164,14 +177,15 @@ fn place(
     socket: &OwnedFd,
     beside: &Path,
     path: &Path,
-    config: &Config,
+    mode: u32,
+    backlog: u32,
     identity: Option<&Identity>,
 ) -> io::Result<SocketFile> {
-    fs::set_permissions(beside, fs::Permissions::from_mode(config.socket_mode))?;
+    fs::set_permissions(beside, fs::Permissions::from_mode(mode))?;
     if let Some(identity) = identity {
         std::os::unix::fs::chown(beside, identity.user_id(), Some(identity.group_id()))?;
     }
-    listen(socket, super::backlog(config.backlog))?;
+    listen(socket, super::backlog(backlog))?;
     fs::rename(beside, path)?;
     SocketFile::of(path)
 }

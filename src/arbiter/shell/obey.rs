@@ -21,7 +21,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, ToGeneration, WorkerSettings},
+    wire::{ChannelError, LastWords, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -77,6 +77,8 @@ impl Shell {
         self.scene().tell(report);
         self.note_outcome(report);
         self.tell_hooks(report);
+        self.note_in_history(report);
+        self.count(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
             // Until now the line could still say what was in force before.
@@ -122,6 +124,7 @@ impl Shell {
         let handle = GenerationHandle {
             reload,
             process,
+            last_words: None,
             is_deaf: false,
         };
         self.processes.generations.insert(generation, handle);
@@ -130,9 +133,9 @@ impl Shell {
     /// Answers `Hello`.
     pub(super) fn send_start(&mut self, generation: GenerationId) {
         let handle = self.processes.generations.get_mut(&generation);
-        let Some((process, reading)) = handle.and_then(|handle| {
+        let Some((handle, reading)) = handle.and_then(|handle| {
             let reading = self.readings.get(&handle.reload)?;
-            handle.process.as_mut().map(|process| (process, reading))
+            Some((handle, reading))
         }) else {
             return;
         };
@@ -142,6 +145,16 @@ impl Shell {
                 error!("generation={} cannot be started: {reason}", generation.0);
                 return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
+        };
+        let last_words = match LastWords::create() {
+            Ok(words) => handle.last_words.insert(words),
+            Err(error) => {
+                error!("generation={} cannot be started: {error}", generation.0);
+                return self.processes.tell_generation(generation, Signal::SIGKILL);
+            }
+        };
+        let Some(process) = &mut handle.process else {
+            return;
         };
         let (listeners, sockets) = self.listeners.passed(&reading.resources.listeners);
         let shared = &self.shared;
@@ -153,11 +166,12 @@ impl Shell {
             shared.lobby.1.as_fd(),
             access_log.as_fd(),
             error_log.as_fd(),
+            last_words.descriptor(),
         ];
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: Config::clone(&reading.config),
+            config: for_workers(&reading.config),
             listeners,
         });
         let sent = process
@@ -206,7 +220,7 @@ impl Shell {
         self.processes.workers.remove(&worker);
         if let Some(place) = self.shared.board.slots().get(slot as usize) {
             self.tally.keep(place);
-            place.clear();
+            self.shared.board.release(slot);
         }
     }
 
@@ -256,7 +270,10 @@ impl Shell {
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);
+        self.statsd.apply(&config.statsd, &self.shared.board);
+        self.show_config(config);
         self.own_error_log(&reading);
+        self.open_admin(&config.admin);
         self.next_sample = None;
     }
 
@@ -270,11 +287,13 @@ impl Shell {
         }
     }
 
-    fn change_error_log(&self, config: &Config) {
+    fn change_error_log(&mut self, config: &Config) {
         let (target, level) = (&config.log.error, config.log.level);
-        let is_new = self
-            .serving_config()
-            .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
+        let is_overridden = self.log_level.take().is_some();
+        let is_new = is_overridden
+            || self
+                .serving_config()
+                .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
         if is_new && let Err(problem) = crate::telemetry::init(target, level) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
@@ -306,6 +325,13 @@ impl Shell {
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
     }
+}
+
+/// Without what the app is not to know.
+fn for_workers(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.admin.token = None;
+    config
 }
 
 /// Access log and error log, or `/dev/null` for one that is off.

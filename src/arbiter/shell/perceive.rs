@@ -9,13 +9,12 @@ use crate::{
     arbiter::{
         clock,
         core::{Event, Exit, GenerationId, Moment, Retirement, State, Stop, WorkerId},
-        memory::resident_bytes,
         processes::exit_of,
         reading::{self, open_log},
         watcher::Changed,
     },
     debug, info,
-    sys::{PidFd, reap_any},
+    sys::{PidFd, reap_any, resident_bytes},
     warning,
     wire::{FromGeneration, Received, WorkerState},
 };
@@ -38,6 +37,7 @@ impl Shell {
         if self.shared.bell.drain() {
             self.read_board();
         }
+        self.take_orders();
         self.sample();
         self.count_answers();
         self.commands.enforce(clock::now());

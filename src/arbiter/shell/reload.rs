@@ -19,6 +19,8 @@ pub(super) enum Cause {
     Saved,
     /// Rolls even where nothing changed: there may be new code.
     Hup,
+    /// `rgunicorn reload`; rolls too.
+    Admin,
     /// A file that `reload.code` names changed; rolls too.
     Code(PathBuf),
     /// The file that `reload.touch` names was; rolls too.
@@ -34,13 +36,17 @@ impl Shell {
         }
         self.reloads += 1;
         let reload = ReloadId(self.reloads);
+        self.history
+            .begin(reload, clock::now(), crate::sys::unix_micros());
         self.manager.reloading();
         self.watcher.config_is_read();
         match self.loader.load() {
             Ok(loaded) => self.compare(reload, cause, loaded),
             Err(problems) => {
-                self.set_outcome(reload, "rejected: the configuration has problems");
-                self.tell_reload_failed(reload, "the configuration has problems");
+                let reason = "the configuration has problems";
+                self.set_outcome(reload, &format!("rejected: {reason}"));
+                self.tell_reload_failed(reload, reason);
+                self.note_rejected(reload, reason, Some(&problems));
                 crate::telemetry::block(
                     LogLevel::Error,
                     format_args!(
@@ -70,6 +76,7 @@ impl Shell {
             .map(|before| changes(&before.config, &loaded.config))
             .unwrap_or_default();
         let told = told(cause, &summary(&changed));
+        self.history.tell(reload, &told);
         for note in &loaded.notes {
             if changed.iter().any(|change| change.key == note.key) {
                 info!("{}", note.text);
@@ -95,6 +102,7 @@ impl Shell {
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
                 self.set_outcome(reload, &format!("rejected: {reason}"));
                 self.tell_reload_failed(reload, &reason);
+                self.note_rejected(reload, &reason, None);
             }
         }
     }
@@ -162,6 +170,7 @@ fn told(cause: &Cause, summary: &str) -> String {
     match cause {
         Cause::Saved => changed,
         Cause::Hup => format!("asked for by SIGHUP, {changed}"),
+        Cause::Admin => format!("asked for by the admin interface, {changed}"),
         Cause::Touch => format!("asked for by reload.touch, {changed}"),
         Cause::Code(path) => format!("code changed: {}", path.display()),
     }

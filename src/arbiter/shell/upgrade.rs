@@ -13,16 +13,19 @@ use nix::sys::signal::Signal;
 
 use super::{SIGNALS, Shared, Shell, StartError};
 use crate::{
+    admin::{Outcome, Upgrade},
     arbiter::{
         GenerationProcess, clock,
         commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
+        doors::Doors,
         listeners::Listeners,
         pidfile::Pidfile,
         processes::{GenerationHandle, Processes, WorkerHandle},
         reading::{self, Reading, Resources},
         running::Notice,
         service_manager::ServiceManager,
+        statsd::Statsd,
         upgrade::{
             self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
@@ -45,6 +48,11 @@ impl Shell {
             return warning!("SIGUSR2 has no meaning for a server that stops");
         }
         self.wants_upgrade = true;
+        self.upgrade = Some(Upgrade {
+            upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade) + 1,
+            outcome: Outcome::Pending,
+            reason: None,
+        });
         if !self.may_upgrade() {
             info!("upgrade: waits until what is under way is over");
         }
@@ -60,17 +68,25 @@ impl Shell {
         info!("upgrade: asking {program}");
         // From here on, signals wait for whoever is the arbiter then.
         if let Err(problem) = hold_signals(&SIGNALS) {
-            return error!("upgrade rejected: signals cannot be held back: {problem}; all goes on");
+            return self.reject_upgrade(&format!("signals cannot be held back: {problem}"));
         }
         let arrived = self.signals.take();
         let reason = match self.try_upgrade(&arrived) {
             Ok(never) => match never {},
             Err(reason) => reason,
         };
-        error!("upgrade rejected: {program}: {reason}; all goes on");
+        self.reject_upgrade(&format!("{program}: {reason}"));
         let _ = release_signals(&SIGNALS);
         for signal in arrived {
             self.on_signal(signal);
+        }
+    }
+
+    fn reject_upgrade(&mut self, reason: &str) {
+        error!("upgrade rejected: {reason}; all goes on");
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.outcome = Outcome::Rejected;
+            upgrade.reason = Some(reason.to_owned());
         }
     }
 
@@ -129,6 +145,10 @@ impl Shell {
                     handed.add(shared.lobby.1.as_fd()),
                 ),
             },
+            doors: self.doors.hand_over(handed),
+            history: self.history.clone(),
+            started: self.started,
+            upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade),
             pidfile: self
                 .pidfile
                 .as_ref()
@@ -221,9 +241,11 @@ impl Shell {
             .collect();
         let mut manager = ServiceManager::find(now, kept);
         manager.is_ready_already();
+        let shared = resumed_shared(&state.shared)?;
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
+        crate::telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
             invocation: Invocation::find()?,
@@ -237,13 +259,24 @@ impl Shell {
             serving: state.serving,
             settling: None,
             listeners,
-            shared: resumed_shared(&state.shared)?,
+            admin: super::admin::admin(&config, &shared.board, state.started)?,
+            doors: Doors::resume(state.doors)?,
+            history: state.history,
+            started: state.started,
+            log_level: None,
+            upgrade: Some(Upgrade {
+                upgrade: state.upgrade,
+                outcome: Outcome::Done,
+                reason: None,
+            }),
+            shared,
             signals,
             watcher,
             pidfile: pidfile.transpose()?,
             manager,
             outcome: state.outcome,
             tally: state.tally,
+            statsd: Statsd::default(),
             notice: Notice::default(),
             noticed: None,
             last_boot: state.last_boot,
@@ -254,6 +287,8 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
+        shell.statsd.apply(&config.statsd, &shell.shared.board);
+        shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(
             "upgrade done: rgunicorn {} goes on for {}, workers={}",
@@ -314,6 +349,7 @@ fn resumed_processes(
         let handle = GenerationHandle {
             reload: handed.reload,
             process,
+            last_words: None,
             is_deaf: handed.is_deaf,
         };
         processes.generations.insert(id, handle);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::config::{
-    HealthCheck, HookRef, LogFormat, LogTarget, SchemeHeader, Trusted,
+    AdminSocket, HealthCheck, HookRef, LogFormat, LogTarget, SchemeHeader, Secret, Trusted,
     units::{Size, Time},
 };
 
@@ -46,6 +46,24 @@ pub(super) fn optional(text: &Option<String>) -> String {
 
 pub(super) fn optional_path(value: &Option<PathBuf>) -> String {
     value.as_deref().map_or_else(unset, path)
+}
+
+pub(super) fn optional_text(value: &Option<impl fmt::Display>) -> String {
+    value.as_ref().map_or_else(unset, ToString::to_string)
+}
+
+pub(super) fn hidden(secret: &Option<Secret>) -> String {
+    secret
+        .as_ref()
+        .map_or_else(unset, |_| "(hidden)".to_owned())
+}
+
+pub(super) fn admin_socket(socket: &AdminSocket) -> String {
+    match socket {
+        AdminSocket::Auto => "auto".to_owned(),
+        AdminSocket::Off => "off".to_owned(),
+        AdminSocket::Path(file) => path(file),
+    }
 }
 
 pub(super) fn octal(bits: &u32) -> String {

@@ -32,8 +32,8 @@ pub struct Log {
 
     /// The form of an access log line: `"combined"`, `"common"`, `"json"` or a template of Gunicorn's atoms.
     ///
-    /// The default is what Apache and nginx write and every log reader knows. Atoms: `%(h)s` client address, `%(u)s`
-    /// user, `%(t)s` time, `%(r)s` request line, `%(m)s` method, `%(U)s` path, `%(q)s` query, `%(H)s` protocol, `%(s)s`
+    /// The default is what Apache and nginx write and every log reader knows. Atoms: `%(h)s` client address, `%(peer)s` the
+    /// other end of the socket (`10.0.0.5:4711`, `unix`), which may be a proxy, `%(u)s` user, `%(t)s` time, `%(r)s` request line, `%(m)s` method, `%(U)s` path, `%(q)s` query, `%(H)s` protocol, `%(s)s`
     /// status, `%(B)s` or `%(b)s` bytes sent, `%(f)s` referer, `%(a)s` user agent, `%(T)s` seconds, `%(M)s` milliseconds,
     /// `%(D)s` microseconds, `%(L)s` seconds with a fraction, `%(p)s` process id, `%({name}i)s` request header,
     /// `%({name}o)s` response header, `%({name}e)s` environ variable.

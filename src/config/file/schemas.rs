@@ -98,3 +98,51 @@ pub(super) fn command(_: &mut SchemaGenerator) -> Schema {
         EXPECTED: "a list of a program and its arguments, such as [\"touch\", \"/run/mysite/ready\"]",
     })
 }
+pub(super) fn statsd_host(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(unix:.+|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?|[^:/\[\]\s]+(:[0-9]{1,5})?)$",
+        EXPECTED: "\"host\", \"host:port\", \"[ipv6]:port\" or \"unix:path\"",
+    })
+}
+
+pub(super) fn statsd_tags(_: &mut SchemaGenerator) -> Schema {
+    let pattern = r"^[^\s,|#]+$";
+    json_schema!({
+        "type": ["string", "array"],
+        "pattern": pattern,
+        "items": { "type": "string", "pattern": pattern, EXPECTED: STATSD_TAG },
+        EXPECTED: STATSD_TAG,
+    })
+}
+
+const STATSD_TAG: &str = "a tag such as \"env:production\", or a list of these";
+pub(super) fn admin_socket(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "const": "auto", "description": "A path with the process id, made by the server." },
+            { "const": "off", "description": "No UNIX socket." },
+            { "type": "string", "minLength": 1, "description": "A path." },
+        ],
+        EXPECTED: "\"auto\", \"off\" or a path",
+    })
+}
+
+pub(super) fn admin_address(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]*|localhost):[0-9]{1,5}$",
+        EXPECTED: "\"address:port\" with a number for the address",
+    })
+}
+
+pub(super) fn admin_paths(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "array"],
+        "pattern": "^/",
+        "items": { "type": "string", "pattern": "^/", EXPECTED: ADMIN_PATH },
+        EXPECTED: ADMIN_PATH,
+    })
+}
+
+const ADMIN_PATH: &str = "a path such as \"/metrics\", or a list of these";

@@ -17,7 +17,7 @@ pub enum Amount {
 }
 
 /// One text or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Texts(pub Vec<String>);
 
 /// A name or a number, kept as text: `user = "www-data"`, `user = 33`.

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::Resolver;
-use crate::config::{Bind, Proxy, SchemeHeader, Trusted, file, layer::escape};
+use crate::config::{
+    Bind, Proxy, ProxyProtocol, SchemeHeader, Statsd, StatsdHost, Trusted, file, layer::escape,
+};
 
 impl Resolver<'_> {
     pub(super) fn bind(&mut self, texts: &[String], chdir: &Path) -> Vec<Bind> {
@@ -33,24 +35,52 @@ impl Resolver<'_> {
         binds
     }
 
+    pub(super) fn statsd(&mut self, statsd: file::Statsd, chdir: &Path) -> Statsd {
+        let host = statsd.host.map(|text| {
+            StatsdHost::parse(&text, chdir).map_err(|reason| {
+                let title = format!("the address `{text}` {reason}");
+                self.problem("/statsd/host", title, "", None);
+            })
+        });
+        Statsd {
+            host: host.and_then(Result::ok),
+            prefix: statsd.prefix.trim_end_matches('.').to_owned(),
+            tags: statsd.tags.0,
+        }
+    }
+
     pub(super) fn proxy(&mut self, proxy: file::Proxy) -> Proxy {
+        let forwarded_allow_ips = self.trusted("forwarded_allow_ips", &proxy.forwarded_allow_ips.0);
+        if proxy.protocol != ProxyProtocol::Off && forwarded_allow_ips == Trusted::Everyone {
+            self.problem(
+                "/proxy/forwarded_allow_ips",
+                "`\"*\"` would believe what every client says, since `proxy.protocol` puts it in its load balancer's place"
+                    .to_owned(),
+                "",
+                Some("name the networks of the proxies behind the load balancer, or write `[]`".to_owned()),
+            );
+        }
         let headers = proxy.scheme_headers.into_iter();
         Proxy {
-            forwarded_allow_ips: self.trusted(&proxy.forwarded_allow_ips.0),
+            forwarded_allow_ips,
+            forwarded: proxy.forwarded,
+            forwarded_host: proxy.forwarded_host,
             scheme_headers: headers
                 .map(|(name, value)| self.scheme_header(name, value))
                 .collect(),
             header_map: proxy.header_map,
+            protocol: proxy.protocol,
+            protocol_allow_ips: self.trusted("protocol_allow_ips", &proxy.protocol_allow_ips.0),
         }
     }
 
-    fn trusted(&mut self, texts: &[String]) -> Trusted {
+    fn trusted(&mut self, key: &str, texts: &[String]) -> Trusted {
         if texts.iter().any(|text| text == "*") {
             return Trusted::Everyone;
         }
         let mut networks = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            let pointer = format!("/proxy/forwarded_allow_ips/{index}");
+            let pointer = format!("/proxy/{key}/{index}");
             let network = text.parse::<ipnet::IpNet>().ok();
             let network = network.or_else(|| {
                 text.parse::<std::net::IpAddr>()

@@ -117,7 +117,7 @@ impl<'a, 'py> Stage<'a, 'py> {
             self.state.unbind(),
             &self.config.root_path,
             listeners,
-            self.config.proxy.clone(),
+            &self.config.proxy,
         )?;
         let parts = Parts {
             hub: Arc::clone(&hub),

@@ -356,13 +356,15 @@ impl Exchange {
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
         let gateway = &this.get().gateway;
-        let state = this.get().state.borrow(this.py());
-        let Some(connection) = &state.connection else {
+        let mut state = this.get().state.borrow(this.py());
+        let began_ns = state.began_ns;
+        let Some(connection) = &mut state.connection else {
             return Ok(());
         };
+        gateway.hub.count_traffic(connection);
         let is_late = connection.deadline_ms <= now_ns / 1_000_000;
         let waits_for_client = !connection.output.is_empty();
-        let is_over = gateway.is_past_request_timeout(state.began_ns, now_ns);
+        let is_over = gateway.is_past_request_timeout(began_ns, now_ns);
         drop(state);
         if is_over {
             Self::time_out(this)
@@ -402,7 +404,7 @@ impl State {
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
         if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
             // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
-            let _ = net::send(connection.socket(), response::CONTINUE, net::Next::Unknown);
+            let _ = connection.send(response::CONTINUE, net::Next::Unknown);
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     python::ffi::{Behaviour, Builtin},
     websocket::{CloseError, WebSocket},
+    wire::Count,
 };
 
 pub(super) struct ReceiveFrame;
@@ -46,7 +47,7 @@ fn receive(socket: &Bound<'_, Socket>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResul
 fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
     let py = socket.py();
     let (message, kind) = only_message(arguments)?;
-    match &*kind.to_str()? {
+    match kind.to_str()? {
         "websocket.send" => send_message(socket, message)?,
         "websocket.accept" => accept(socket, message)?,
         "websocket.close" => close(socket, message)?,
@@ -96,7 +97,11 @@ fn transmit<E>(
     let written = write(state.open()?, &mut out);
     drop(state);
     match written {
-        Ok(()) => Socket::transmit(socket, &out),
+        Ok(()) => {
+            let hub = &socket.get().gateway.hub;
+            hub.count_message(Count::MessagesSent);
+            Socket::transmit(socket, &out)
+        }
         Err(_) => Err(PyRuntimeError::new_err("the WebSocket is closed")),
     }
 }

@@ -6,7 +6,6 @@
 mod awaitable;
 mod driver;
 mod exchange;
-mod forwarded;
 mod frames;
 mod gateway;
 mod outcome;

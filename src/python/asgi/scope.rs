@@ -7,20 +7,22 @@ use pyo3::{
     types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-use super::forwarded;
 use crate::{
-    config::{HeaderMap, Proxy, SchemeHeader},
-    http::{Refusal, Version, percent},
+    config::{HeaderMap, Proxy},
+    http::{Refusal, Version, forwarded::Told, percent},
     python::{ffi, header_hash::header_hash},
     sys::net::{self, PeerAddress},
     wire::ListenerAddress,
-    worker::{Connection, remote_address},
+    worker::{Connection, Forwarding, Peer, remote_address},
 };
 
 /// Header lines kept, a power of two.
 const KEPT_HEADERS: usize = 256;
 /// Longer ones are made anew each time.
 const KEPT_BYTES_MAX: usize = 256;
+
+/// The extension that tells the other end of the socket: `{"address": (ip, port)}`, `None` for a UNIX socket.
+const PEER: &str = "rgunicorn.peer";
 
 struct Keys {
     http_version: Py<PyString>,
@@ -41,6 +43,8 @@ struct Keys {
 struct Ends {
     client: Py<PyAny>,
     server: Py<PyAny>,
+    /// The other end of the socket, where that is not the client.
+    peer: Option<Py<PyAny>>,
 }
 
 /// A header line seen before.
@@ -59,7 +63,8 @@ pub(super) struct ScopeBuilder {
     state: Py<PyDict>,
     root_path: String,
     listeners: Vec<ListenerAddress>,
-    proxy: Proxy,
+    header_map: HeaderMap,
+    forwarding: Forwarding,
     headers: Box<[Option<KeptHeader>]>,
     decoded: Vec<u8>,
 }
@@ -70,7 +75,7 @@ impl ScopeBuilder {
         state: Py<PyDict>,
         root_path: &str,
         listeners: Vec<ListenerAddress>,
-        proxy: Proxy,
+        proxy: &Proxy,
     ) -> PyResult<Self> {
         let key = |name: &str| PyString::intern(py, name).unbind();
         let keys = Keys {
@@ -109,7 +114,8 @@ impl ScopeBuilder {
             state,
             root_path: root_path.to_owned(),
             listeners,
-            proxy,
+            header_map: proxy.header_map,
+            forwarding: Forwarding::of(proxy),
             headers: std::iter::repeat_with(|| None).take(KEPT_HEADERS).collect(),
             decoded: Vec::new(),
         })
@@ -123,30 +129,50 @@ impl ScopeBuilder {
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         let scope = self.template.bind(py).copy()?;
         self.make_ends(py, connection)?;
-        let connection = &*connection;
+        let told = match self.fill(py, &scope, connection)? {
+            Ok(told) => told,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(told) = &told {
+            self.set_told(py, &scope, connection, told)?;
+        }
+        connection.client = told.and_then(|told| told.client);
+        Ok(Ok(scope))
+    }
+
+    /// Returns what the proxies told about the client, if they told anything.
+    fn fill<'c>(
+        &mut self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyDict>,
+        connection: &'c Connection,
+    ) -> PyResult<Result<Option<Told<'c>>, Refusal>> {
         let (bytes, head) = (connection.request_bytes(), connection.head());
         let keys = &self.keys;
         let copied = |dict: &Py<PyDict>| dict.bind(py).copy().map(Bound::into_any);
-        ffi::set(&scope, &keys.asgi, &copied(&self.asgi)?);
-        ffi::set(&scope, &keys.extensions, &copied(&self.extensions)?);
-        ffi::set(&scope, &keys.state, &copied(&self.state)?);
+        ffi::set(scope, &keys.asgi, &copied(&self.asgi)?);
+        ffi::set(scope, &keys.extensions, &copied(&self.extensions)?);
+        ffi::set(scope, &keys.state, &copied(&self.state)?);
         let method = head.method(bytes);
         if method != b"GET" {
-            ffi::set(&scope, &keys.method, ffi::latin1(py, method).as_any());
+            ffi::set(scope, &keys.method, ffi::latin1(py, method).as_any());
         }
         if head.version == Version::Http10 {
-            ffi::set(&scope, &keys.http_version, intern!(py, "1.0").as_any());
+            ffi::set(scope, &keys.http_version, intern!(py, "1.0").as_any());
         }
         let query = head.query(bytes);
         if !query.is_empty() {
-            ffi::set(&scope, &keys.query_string, PyBytes::new(py, query).as_any());
+            ffi::set(scope, &keys.query_string, PyBytes::new(py, query).as_any());
         }
-        self.set_path(py, &scope, head.path(bytes))?;
+        self.set_path(py, scope, head.path(bytes))?;
         if let Some(ends) = ends(connection) {
-            ffi::set(&scope, &self.keys.client, ends.client.bind(py));
-            ffi::set(&scope, &self.keys.server, ends.server.bind(py));
+            ffi::set(scope, &self.keys.client, ends.client.bind(py));
+            ffi::set(scope, &self.keys.server, ends.server.bind(py));
+            if let Some(peer) = &ends.peer {
+                self.set_peer(scope, peer.bind(py))?;
+            }
         }
-        Ok(self.set_headers(py, &scope, connection)?.map(|()| scope))
+        self.set_headers(py, scope, connection)
     }
 
     /// Makes the scope of a request that of a WebSocket.
@@ -164,6 +190,11 @@ impl ScopeBuilder {
         scope.set_item(intern!(py, "subprotocols"), subprotocols)?;
         let extensions = PyDict::new(py);
         extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        if let Some(before) = ffi::item(scope, &self.keys.extensions)
+            && let Ok(peer) = before.get_item(PEER)
+        {
+            extensions.set_item(PEER, peer)?;
+        }
         scope.set_item(&self.keys.extensions, extensions)
     }
 
@@ -186,19 +217,20 @@ impl ScopeBuilder {
         Ok(())
     }
 
-    fn set_headers(
+    /// Sets the headers; returns what the proxies told about the client, if they told anything.
+    fn set_headers<'c>(
         &mut self,
         py: Python<'_>,
         scope: &Bound<'_, PyDict>,
-        connection: &Connection,
-    ) -> PyResult<Result<(), Refusal>> {
+        connection: &'c Connection,
+    ) -> PyResult<Result<Option<Told<'c>>, Refusal>> {
         let (bytes, head) = (connection.request_bytes(), connection.head());
         let list = PyList::empty(py);
-        let mut is_https = None;
+        let mut host_index = None;
         let mut is_forwarded = false;
         for (name, mut value) in head.fields(bytes) {
             if name.contains(&b'_') {
-                match self.proxy.header_map {
+                match self.header_map {
                     HeaderMap::Keep => {}
                     HeaderMap::Drop => continue,
                     HeaderMap::Refuse => {
@@ -210,37 +242,58 @@ impl ScopeBuilder {
             if name.len() == 4 && name.eq_ignore_ascii_case(b"host") {
                 // An absolute request target has the last word.
                 value = head.host(bytes);
+                host_index = Some(list.len());
             }
-            if connection.peer.trusted {
-                is_forwarded |= name.eq_ignore_ascii_case(b"x-forwarded-for");
-                if let Some(header) = scheme_header(&self.proxy.scheme_headers, name) {
-                    let says_https = value.eq_ignore_ascii_case(header.value.as_bytes());
-                    if is_https.is_some_and(|before| before != says_https) {
-                        return Ok(Err(Refusal::new(
-                            400,
-                            "the headers of the proxy contradict each other about the scheme",
-                        )));
-                    }
-                    is_https = Some(says_https);
-                }
-            }
+            is_forwarded |= connection.peer.trusted && self.forwarding.concerns(name);
             list.append(self.header(py, name, value)?)?;
         }
         ffi::set(scope, &self.keys.headers, list.as_any());
-        if is_https == Some(true) {
-            ffi::set(scope, &self.keys.scheme, intern!(py, "https").as_any());
+        if !is_forwarded {
+            return Ok(Ok(None));
         }
-        if is_forwarded {
-            let fields = head.fields(bytes);
-            let values = fields
-                .filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for"))
-                .map(|(_, value)| value);
-            if let Some(address) = forwarded::client(values, &self.proxy.forwarded_allow_ips) {
-                let client = (address.to_string(), 0).into_pyobject(py)?;
-                ffi::set(scope, &self.keys.client, client.as_any());
+        let told = match self.forwarding.read(connection) {
+            Ok(told) => told,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(host) = told.host_with_port() {
+            let header = self.header(py, b"host", &host)?;
+            match host_index {
+                Some(index) => list.set_item(index, header)?,
+                None => list.append(header)?,
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(Some(told)))
+    }
+
+    /// What the proxies told takes the place of what the socket and the request say.
+    #[cold]
+    fn set_told(
+        &self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyDict>,
+        connection: &Connection,
+        told: &Told<'_>,
+    ) -> PyResult<()> {
+        if told.is_https == Some(true) {
+            ffi::set(scope, &self.keys.scheme, intern!(py, "https").as_any());
+        }
+        if let Some(client) = told.client {
+            let address = remote_address(client.address);
+            let port = client.port.unwrap_or(0);
+            scope.set_item(&self.keys.client, (address, port))?;
+            self.set_peer(scope, &ip_and_port(py, connection.peer.socket)?)?;
+        }
+        Ok(())
+    }
+
+    /// Says who is at the other end of the socket where that is not the client.
+    fn set_peer(&self, scope: &Bound<'_, PyDict>, address: &Bound<'_, PyAny>) -> PyResult<()> {
+        let extension = PyDict::new(scope.py());
+        extension.set_item("address", address)?;
+        match ffi::item(scope, &self.keys.extensions) {
+            Some(extensions) => extensions.set_item(PEER, extension),
+            None => Ok(()),
+        }
     }
 
     /// `(name, value)`, the name in lower case.
@@ -273,12 +326,12 @@ impl ScopeBuilder {
         if ends(connection).is_some() {
             return Ok(());
         }
-        let client = match connection.peer.address {
-            PeerAddress::Ip(address) => (remote_address(address.ip()), address.port())
-                .into_pyobject(py)?
-                .into_any()
-                .unbind(),
-            PeerAddress::Unix => py.None(),
+        let Peer {
+            address, socket, ..
+        } = connection.peer;
+        let peer = match address == socket {
+            true => None,
+            false => Some(ip_and_port(py, socket)?.unbind()),
         };
         let server = match &self.listeners[connection.peer.listener] {
             ListenerAddress::Tcp(listener) => {
@@ -300,7 +353,11 @@ impl ScopeBuilder {
                 .into_any()
                 .unbind(),
         };
-        connection.attachment = Some(Box::new(Ends { client, server }));
+        connection.attachment = Some(Box::new(Ends {
+            client: ip_and_port(py, address)?.unbind(),
+            server,
+            peer,
+        }));
         Ok(())
     }
 }
@@ -312,8 +369,12 @@ fn ends(connection: &Connection) -> Option<&Ends> {
         .and_then(|attachment| attachment.downcast_ref::<Ends>())
 }
 
-fn scheme_header<'a>(headers: &'a [SchemeHeader], name: &[u8]) -> Option<&'a SchemeHeader> {
-    headers
-        .iter()
-        .find(|header| header.name.as_bytes().eq_ignore_ascii_case(name))
+/// `(address, port)`; `None` for a UNIX socket.
+fn ip_and_port(py: Python<'_>, address: PeerAddress) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match address {
+        PeerAddress::Ip(address) => (remote_address(address.ip()), address.port())
+            .into_pyobject(py)?
+            .into_any(),
+        PeerAddress::Unix => py.None().into_bound(py),
+    })
 }

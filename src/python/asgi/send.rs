@@ -55,7 +55,7 @@ fn send(
 ) -> PyResult<Py<PyAny>> {
     let py = exchange.py();
     let (message, kind) = only_message(arguments)?;
-    match &*kind.to_str()? {
+    match kind.to_str()? {
         "http.response.body" => send_body(exchange, message)?,
         "http.response.start" => start(exchange, message)?,
         "http.response.pathsend" => send_path(exchange, message)?,
@@ -243,18 +243,14 @@ fn write(
         before.extend_from_slice(body);
         before.extend_from_slice(after);
         let sent = match is_idle && !before.is_empty() {
-            true => net::taken(net::send(connection.socket(), &before, next))?,
+            true => net::taken(connection.send(&before, next))?,
             false => 0,
         };
         connection.output.push_bytes(&before[sent..]);
     } else {
         let slices = [&before[..], body, after];
         let mut sent = match is_idle {
-            true => net::taken(net::send_vectored(
-                connection.socket(),
-                &slices.map(IoSlice::new),
-                next,
-            ))?,
+            true => net::taken(connection.send_vectored(&slices.map(IoSlice::new), next))?,
             false => 0,
         };
         let behind = |slice: &[u8], sent: &mut usize| {
@@ -343,8 +339,7 @@ fn send_hints(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> Py
     let fields = links.iter().map(|link| (&b"link"[..], link.as_bytes()));
     response::write_early_hints(&mut hints, fields);
     let sent = match connection.output.is_empty() {
-        true => net::taken(net::send(connection.socket(), &hints, net::Next::Unknown))
-            .unwrap_or(hints.len()),
+        true => net::taken(connection.send(&hints, net::Next::Unknown)).unwrap_or(hints.len()),
         false => 0,
     };
     connection.output.push_bytes(&hints[sent..]);

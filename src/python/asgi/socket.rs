@@ -26,6 +26,7 @@ use crate::{
     python::{ClientDisconnected, ffi::HeldCell},
     sys::{self, Readiness, net},
     websocket::{CloseError, Event, Opening, WebSocket, close, handshake::Rejection},
+    wire::Count,
     worker::{Answered, Connection, log_answered},
 };
 
@@ -146,6 +147,8 @@ impl Socket {
         if let Some(received) = state.messages.pop_front() {
             let has_room_again = state.messages.len() == MESSAGES_MAX - 1;
             drop(state);
+            let hub = &this.get().gateway.hub;
+            hub.count_message(Count::MessagesReceived);
             let dict = message(py, "websocket.receive")?;
             match received {
                 Message::Text(text) => dict.set_item(intern!(py, "text"), text)?,
@@ -207,6 +210,7 @@ impl Socket {
         let settings = &this.get().gateway.socket_settings;
         let open = WebSocket::new(settings, opening.deflate(), Instant::now());
         state.phase = Phase::Open(Box::new(open));
+        this.get().gateway.hub.count_opened();
         if let Some(connection) = &mut state.connection {
             let surplus = connection.take_surplus();
             state.rest = surplus;
@@ -278,7 +282,7 @@ impl Socket {
             return Err(gone());
         };
         let sent = match connection.output.is_empty() {
-            true => net::taken(net::send(connection.socket(), bytes, net::Next::Unknown)),
+            true => net::taken(connection.send(bytes, net::Next::Unknown)),
             false => Ok(0),
         };
         match sent {
@@ -394,6 +398,9 @@ impl Socket {
             false => None,
         };
         drop(guard);
+        if is_socket {
+            gateway.hub.count_closed();
+        }
         gateway.hub.finish(connection, then_close, status);
         gateway.on_finished(py, Some(token))?;
         gateway.forget(py, place, None);
@@ -470,9 +477,10 @@ impl Socket {
         let mut out = Vec::new();
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
-        let Some(connection) = &state.connection else {
+        let Some(connection) = &mut state.connection else {
             return Ok(());
         };
+        this.get().gateway.hub.count_traffic(connection);
         let is_stuck =
             !connection.output.is_empty() && connection.deadline_ms <= now_ns / 1_000_000;
         let gateway = &this.get().gateway;
@@ -572,7 +580,7 @@ impl State {
                 .filter(|connection| connection.unread)
             {
                 scratch.reserve(RECEIVE_BYTES);
-                match net::receive(connection.socket(), scratch) {
+                match connection.receive_into(scratch) {
                     Ok(0) => has_ended = true,
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -3,6 +3,8 @@
 //! What is the same for all requests of a listener is a template that is copied; keys are interned, and the strings of the
 //! last request are used again where they are equal.
 
+use std::sync::Arc;
+
 use pyo3::{
     intern,
     prelude::*,
@@ -15,12 +17,16 @@ use super::{
     memo::Memo,
 };
 use crate::{
-    config::{Config, SchemeHeader},
-    http::{Refusal, Version, percent},
+    config::Config,
+    http::{
+        Refusal, Version,
+        forwarded::{Node, Told},
+        percent,
+    },
     python::{ffi, green::Library},
     sys::net::PeerAddress,
     wire::ListenerAddress,
-    worker::{Body, Connection, remote_address},
+    worker::{Body, Connection, Forwarding, Peer, peer_text, remote_address},
 };
 
 /// The keys that are set for each request.
@@ -37,6 +43,8 @@ struct Keys {
     remote_port: Py<PyString>,
     content_length: Py<PyString>,
     url_scheme: Py<PyString>,
+    host: Py<PyString>,
+    peer: Py<PyString>,
     input: Py<PyString>,
 }
 
@@ -56,6 +64,8 @@ impl Keys {
             remote_port: key("REMOTE_PORT"),
             content_length: key("CONTENT_LENGTH"),
             url_scheme: key("wsgi.url_scheme"),
+            host: key("HTTP_HOST"),
+            peer: key("rgunicorn.peer"),
             input: key("wsgi.input"),
         }
     }
@@ -65,6 +75,8 @@ impl Keys {
 struct PeerText {
     address: Py<PyString>,
     port: Option<Py<PyString>>,
+    /// The other end of the socket, where that is not the peer itself.
+    socket: Option<Py<PyString>>,
 }
 
 pub(super) struct EnvironBuilder {
@@ -73,7 +85,7 @@ pub(super) struct EnvironBuilder {
     templates: Vec<Py<PyDict>>,
     is_unix: Vec<bool>,
     headers: HeaderKeys,
-    scheme_headers: Vec<SchemeHeader>,
+    forwarding: Arc<Forwarding>,
     method: Memo,
     target: Memo,
     path: Memo,
@@ -98,13 +110,15 @@ impl EnvironBuilder {
             .iter()
             .map(|address| template(py, address, surroundings))
             .collect();
+        let proxy = &surroundings.config.proxy;
+        let forwarding = Arc::new(Forwarding::of(proxy));
         let is_unix = |address: &ListenerAddress| matches!(address, ListenerAddress::Unix(_));
         Ok(Self {
             keys: Keys::new(py),
             templates: templates?,
             is_unix: surroundings.listeners.iter().map(is_unix).collect(),
-            headers: HeaderKeys::new(&surroundings.config.proxy),
-            scheme_headers: surroundings.config.proxy.scheme_headers.clone(),
+            headers: HeaderKeys::new(proxy.header_map, Arc::clone(&forwarding)),
+            forwarding,
             method: Memo::default(),
             target: Memo::default(),
             path: Memo::default(),
@@ -125,22 +139,28 @@ impl EnvironBuilder {
         let environ = self.templates[listener].bind(py).copy()?;
         self.set_body(py, &environ, connection)?;
         self.set_peer(py, &environ, connection);
-        let connection = &*connection;
-        if let Err(refusal) = self.set_request(py, &environ, connection) {
-            return Ok(Err(refusal));
+        let told = match self.set_request(py, &environ, connection) {
+            Ok(told) => told,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let client = told.as_ref().and_then(|told| told.client);
+        if let Some(told) = &told {
+            self.set_told(py, &environ, connection, told)?;
+        } else if self.is_unix[listener] {
+            let host = connection.head().host(connection.request_bytes());
+            self.set_server(py, &environ, host);
         }
-        if self.is_unix[listener] {
-            self.set_server(py, &environ, connection);
-        }
+        connection.client = client;
         Ok(Ok(environ))
     }
 
-    fn set_request(
+    /// Returns what the proxies told about the client, if they told anything.
+    fn set_request<'c>(
         &mut self,
         py: Python<'_>,
         environ: &Bound<'_, PyDict>,
-        connection: &Connection,
-    ) -> Result<(), Refusal> {
+        connection: &'c Connection,
+    ) -> Result<Option<Told<'c>>, Refusal> {
         let bytes = connection.request_bytes();
         let head = connection.head();
         let (keys, memo) = (&self.keys, Memo::text);
@@ -172,7 +192,7 @@ impl EnvironBuilder {
                 intern!(py, "HTTP/1.0").as_any(),
             );
         }
-        let script_name = self.set_headers(py, environ, connection)?;
+        let (script_name, is_forwarded) = self.set_headers(py, environ, connection)?;
         let path = percent::decode(head.path(bytes), &mut self.decoded);
         let path_info = match script_name {
             None => path,
@@ -190,36 +210,28 @@ impl EnvironBuilder {
             &self.keys.path_info,
             self.path.text(py, path_info).as_any(),
         );
-        Ok(())
+        match is_forwarded {
+            true => self.forwarding.read(connection).map(Some),
+            false => Ok(None),
+        }
     }
 
-    /// Sets the headers; returns the SCRIPT_NAME that a trusted proxy gave.
+    /// Sets the headers; returns the SCRIPT_NAME that a trusted proxy gave, and whether it told about the client.
     fn set_headers<'c>(
         &mut self,
         py: Python<'_>,
         environ: &Bound<'_, PyDict>,
         connection: &'c Connection,
-    ) -> Result<Option<&'c [u8]>, Refusal> {
+    ) -> Result<(Option<&'c [u8]>, bool), Refusal> {
         let trusted = connection.peer.trusted;
         let mut script_name = None;
-        let mut is_https = None;
+        let mut is_forwarded = false;
         for (name, mut value) in connection.head().fields(connection.request_bytes()) {
             let known = self.headers.look_up(py, name);
             match known.meaning {
                 Meaning::Plain | Meaning::Cookie => {}
                 Meaning::Host => value = connection.head().host(connection.request_bytes()),
-                Meaning::Scheme(index) if trusted => {
-                    let says_https =
-                        value.eq_ignore_ascii_case(self.scheme_headers[index].value.as_bytes());
-                    if is_https.is_some_and(|before| before != says_https) {
-                        return Err(Refusal::new(
-                            400,
-                            "the headers of the proxy contradict each other about the scheme",
-                        ));
-                    }
-                    is_https = Some(says_https);
-                }
-                Meaning::Scheme(_) => {}
+                Meaning::Forwarded => is_forwarded = trusted,
                 Meaning::ScriptName if trusted => {
                     script_name = Some(value);
                     continue;
@@ -245,14 +257,58 @@ impl EnvironBuilder {
                 }
             }
         }
-        if is_https == Some(true) {
+        Ok((script_name, is_forwarded))
+    }
+
+    /// What the proxies told takes the place of what the socket and the request say.
+    #[cold]
+    fn set_told(
+        &self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        connection: &Connection,
+        told: &Told<'_>,
+    ) -> PyResult<()> {
+        if told.is_https == Some(true) {
             ffi::set(
                 environ,
                 &self.keys.url_scheme,
                 intern!(py, "https").as_any(),
             );
         }
-        Ok(script_name)
+        if let Some(client) = told.client {
+            self.set_client(environ, connection, client)?;
+        }
+        match told.host_with_port() {
+            Some(host) => {
+                ffi::set(environ, &self.keys.host, ffi::latin1(py, &host).as_any());
+                self.set_server(py, environ, &host);
+            }
+            None if self.is_unix[connection.peer.listener] => {
+                let host = connection.head().host(connection.request_bytes());
+                self.set_server(py, environ, host);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn set_client(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        connection: &Connection,
+        client: Node,
+    ) -> PyResult<()> {
+        environ.set_item(&self.keys.remote_addr, remote_address(client.address))?;
+        match client.port {
+            Some(port) => environ.set_item(&self.keys.remote_port, port.to_string())?,
+            // The proxy's own port would be taken for the client's.
+            None if ffi::item(environ, &self.keys.remote_port).is_some() => {
+                environ.del_item(&self.keys.remote_port)?;
+            }
+            None => {}
+        }
+        environ.set_item(&self.keys.peer, peer_text(connection.peer.socket))
     }
 
     fn set_peer(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, connection: &mut Connection) {
@@ -261,7 +317,7 @@ impl EnvironBuilder {
             .as_ref()
             .is_some_and(|attachment| attachment.is::<PeerText>())
         {
-            connection.attachment = Some(Box::new(peer_text(py, connection.peer.address)));
+            connection.attachment = Some(Box::new(PeerText::of(py, &connection.peer)));
         }
         let attachment = connection
             .attachment
@@ -275,6 +331,9 @@ impl EnvironBuilder {
             );
             if let Some(port) = &peer.port {
                 ffi::set(environ, &self.keys.remote_port, port.bind(py).as_any());
+            }
+            if let Some(socket) = &peer.socket {
+                ffi::set(environ, &self.keys.peer, socket.bind(py).as_any());
             }
         }
     }
@@ -312,8 +371,7 @@ impl EnvironBuilder {
     }
 
     /// A UNIX socket has no name and port of its own: the request's Host says them.
-    fn set_server(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, connection: &Connection) {
-        let host = connection.head().host(connection.request_bytes());
+    fn set_server(&self, py: Python<'_>, environ: &Bound<'_, PyDict>, host: &[u8]) {
         if host.is_empty() {
             return;
         }
@@ -371,16 +429,21 @@ fn below<'a>(path: &'a [u8], script_name: &[u8]) -> &'a [u8] {
     }
 }
 
-fn peer_text(py: Python<'_>, address: PeerAddress) -> PeerText {
-    match address {
-        PeerAddress::Ip(address) => PeerText {
-            address: PyString::new(py, &remote_address(address.ip())).unbind(),
-            port: Some(PyString::new(py, itoa::Buffer::new().format(address.port())).unbind()),
-        },
-        PeerAddress::Unix => PeerText {
-            address: PyString::new(py, "").unbind(),
-            port: None,
-        },
+impl PeerText {
+    fn of(py: Python<'_>, peer: &Peer) -> Self {
+        let text = |text: &str| PyString::new(py, text).unbind();
+        let (address, port) = match peer.address {
+            PeerAddress::Ip(address) => (
+                text(&remote_address(address.ip())),
+                Some(text(itoa::Buffer::new().format(address.port()))),
+            ),
+            PeerAddress::Unix => (text(""), None),
+        };
+        Self {
+            address,
+            port,
+            socket: (peer.address != peer.socket).then(|| text(&peer_text(peer.socket))),
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! From the name of a request header to its key in the environ and what is to be done with it, cached per seat: the same
 //! few names come with every request, and their values often repeat.
 
+use std::sync::Arc;
+
 use pyo3::{prelude::*, types::PyString};
 
 use crate::{
-    config::{HeaderMap, Proxy},
+    config::HeaderMap,
     python::{ffi, header_hash::header_hash},
+    worker::Forwarding,
 };
 
 /// Slots of the cache, a power of two; names beyond it are looked up anew each time.
@@ -26,8 +29,8 @@ pub(super) enum Meaning {
     ContentLength,
     /// The body reaches the app decoded.
     TransferEncoding,
-    /// Tells the scheme, when it comes from a trusted peer: index into `proxy.scheme_headers`.
-    Scheme(usize),
+    /// As `Plain`; tells about the client, when it comes from a trusted peer.
+    Forwarded,
     /// SCRIPT_NAME, when it comes from a trusted peer; dropped otherwise.
     ScriptName,
     /// Has an underscore, which the configuration does not allow.
@@ -71,20 +74,16 @@ pub(super) struct HeaderKeys {
     /// The one name that is known without a slot.
     spare: Option<Known>,
     header_map: HeaderMap,
-    scheme_headers: Vec<String>,
+    forwarding: Arc<Forwarding>,
 }
 
 impl HeaderKeys {
-    pub(super) fn new(proxy: &Proxy) -> Self {
+    pub(super) fn new(header_map: HeaderMap, forwarding: Arc<Forwarding>) -> Self {
         Self {
             slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
             spare: None,
-            header_map: proxy.header_map,
-            scheme_headers: proxy
-                .scheme_headers
-                .iter()
-                .map(|header| header.name.to_ascii_lowercase())
-                .collect(),
+            header_map,
+            forwarding,
         }
     }
 
@@ -119,17 +118,13 @@ impl HeaderKeys {
 
     fn interpret(&self, py: Python<'_>, name: &[u8]) -> Known {
         let lower = name.to_ascii_lowercase();
-        let scheme = self
-            .scheme_headers
-            .iter()
-            .position(|header| header.as_bytes() == lower);
         let meaning = match &lower[..] {
             b"cookie" => Meaning::Cookie,
             b"host" => Meaning::Host,
             b"content-length" => Meaning::ContentLength,
             b"transfer-encoding" => Meaning::TransferEncoding,
             b"script_name" => Meaning::ScriptName,
-            _ if scheme.is_some() => Meaning::Scheme(scheme.unwrap_or_default()),
+            _ if self.forwarding.concerns(&lower) => Meaning::Forwarded,
             _ if lower.contains(&b'_') => match self.header_map {
                 HeaderMap::Drop => Meaning::Dropped,
                 HeaderMap::Refuse => Meaning::Refused,

@@ -53,7 +53,7 @@ impl Sending {
         if body.len() <= COPIED_BYTES_MAX {
             let head_bytes = head.len();
             head.extend_from_slice(body);
-            let sent = net::taken(net::send(connection.socket(), head, next));
+            let sent = net::taken(connection.send(head, next));
             if let Ok(sent) = sent {
                 connection.output.push_bytes(&head[sent..]);
             }
@@ -61,7 +61,7 @@ impl Sending {
             return sent.map(drop);
         }
         let slices = [IoSlice::new(head), IoSlice::new(body)];
-        let sent = net::taken(net::send_vectored(connection.socket(), &slices, next))?;
+        let sent = net::taken(connection.send_vectored(&slices, next))?;
         if sent < head.len() {
             connection.output.push_bytes(&head[sent..]);
         }
@@ -78,7 +78,7 @@ impl Sending {
         connection: &mut Connection,
         interim: &[u8],
     ) -> io::Result<()> {
-        let sent = net::send(connection.socket(), interim, net::Next::Unknown)?;
+        let sent = connection.send(interim, net::Next::Unknown)?;
         if sent < interim.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -142,11 +142,9 @@ impl Sending {
         }
         let sent = match self.queued {
             true => 0,
-            false => net::taken(net::send_vectored(
-                connection.socket(),
-                &slices.map(IoSlice::new),
-                net::Next::Unknown,
-            ))?,
+            false => {
+                net::taken(connection.send_vectored(&slices.map(IoSlice::new), net::Next::Unknown))?
+            }
         };
         let rest = behind(&slices, sent);
         if !rest.is_empty() {

@@ -6,7 +6,7 @@ use super::{HEALTH, Reactor};
 use crate::{
     config::HealthCheck,
     sys::{Watch, net::PeerAddress},
-    worker::health::Probe,
+    worker::{health::Probe, peer::Introduction},
 };
 
 impl Reactor {
@@ -56,7 +56,8 @@ impl Reactor {
                 .and_then(|probe| probe.fail(&error, now_ms));
             return;
         }
-        self.welcome(socket, PeerAddress::Unix, 0, self.settings.header_ms);
+        let peer = self.settings.peer(0, PeerAddress::Unix, Introduction::None);
+        self.welcome(socket, peer, self.settings.header_ms);
     }
 
     pub(super) fn hear_health(&mut self) {

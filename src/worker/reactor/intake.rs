@@ -2,16 +2,14 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use super::{Drain, FIRST_LISTENER, LINGER_MS, LOBBY, Reactor, WAIT_MS_MAX};
 use crate::{
-    sys::{
-        Watch,
-        net::{self, PeerAddress},
-    },
-    worker::connection::{Connection, Peer, Stage},
+    sys::{Watch, net},
+    wire::Count,
+    worker::{connection::Connection, lobby::Guest, peer::Peer},
 };
 
 /// Connections accepted for one event.
@@ -49,10 +47,15 @@ impl Reactor {
                 return;
             };
             match net::accept(open.as_fd()) {
-                Ok((socket, address)) if thread_is_free => {
-                    self.welcome(socket, address, listener, self.settings.header_ms);
+                Ok((socket, address)) => {
+                    self.counters().add(Count::Accepted, 1);
+                    let introduction = self.settings.first_introduction();
+                    let peer = self.settings.peer(listener, address, introduction);
+                    match thread_is_free {
+                        true => self.welcome(socket, peer, self.settings.header_ms),
+                        false => self.pass_on(socket, peer),
+                    }
                 }
-                Ok((socket, address)) => self.pass_on(socket, address, listener),
                 Err(error) => {
                     self.on_accept_error(&error);
                     return;
@@ -62,11 +65,15 @@ impl Reactor {
     }
 
     /// A connection was accepted for a worker that is free while this one is not.
-    pub(super) fn pass_on(&mut self, socket: OwnedFd, address: PeerAddress, listener: usize) {
-        let id = self.acceptor.listeners[listener].passed.id;
-        if self.lobby.leave(id, socket.as_fd()).is_err() {
-            self.welcome(socket, address, listener, self.settings.header_ms);
+    pub(super) fn pass_on(&mut self, socket: OwnedFd, peer: Peer) {
+        if self.leave(&peer, socket.as_fd()).is_err() {
+            self.welcome(socket, peer, self.settings.header_ms);
         }
+    }
+
+    fn leave(&self, peer: &Peer, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let listener = self.acceptor.listeners[peer.listener].passed.id;
+        self.lobby.leave(listener, peer.introduction, socket)
     }
 
     pub(super) fn on_accept_error(&mut self, error: &io::Error) {
@@ -85,18 +92,7 @@ impl Reactor {
     }
 
     /// A new connection; its first request is often there already.
-    pub(super) fn welcome(
-        &mut self,
-        socket: OwnedFd,
-        address: PeerAddress,
-        listener: usize,
-        patience_ms: u64,
-    ) {
-        let peer = Peer {
-            listener,
-            address,
-            trusted: self.settings.trusts(address),
-        };
+    pub(super) fn welcome(&mut self, socket: OwnedFd, peer: Peer, patience_ms: u64) {
         let token = self.table.open();
         let mut connection = Box::new(Connection::new(socket, token, peer));
         connection.streams = self.settings.streams;
@@ -131,7 +127,12 @@ impl Reactor {
             self.watch_lobby(false);
         }
         for _ in 0..count {
-            let Some((listener, socket)) = self.lobby.take() else {
+            let Some(Guest {
+                listener,
+                introduction,
+                socket,
+            }) = self.lobby.take()
+            else {
                 return;
             };
             let Ok(address) = net::peer_address(socket.as_fd()) else {
@@ -143,7 +144,10 @@ impl Reactor {
                 .iter()
                 .position(|known| known.passed.id == listener);
             let patience_ms = self.settings.keepalive_ms.max(LINGER_MS);
-            self.welcome(socket, address, known.unwrap_or(0), patience_ms);
+            let peer = self
+                .settings
+                .peer(known.unwrap_or(0), address, introduction);
+            self.welcome(socket, peer, patience_ms);
         }
     }
 
@@ -210,8 +214,7 @@ impl Reactor {
         if connection.is_registered.get() && self.epoll.remove(connection.socket()).is_ok() {
             connection.is_registered.set(false);
         }
-        let listener = self.acceptor.listeners[connection.peer.listener].passed.id;
-        if self.lobby.leave(listener, connection.socket()).is_err() {
+        if self.leave(&connection.peer, connection.socket()).is_err() {
             return Err(connection);
         }
         self.close(connection);
@@ -237,7 +240,7 @@ impl Reactor {
             let Some(mut connection) = self.table.take(token) else {
                 continue;
             };
-            if closing && matches!(connection.stage, Stage::Idle) {
+            if closing && connection.is_idle() {
                 connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
                 self.hold(connection);
             } else if let Err(connection) = self.hand_over_unless(closing, connection) {
@@ -261,6 +264,7 @@ impl Reactor {
     /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
     /// (-1: until something happens). `free_threads` could run the app now.
     pub fn prepare_wait(&mut self, free_threads: usize) -> i32 {
+        self.show_states();
         let mut timeout_ms = self.timers.next_in_ms(self.now_ms).unwrap_or(u64::MAX);
         if !self.table.is_empty() {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);

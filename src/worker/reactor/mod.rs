@@ -7,9 +7,11 @@
 //! Invariants: a connection is in the table as `Here` or lent to one thread, never both. Only an idle connection is
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
+mod counting;
 mod health;
 mod holding;
 mod intake;
+mod introduction;
 mod progress;
 mod streaming;
 
@@ -24,9 +26,10 @@ use holding::Held;
 
 use super::{
     acceptor::Acceptor,
-    connection::{Connection, Peer, Stage},
+    connection::{Connection, Stage},
     health::{Probe, Verdict},
     lobby::Lobby,
+    peer::Peer,
     settings::Settings,
     table::{NO_BUCKET, Place, Table},
     timers::Timers,
@@ -113,6 +116,8 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
+    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
+    strangers_again_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -159,6 +164,7 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
+            strangers_again_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -272,6 +278,7 @@ impl Reactor {
                 self.ready.push_back(connection);
             }
         }
+        self.show_states();
     }
 
     /// Requests wait for a thread.
@@ -319,7 +326,7 @@ impl Reactor {
 
     fn is_idle(&mut self, token: u64) -> bool {
         match self.table.entry(token).map(|entry| &entry.place) {
-            Some(Place::Here(connection)) => matches!(connection.stage, Stage::Idle),
+            Some(Place::Here(connection)) => connection.is_idle(),
             _ => false,
         }
     }
@@ -387,6 +394,7 @@ impl Reactor {
         if let Some(job) = outcome.settle(self, connection) {
             self.ready.push_back(job);
         }
+        self.show_states();
     }
 
     /// Makes sure that the kernel reports events of a connection.
@@ -437,8 +445,9 @@ impl Reactor {
         }
     }
 
-    fn hold(&mut self, connection: Box<Connection>) {
+    fn hold(&mut self, mut connection: Box<Connection>) {
         self.register(&connection);
+        self.count_traffic(&mut connection);
         let look_ms = match connection.has_buffer() {
             true => self.now_ms + BUFFER_KEPT_MS,
             false => u64::MAX,
@@ -447,7 +456,8 @@ impl Reactor {
         self.table.put(connection);
     }
 
-    fn close(&mut self, connection: Box<Connection>) {
+    fn close(&mut self, mut connection: Box<Connection>) {
+        self.count_traffic(&mut connection);
         self.table.close(connection.token);
         drop(connection);
         self.count_connections();

@@ -22,7 +22,11 @@ impl Reactor {
             return self.flush(connection, readiness);
         }
         match connection.stage {
-            Stage::Idle | Stage::Head | Stage::InlineBody { .. } | Stage::Body(_)
+            Stage::Introduction
+            | Stage::Idle
+            | Stage::Head
+            | Stage::InlineBody { .. }
+            | Stage::Body(_)
                 if readiness.can_read() =>
             {
                 self.receive(connection, readiness.has_ended())
@@ -63,6 +67,7 @@ impl Reactor {
                 connection.request_began_ns = self.now_ns;
                 return Outcome::Job;
             }
+            Step::Introduction => return self.be_introduced(connection),
             Step::Refuse(refusal) => return self.refuse(connection, refusal),
             Step::Fail(error) => {
                 crate::error!("slot={} cannot buffer a request body: {error}", self.slot);
@@ -95,6 +100,10 @@ impl Reactor {
             Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::new(400, "the request was cut short"))
             }
+            Stage::Introduction if !connection.is_idle() => self.refuse(
+                connection,
+                Refusal::new(400, "the PROXY protocol header was cut short"),
+            ),
             _ => Outcome::Close,
         }
     }
@@ -104,7 +113,7 @@ impl Reactor {
             .request_bytes()
             .split(|byte| *byte == b'\r' || *byte == b'\n')
             .next();
-        self.refused.push(Refused {
+        let refused = Refused {
             peer: connection.peer,
             refusal,
             line: line
@@ -113,7 +122,9 @@ impl Reactor {
                 .take(1024)
                 .copied()
                 .collect(),
-        });
+        };
+        self.count_refused(&refused);
+        self.refused.push(refused);
         let mut answer = Vec::new();
         refusal.write_response(&mut answer, &date::format(sys::unix_seconds()));
         connection.output.push_bytes(&answer);
@@ -215,7 +226,11 @@ impl Reactor {
             Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::BODY_TIMEOUT)
             }
-            Stage::Idle
+            Stage::Introduction if !connection.is_idle() => {
+                self.refuse(connection, Refusal::HEAD_TIMEOUT)
+            }
+            Stage::Introduction
+            | Stage::Idle
             | Stage::Head
             | Stage::Request
             | Stage::Replying { .. }

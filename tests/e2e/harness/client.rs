@@ -19,6 +19,11 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// A port of this machine.
+pub fn loopback(port: u16) -> Address {
+    Address::Tcp(([127, 0, 0, 1], port).into())
+}
+
 trait Stream: Read + Write + Send {
     fn shut(&self, how: Shutdown) -> io::Result<()>;
     /// Whatever is under way is thrown away when it is closed.
@@ -96,6 +101,16 @@ impl Client {
             stream,
             pending: Vec::new(),
         })
+    }
+
+    /// On a connection that the test made.
+    #[track_caller]
+    pub fn over(stream: TcpStream) -> Self {
+        stream.limit(DEADLINE).unwrap();
+        Self {
+            stream: Box::new(stream),
+            pending: Vec::new(),
+        }
     }
 
     /// What is sent when the server has closed already is lost silently, as TCP does it.

@@ -4,11 +4,13 @@
 //! the log, the sockets, the process table. Nobody sleeps: every wait is for a fact, with a deadline.
 
 mod client;
+mod debian;
 mod directory;
 mod hammer;
 mod interpreters;
 mod log;
 mod manager;
+mod nginx;
 pub mod phrases;
 mod process;
 mod save;
@@ -17,12 +19,14 @@ mod venv;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Address, Client, Response};
+pub use client::{Address, Client, Response, loopback};
+pub use debian::debian;
 pub use directory::Directory;
 pub use hammer::Hammer;
 pub use interpreters::{Interpreter, interpreters};
 pub use log::Log;
 pub use manager::Manager;
+pub use nginx::Nginx;
 pub use process::{Process, descendants};
 pub use save::Save;
 pub use server::{Exit, Server, Setup};

@@ -11,8 +11,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::interpreters;
 
-/// The frameworks are served, on uvloop and in greenlets too; a hook cleans up after prometheus-client; tombi and taplo check the examples.
-const REQUIREMENTS: &str = "flask>=3\ndjango>=5\nstarlette>=0.40\nfastapi\npython-multipart\nquart\nlitestar\nuvloop\nwebsockets\ngevent>=24\neventlet>=0.36\nprometheus-client>=0.20\ntombi>=1\ntaplo>=0.9.3\n";
+/// The frameworks are served, on uvloop and in greenlets too; a hook cleans up after prometheus-client, which reads the metrics
+/// too; tombi, taplo and kubernetes-validate check the examples, honcho runs one, trustme makes certificates.
+const REQUIREMENTS: &str = "flask>=3\ndjango>=5\nstarlette>=0.40\nfastapi\npython-multipart\nquart\nlitestar\nuvloop\nwebsockets\ngevent>=24\neventlet>=0.36\nprometheus-client>=0.21\ntombi>=1\ntaplo>=0.9.3\ntrustme\nhoncho>=2\npyyaml\nkubernetes-validate\n";
 
 /// The virtualenv's interpreter.
 pub fn venv_python() -> PathBuf {

@@ -1,4 +1,4 @@
-//! How much memory a worker uses, for `limits.worker_memory`.
+//! How much memory a process uses.
 
 use std::fs;
 

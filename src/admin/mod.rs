@@ -1,0 +1,35 @@
+//! The admin interface: HTTP and JSON for people and tools that watch and steer the server.
+//!
+//! It has one thread of its own in the arbiter's process, so that the arbiter neither parses HTTP nor waits for a client,
+//! and is asked even while all workers are busy. The arbiter's shell publishes a [`View`] whenever something changed; what
+//! changes with every request is read from the scoreboard. What a client wants done is an [`Order`], which waits until the
+//! shell takes it and gives its [`Answer`].
+//!
+//! To add a route, write its handler into a file of its own and a line into `route::ROUTES`.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod control;
+mod events;
+mod guard;
+mod health;
+mod link;
+mod metrics;
+mod progress;
+mod query;
+mod reply;
+mod request;
+mod route;
+mod scene;
+mod server;
+mod status;
+mod view;
+
+pub use events::Event;
+pub use link::{Admin, Answer, Door, DoorKind, Order, Policy, Ticket};
+pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
+pub use view::{
+    Generation, GenerationState, Listener, Outcome, Reload, ServerState, Upgrade, View, Worker,
+    WorkerState,
+};

@@ -1,0 +1,126 @@
+//! The thread: polls the doors, the connections and its bell, and gives each what is due.
+
+use std::{
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{
+    connection::Connection,
+    link::{Door, DoorKind, Link},
+    scene::{Memory, Scene},
+};
+use crate::{
+    sys::{monotonic_ns, net},
+    wire::Scoreboard,
+};
+
+/// Connections at each door. When one more comes, the one that has been asking for the longest has to go.
+const CONNECTIONS_MAX: usize = 32;
+/// Connections that one turn takes from a door, so that a crowd cannot keep the others waiting.
+const ACCEPTS_MAX: usize = 16;
+
+/// Until the shell is gone.
+pub(super) fn run(link: &Link, board: Scoreboard) {
+    let mut connections: Vec<Connection> = Vec::new();
+    let mut memory = Memory::default();
+    while !link.is_over() {
+        let doors = link.doors();
+        let happened = wait(link, &doors, &connections);
+        link.bell().drain();
+        let mut scene = Scene::now(link, &board, &mut memory);
+        for (ticket, answer) in link.take_answers() {
+            let mut waiting = connections.iter_mut();
+            if let Some(one) = waiting.find(|one| one.waits_for() == Some(ticket)) {
+                guarded(one, |one| one.hear(answer, &mut scene, link));
+            }
+        }
+        for (one, happened) in connections.iter_mut().zip(&happened.connections) {
+            guarded(one, |one| one.turn(*happened, &mut scene, link));
+        }
+        connections.retain(|one| !one.is_over());
+        for (door, _) in doors.iter().zip(&happened.doors).filter(|(_, rung)| **rung) {
+            accept(door, &mut connections, scene.now_ns);
+        }
+    }
+}
+
+/// What happened to the doors and connections, in their order.
+struct Happened {
+    doors: Vec<bool>,
+    connections: Vec<PollFlags>,
+}
+
+fn wait(link: &Link, doors: &[Door], connections: &[Connection]) -> Happened {
+    let mut entries = vec![PollFd::new(link.bell().as_fd(), PollFlags::POLLIN)];
+    entries.extend(
+        doors
+            .iter()
+            .map(|door| PollFd::new(door.socket.as_fd(), PollFlags::POLLIN)),
+    );
+    entries.extend(
+        connections
+            .iter()
+            .map(|one| PollFd::new(one.descriptor(), one.wants())),
+    );
+    // Interrupted or not: what happened is looked for.
+    let _ = poll(&mut entries, timeout(connections));
+    let happened = |entry: &PollFd<'_>| entry.revents().unwrap_or(PollFlags::empty());
+    let (of_doors, of_connections) = entries[1..].split_at(doors.len());
+    Happened {
+        doors: of_doors
+            .iter()
+            .map(|entry| !happened(entry).is_empty())
+            .collect(),
+        connections: of_connections.iter().map(happened).collect(),
+    }
+}
+
+/// Until the next deadline, rounded up.
+fn timeout(connections: &[Connection]) -> PollTimeout {
+    let Some(due_ns) = connections.iter().map(Connection::due_ns).min() else {
+        return PollTimeout::NONE;
+    };
+    let left_ms = due_ns.saturating_sub(monotonic_ns()).div_ceil(1_000_000);
+    PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX)
+}
+
+fn accept(door: &Door, connections: &mut Vec<Connection>, now_ns: u64) {
+    for _ in 0..ACCEPTS_MAX {
+        let Ok((socket, _)) = net::accept(door.socket.as_fd()) else {
+            return;
+        };
+        if make_room(door.kind, connections) {
+            connections.push(Connection::new(socket, door.kind, now_ns));
+        }
+    }
+}
+
+/// Those that have been answered, or are being, stay. False: there is no room.
+fn make_room(kind: DoorKind, connections: &mut Vec<Connection>) -> bool {
+    let is_of_kind = |one: &Connection| one.door == kind;
+    if connections.iter().filter(|one| is_of_kind(one)).count() < CONNECTIONS_MAX {
+        return true;
+    }
+    let oldest = connections
+        .iter()
+        .position(|one| is_of_kind(one) && one.is_reading());
+    match oldest {
+        Some(index) => {
+            connections.remove(index);
+            true
+        }
+        None => false,
+    }
+}
+
+/// A fault in one answer must not end them all.
+fn guarded(connection: &mut Connection, work: impl FnOnce(&mut Connection)) {
+    let result = catch_unwind(AssertUnwindSafe(|| work(connection)));
+    if result.is_err() {
+        crate::error!("admin: a request could not be answered because of a fault in rgunicorn");
+        connection.give_up();
+    }
+}

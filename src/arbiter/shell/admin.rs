@@ -1,0 +1,211 @@
+//! What the admin interface is told of the server, and what it orders.
+
+use super::Shell;
+use crate::{
+    admin::{Admin, Generation, GenerationState, Outcome, ServerState, View, Worker, WorkerState},
+    arbiter::{
+        clock,
+        core::{self, GenerationId, Moment, ReloadId, Report, State},
+        report::failure_words,
+    },
+    config::{self, Config},
+    warning,
+    wire::Scoreboard,
+};
+
+/// An interface at which nobody can ask yet.
+pub(super) fn admin(
+    config: &Config,
+    board: &Scoreboard,
+    started: Moment,
+) -> std::io::Result<Admin> {
+    let view = View {
+        name: config.proc_name.clone(),
+        config_file: None,
+        started_ns: started.nanoseconds(),
+        state: ServerState::Starting,
+        workers_wanted: config.workers,
+        addresses: Vec::new(),
+        listeners: Vec::new(),
+        log_level: config.log.level,
+        generations: Vec::new(),
+        workers: Vec::new(),
+        reloads: Vec::new(),
+        upgrade: None,
+    };
+    let board = Scoreboard::open(board.descriptor().try_clone_to_owned()?)?;
+    let admin = Admin::new(view, board)?;
+    admin.listen_to_log();
+    Ok(admin)
+}
+
+impl Shell {
+    /// Asked at the sockets of this configuration from now on.
+    pub(super) fn open_admin(&mut self, wanted: &config::Admin) {
+        let policy = self.doors.settle(wanted);
+        if let Err(error) = self.admin.open(self.doors.all(), policy) {
+            warning!("no admin interface: its thread cannot be started: {error}");
+        }
+        // It tells the path.
+        self.noticed = None;
+    }
+
+    /// To be called before the shell waits.
+    pub(super) fn tell_admin(&self) {
+        self.admin.publish(self.view());
+    }
+
+    fn view(&self) -> View {
+        let serving = self.serving.and_then(|id| self.readings.get(&id));
+        let reading = serving.or_else(|| self.readings.values().next_back());
+        let config = reading.map(|reading| &reading.config);
+        let listeners = reading.map(|reading| &reading.resources.listeners);
+        View {
+            name: config
+                .map(|config| config.proc_name.clone())
+                .unwrap_or_default(),
+            config_file: self.loader.path().map(Into::into),
+            started_ns: self.started.nanoseconds(),
+            state: match (self.core.is_stopping(), self.serving) {
+                (true, _) => ServerState::Stopping,
+                (false, None) => ServerState::Starting,
+                (false, Some(_)) => ServerState::Serving,
+            },
+            workers_wanted: (self.core.workers_wanted())
+                .or(config.map(|config| config.workers))
+                .unwrap_or_default(),
+            addresses: listeners
+                .map(|listeners| self.listeners.addresses(listeners))
+                .unwrap_or_default(),
+            listeners: listeners
+                .map(|listeners| self.listeners.watched(listeners))
+                .unwrap_or_default(),
+            log_level: (self.log_level)
+                .or(config.map(|config| config.log.level))
+                .unwrap_or(config::LogLevel::Info),
+            generations: self.generations_in_view(),
+            workers: self.workers_in_view(),
+            reloads: self.history.all().cloned().collect(),
+            upgrade: self.upgrade.clone(),
+        }
+    }
+
+    fn generations_in_view(&self) -> Vec<Generation> {
+        let generations = self.processes.generations.iter();
+        generations
+            .map(|(id, handle)| Generation {
+                generation: id.0,
+                state: self.generation_state(*id),
+                pid: handle.process.as_ref().map(|process| process.pid),
+                started_ns: self.core.started(*id).map_or(0, Moment::nanoseconds),
+                reload: handle.reload.0,
+                python: self
+                    .readings
+                    .get(&handle.reload)
+                    .map(|reading| reading.resources.interpreter.version.to_string())
+                    .unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    fn generation_state(&self, id: GenerationId) -> GenerationState {
+        let is = |other: Option<GenerationId>| other == Some(id);
+        if is(self.core.serving()) {
+            GenerationState::Serving
+        } else if is(self.core.candidate()) {
+            GenerationState::Booting
+        } else if is(self.core.parked()) {
+            GenerationState::Parked
+        } else {
+            GenerationState::Draining
+        }
+    }
+
+    fn workers_in_view(&self) -> Vec<Worker> {
+        let workers = self.core.workers();
+        workers
+            .map(|(id, worker)| Worker {
+                worker: id.0,
+                generation: worker.generation.0,
+                pid: self.processes.pid_of(id),
+                slot: worker.slot,
+                state: worker_state(worker),
+                started_ns: worker.started.nanoseconds(),
+            })
+            .collect()
+    }
+
+    /// What a report says of a reload.
+    pub(super) fn note_in_history(&mut self, report: &Report) {
+        let now = clock::now();
+        let history = &mut self.history;
+        match report {
+            Report::Unchanged(reload) => {
+                history.conclude(*reload, now, Outcome::Unchanged, None, None);
+            }
+            Report::Adopted { reload, .. } => history.accept(*reload, None, now),
+            Report::Rolling {
+                reload, generation, ..
+            } => history.accept(*reload, Some(*generation), now),
+            Report::TakenBack { reload, .. } => {
+                history.accept(*reload, None, now);
+                let reason = Some("back to what served".to_owned());
+                history.conclude(*reload, now, Outcome::Done, reason, None);
+            }
+            Report::Serving { reload, .. } => {
+                history.conclude(*reload, now, Outcome::Done, None, None);
+            }
+            Report::Undone {
+                reload,
+                generation,
+                failure,
+                ..
+            } => {
+                let reason = format!(
+                    "generation {} could not boot: {}",
+                    generation.0,
+                    failure_words(failure)
+                );
+                let handle = self.processes.generations.get(generation);
+                let problems = handle.and_then(|handle| handle.last_words.as_ref()?.text());
+                history.conclude(*reload, now, Outcome::Rejected, Some(reason), problems);
+            }
+            Report::RollingBack {
+                reload,
+                generation,
+                back_to,
+                ..
+            } => {
+                let (bad, good) = (generation.0, back_to.0);
+                let reason = format!("generation {bad} misbehaved, {good} comes back");
+                history.conclude(*reload, now, Outcome::RolledBack, Some(reason), None);
+            }
+            Report::Stopping { .. } => history.stop(now),
+            _ => {}
+        }
+    }
+
+    /// Rejected before anything was started for it.
+    pub(super) fn note_rejected(&mut self, reload: ReloadId, reason: &str, problems: Option<&str>) {
+        self.history.conclude(
+            reload,
+            clock::now(),
+            Outcome::Rejected,
+            Some(reason.to_owned()),
+            problems.map(str::to_owned),
+        );
+    }
+}
+
+fn worker_state(worker: &core::Worker) -> WorkerState {
+    match worker.state {
+        State::Forking { .. } | State::Booting { .. } => WorkerState::Booting,
+        State::Ready { .. } => WorkerState::Ready,
+        State::Retiring { .. } => WorkerState::Retiring,
+        State::Draining { .. } => WorkerState::Draining,
+        State::Stuck { .. } | State::Aborting { .. } => WorkerState::Stuck,
+        State::Unwanted { .. } | State::Quitting { .. } | State::Killed { .. } => {
+            WorkerState::Ending
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Orders that came over the admin interface: done at once, or refused with a reason.
+
+use nix::sys::signal::Signal;
+
+use super::{Shell, reload::Cause};
+use crate::{
+    admin::{Answer, Order},
+    arbiter::core::{Event, Stop, WorkerId},
+    config::LogLevel,
+    info,
+};
+
+impl Shell {
+    pub(super) fn take_orders(&mut self) {
+        for (ticket, order) in self.admin.take_orders() {
+            let answer = self.carry_out(order).unwrap_or_else(Answer::Refused);
+            // Whoever waits for the outcome looks at what the order led to.
+            self.take_events();
+            self.tell_admin();
+            self.admin.answer(ticket, answer);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) -> Result<Answer, String> {
+        if let Order::Stop { quick } = order {
+            return Ok(self.stop_as_ordered(quick));
+        }
+        if self.core.is_stopping() {
+            return Err("the server stops".to_owned());
+        }
+        match order {
+            Order::Reload => {
+                self.reload(&Cause::Admin);
+                Ok(Answer::Reload(self.reloads))
+            }
+            Order::Scale(workers) => {
+                info!("admin: scale to {workers} workers");
+                self.events.push_back(Event::Scale(workers));
+                Ok(Answer::Done(format!("scaling to {workers} workers")))
+            }
+            Order::EndWorker { pid, quick } => self.end_worker(pid, quick),
+            Order::LogLevel(level) => self.set_log_level(level),
+            Order::Upgrade => {
+                info!("admin: upgrade");
+                self.want_upgrade();
+                Ok(Answer::Done("the upgrade was asked for".to_owned()))
+            }
+            Order::Stop { .. } => Err("the server stops".to_owned()),
+        }
+    }
+
+    fn stop_as_ordered(&mut self, quick: bool) -> Answer {
+        let (stop, done) = match quick {
+            true => (Stop::Quick, "stopping now"),
+            false => (Stop::Graceful, "stopping: requests in flight are finished"),
+        };
+        info!("admin: stop{}", if quick { " quickly" } else { "" });
+        self.events.push_back(Event::Stop(stop));
+        Answer::Done(done.to_owned())
+    }
+
+    fn end_worker(&mut self, pid: u32, quick: bool) -> Result<Answer, String> {
+        let found = self.worker_of_pid(pid);
+        let worker = found.ok_or_else(|| format!("{pid} is not the process id of a worker"))?;
+        let (signal, done) = match quick {
+            true => (Signal::SIGKILL, "killed"),
+            false => (Signal::SIGTERM, "told to finish its requests and leave"),
+        };
+        info!("admin: worker={} pid={pid} {done}", worker.0);
+        self.processes.tell_worker(worker, signal);
+        Ok(Answer::Done(format!(
+            "worker {} (pid {pid}): {done}",
+            worker.0
+        )))
+    }
+
+    fn worker_of_pid(&self, pid: u32) -> Option<WorkerId> {
+        let mut workers = self.processes.workers.iter();
+        let found = workers.find(|(_, handle)| pid != 0 && handle.pid() == pid);
+        found.map(|(id, _)| *id)
+    }
+
+    fn set_log_level(&mut self, level: LogLevel) -> Result<Answer, String> {
+        crate::telemetry::set_level(level);
+        self.log_level = Some(level);
+        Ok(Answer::Done(format!(
+            "log level {} until the next reload",
+            level.word()
+        )))
+    }
+}

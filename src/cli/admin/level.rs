@@ -1,0 +1,27 @@
+//! `rgunicorn log-level LEVEL`: more or fewer messages, until the next reload.
+
+use clap::{Arg, Command, builder::PossibleValuesParser};
+
+use super::{Context, Failure, common};
+
+pub(super) fn grammar(command: Command) -> Command {
+    command
+        .about(
+            "Set the least important messages that go to the error log, until a reload is applied",
+        )
+        .arg(
+            Arg::new("level")
+                .value_name("LEVEL")
+                .required(true)
+                .value_parser(PossibleValuesParser::new([
+                    "debug", "info", "warning", "error", "critical",
+                ])),
+        )
+        .args(common())
+}
+
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    let level = context.matches().get_one::<String>("level");
+    let level = level.map(String::as_str).unwrap_or_default();
+    context.order(&format!("/log-level?level={level}"))
+}

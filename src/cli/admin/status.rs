@@ -1,0 +1,192 @@
+//! `rgunicorn status`: how the server is, on one screen.
+
+use clap::Command;
+
+use super::{
+    Context, Failure, common,
+    table::{mebibytes, span, table},
+};
+use crate::{
+    admin::{Outcome, ReloadStatus, RequestStatus, ServerState, Status, Upgrade},
+    cli::{FAILED, OK},
+};
+
+pub(super) fn grammar(command: Command) -> Command {
+    command
+        .about("Show the running server: generations, workers and what they are doing, the last reload")
+        .args(common())
+}
+
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    let answer = context.ask("GET", "/status")?;
+    let status = serde_json::from_value(answer.clone()).map_err(|error| {
+        let told = format!("the server is another version than this command: {error}\n  = help: `--json` shows what it says");
+        Failure::new(FAILED, told)
+    });
+    match status {
+        Ok(status) => context.show(&answer, &told(&status)),
+        Err(_) if context.is_json() => context.show(&answer, ""),
+        Err(failure) => return Err(failure),
+    }
+    Ok(OK)
+}
+
+fn told(status: &Status) -> String {
+    let mut parts = vec![summary(status), generations(status)];
+    if !status.workers.is_empty() {
+        parts.push(workers(status));
+    }
+    parts.join("\n\n")
+}
+
+fn summary(status: &Status) -> String {
+    let state = match status.state {
+        ServerState::Starting => "starting",
+        ServerState::Serving => "serving",
+        ServerState::Stopping => "stopping",
+    };
+    let mut lines = vec![
+        format!(
+            "{}: {state}, up {}, pid {}, rgunicorn {}",
+            status.name,
+            span(status.uptime_seconds),
+            status.pid,
+            status.version
+        ),
+        format!(
+            "workers   {} of {} ready",
+            status.workers_ready, status.workers_wanted
+        ),
+    ];
+    if let Some(path) = &status.config_file {
+        lines.push(format!("config    {}", path.display()));
+    }
+    lines.push(format!("listens   {}", status.addresses.join("  ")));
+    lines.push(format!("log level {}", status.log_level.word()));
+    lines.extend(status.reload.as_ref().map(reload));
+    lines.extend(status.upgrade.as_ref().map(upgrade));
+    lines.join("\n")
+}
+
+fn reload(reload: &ReloadStatus) -> String {
+    let took = reload
+        .took_seconds
+        .map(|seconds| format!(" in {}", span(seconds)))
+        .unwrap_or_default();
+    let reason = reload.reason.as_deref().unwrap_or(&reload.told);
+    format!(
+        "reload    {} {}{took} at {}: {reason}",
+        reload.reload,
+        outcome_words(reload.outcome),
+        reload.at
+    )
+}
+
+fn upgrade(upgrade: &Upgrade) -> String {
+    let reason = upgrade.reason.as_ref();
+    let reason = reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    format!(
+        "upgrade   {} {}{reason}",
+        upgrade.upgrade,
+        outcome_words(upgrade.outcome)
+    )
+}
+
+pub(super) fn outcome_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pending => "under way",
+        Outcome::Done => "done",
+        Outcome::Unchanged => "changed nothing",
+        Outcome::Rejected => "rejected",
+        Outcome::Superseded => "superseded",
+        Outcome::RolledBack => "rolled back",
+        Outcome::Cancelled => "cancelled",
+    }
+}
+
+fn generations(status: &Status) -> String {
+    let rows: Vec<Vec<String>> = status
+        .generations
+        .iter()
+        .map(|generation| {
+            vec![
+                generation.generation.to_string(),
+                word(generation.state),
+                generation.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+                span(generation.age_seconds),
+                mebibytes(generation.memory_bytes),
+                generation.workers.to_string(),
+                generation.python.clone(),
+            ]
+        })
+        .collect();
+    let head = [
+        "GENERATION",
+        "STATE",
+        "PID",
+        "AGE",
+        "MEMORY",
+        "WORKERS",
+        "PYTHON",
+    ];
+    table(&head, &[0, 2, 3, 4, 5], &rows)
+}
+
+fn workers(status: &Status) -> String {
+    let rows: Vec<Vec<String>> = status
+        .workers
+        .iter()
+        .map(|worker| {
+            vec![
+                worker.worker.to_string(),
+                worker.generation.to_string(),
+                word(worker.state),
+                worker.pid.to_string(),
+                span(worker.age_seconds),
+                mebibytes(worker.memory_bytes),
+                worker.requests.to_string(),
+                worker.errors.to_string(),
+                worker.connections.to_string(),
+                doing(&worker.in_flight),
+            ]
+        })
+        .collect();
+    let head = [
+        "WORKER",
+        "GENERATION",
+        "STATE",
+        "PID",
+        "AGE",
+        "MEMORY",
+        "REQUESTS",
+        "5XX",
+        "CONNECTIONS",
+        "DOING",
+    ];
+    table(&head, &[0, 1, 3, 4, 5, 6, 7, 8], &rows)
+}
+
+/// The oldest request, and how many there are beside it.
+fn doing(in_flight: &[RequestStatus]) -> String {
+    let Some(first) = in_flight.first() else {
+        return "-".to_owned();
+    };
+    let shown: String = first
+        .request
+        .chars()
+        .filter(|one| !one.is_control())
+        .collect();
+    let oldest = format!("{shown} for {}", span(first.seconds));
+    match in_flight.len() {
+        1 => oldest,
+        count => format!("{oldest}, and {} more", count - 1),
+    }
+}
+
+/// As it is in JSON.
+fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}

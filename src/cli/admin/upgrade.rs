@@ -1,0 +1,86 @@
+//! `rgunicorn upgrade`: the program on disk takes over, in place; waits through it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Command;
+use serde_json::Value;
+
+use super::{
+    Context, Failure, NO_ANSWER,
+    client::{AskError, Socket},
+    common,
+    reload::timeout,
+    succeeded,
+};
+use crate::cli::{FAILED, OK};
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) fn grammar(command: Command) -> Command {
+    command
+        .about("Let the program on disk take over in place, as SIGUSR2 does: exit with 1 when it cannot")
+        .arg(timeout())
+        .args(common())
+}
+
+pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    let socket = context.socket()?;
+    let before = succeeded(socket.ask("GET", "/status")?)?;
+    let number = |status: &Value| status["upgrade"]["upgrade"].as_u64().unwrap_or_default();
+    match socket.ask("POST", "/upgrade") {
+        Ok(reply) => drop(succeeded(reply)?),
+        // The program was gone before it could say so.
+        Err(AskError::Broken(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let seconds = context.matches().get_one::<u64>("timeout").copied();
+    let deadline = Instant::now() + Duration::from_secs(seconds.unwrap_or_default());
+    let after = loop {
+        let status = look(&socket, deadline)?;
+        let is_over = status["upgrade"]["outcome"] != "pending";
+        if number(&status) > number(&before) && is_over {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            let told = "the upgrade waits until what is under way is over";
+            return Err(Failure::new(NO_ANSWER, told));
+        }
+        thread::sleep(LOOK_EVERY);
+    };
+    let upgrade = &after["upgrade"];
+    if upgrade["outcome"] == "done" {
+        let words = |status: &Value| status["version"].as_str().unwrap_or_default().to_owned();
+        let told = format!("rgunicorn {} goes on for {}", words(&after), words(&before));
+        context.show(upgrade, &told);
+        return Ok(OK);
+    }
+    let reason = upgrade["reason"].as_str().unwrap_or_default();
+    if context.is_json() {
+        context.show(upgrade, "");
+        return Ok(FAILED);
+    }
+    Err(Failure::new(
+        FAILED,
+        format!("the upgrade was rejected: {reason}; all goes on"),
+    ))
+}
+
+/// The server changes while it is asked, and so may break off.
+fn look(socket: &Socket, deadline: Instant) -> Result<Value, Failure> {
+    loop {
+        match socket.ask("GET", "/status") {
+            Ok(reply) => return succeeded(reply),
+            Err(error @ (AskError::Broken(_) | AskError::Connect { .. })) => {
+                if Instant::now() >= deadline {
+                    return Err(error.into());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}

@@ -1,0 +1,7 @@
+//! The admin interface from outside: HTTP on its sockets, and the commands that use it.
+
+mod access;
+mod commands;
+mod figures;
+mod health;
+pub mod support;

@@ -1,0 +1,203 @@
+//! Where it listens, who may ask, and who cannot hurt it.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    time::Duration,
+};
+
+use super::support::{client, get, socket, status};
+use crate::harness::{Address, Client, Server, Setup, eventually, free_port};
+
+const TOKEN: &str = "0123456789abcdef";
+
+/// A server with TCP, and where that is.
+fn with_tcp(more: &str) -> (Server, Address) {
+    let port = free_port();
+    let server = Server::start(&format!(
+        "[admin]\naddress = '127.0.0.1:{port}'\ntoken = '{TOKEN}'\n{more}"
+    ));
+    (server, Address::Tcp(([127, 0, 0, 1], port).into()))
+}
+
+fn ask(address: &Address, method: &str, path: &str, fields: &str) -> u16 {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n");
+    Client::to(address).request(&request).status
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+#[test]
+fn two_instances_of_one_file_have_a_socket_each_and_leave_nothing() {
+    let (first, second) = (Server::start(""), Server::start(""));
+    let sockets = [socket(&first), socket(&second)];
+    assert_ne!(sockets[0], sockets[1]);
+    for (server, socket) in [(&first, &sockets[0]), (&second, &sockets[1])] {
+        assert_eq!(status(server)["pid"], server.arbiter().pid);
+        let mode = fs::metadata(socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    drop((first, second));
+    assert!(!sockets[0].exists() && !sockets[1].exists());
+}
+
+#[test]
+fn a_path_of_ones_own_is_replaced_when_stale_and_left_when_in_use() {
+    let config = "[admin]\nsocket = 'admin.sock'";
+    let setup = Setup::with(config);
+    let path = setup.path().join("admin.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "stale");
+    let server = setup.start();
+    assert_eq!(socket(&server), path);
+    assert_eq!(get(&server, "/healthz").status, 200);
+
+    let setup = Setup::with(config);
+    let living = UnixListener::bind(setup.path().join("admin.sock")).unwrap();
+    let second = setup.start();
+    let line = second.says("no admin interface on a UNIX socket");
+    assert!(line.contains("is already in use"), "{line}");
+    assert_eq!(second.get("/").status, 200, "it serves without");
+    drop(living);
+}
+
+#[test]
+fn a_socket_that_cannot_be_made_is_a_warning() {
+    let server = Server::start("[admin]\nsocket = '/proc/no/such/admin.sock'");
+    server.says("[WARNING] no admin interface on a UNIX socket");
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn the_sockets_follow_the_file_without_a_new_worker() {
+    let server = Server::start("");
+    let before = socket(&server);
+    let worker = server.worker();
+    server.edit("[admin]\nsocket = 'admin-{pid}.sock'");
+    server.says("reload=1 done");
+    let pid = server.arbiter().pid;
+    let after = server.directory.path().join(format!("admin-{pid}.sock"));
+    assert_eq!(socket(&server), after);
+    eventually("the old one is gone", || !before.exists());
+    eventually("the status tells", || {
+        status(&server)["reload"]["outcome"] == "done"
+    });
+    server.edit("[admin]\nsocket = 'off'");
+    server.says("reload=2 done");
+    eventually("it is off", || !after.exists());
+    assert_eq!(server.worker(), worker);
+}
+
+#[test]
+fn a_stranger_needs_the_token() {
+    let (server, address) = with_tcp("");
+    assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
+    assert_eq!(ask(&address, "GET", "/readyz", ""), 200);
+    for fields in [
+        String::new(),
+        bearer("0123456789abcdeg"),
+        bearer(""),
+        "Authorization: Basic YTpi\r\n".to_owned(),
+    ] {
+        assert_eq!(ask(&address, "GET", "/status", &fields), 401, "{fields}");
+        assert_eq!(ask(&address, "POST", "/stop", &fields), 401, "{fields}");
+        assert_eq!(ask(&address, "GET", "/nothing", &fields), 401, "{fields}");
+    }
+    assert_eq!(ask(&address, "GET", "/status", &bearer(TOKEN)), 200);
+    assert_eq!(ask(&address, "GET", "/nothing", &bearer(TOKEN)), 404);
+    assert!(!server.log().contains(TOKEN));
+}
+
+#[test]
+fn what_is_open_is_for_reading_and_by_address_only() {
+    let (_server, address) = with_tcp("open = ['/status', '/stop']");
+    assert_eq!(ask(&address, "GET", "/status", ""), 200);
+    assert_eq!(ask(&address, "POST", "/stop", ""), 401);
+    // A page whose name was made to resolve to this machine.
+    let rebound = "GET /status HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(Client::to(&address).request(rebound).status, 403);
+    // A page of another site, with whatever it may know.
+    let origin = format!("Origin: http://evil.example\r\n{}", bearer(TOKEN));
+    assert_eq!(ask(&address, "POST", "/stop", &origin), 403);
+}
+
+#[test]
+fn the_token_comes_from_the_environment_or_a_file_too() {
+    let port = free_port();
+    let config = format!("[admin]\naddress = '127.0.0.1:{port}'");
+    let address = Address::Tcp(([127, 0, 0, 1], port).into());
+    let server = Setup::with(&config)
+        .environment("RGUNICORN_ADMIN_TOKEN", TOKEN)
+        .start();
+    assert_eq!(ask(&address, "GET", "/status", &bearer(TOKEN)), 200);
+    drop(server);
+    let server = Setup::with(&format!("{config}\ntoken_file = 'token'"))
+        .file("token", "fedcba9876543210\n")
+        .start();
+    assert_eq!(ask(&address, "GET", "/status", &bearer(TOKEN)), 401);
+    assert_eq!(
+        ask(&address, "GET", "/status", &bearer("fedcba9876543210")),
+        200
+    );
+    drop(server);
+    let exit = Setup::with(&config).start_and_fail();
+    assert!(
+        exit.log.contains("`admin.address` needs a token"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn hostile_clients_hurt_nobody() {
+    let (server, address) = with_tcp("");
+    // Two hundred that ask for nothing, or slowly.
+    let crowd: Vec<Client> = (0..200)
+        .map(|number| {
+            let mut client = Client::to(&address);
+            client.send(if number % 2 == 0 { "" } else { "GET /stat" });
+            client
+        })
+        .collect();
+    assert_eq!(get(&server, "/healthz").status, 200);
+    assert_eq!(
+        ask(&address, "GET", "/healthz", ""),
+        200,
+        "the latest comer is heard"
+    );
+    assert!(server.arbiter().open_files().unwrap() < 150);
+    drop(crowd);
+    for hostile in [
+        format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000)),
+        format!(
+            "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
+            "X: y\r\n".repeat(1000)
+        ),
+        format!(
+            "GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+            "x".repeat(100_000)
+        ),
+        "\u{16}\u{3}\u{1}".to_owned(),
+        "POST /stop HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n".to_owned(),
+    ] {
+        let mut client = client(&server);
+        client.send(&hostile);
+        let answer = client.try_response("GET");
+        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status >= 400));
+    }
+    assert_eq!(get(&server, "/readyz").status, 200);
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn a_client_that_says_nothing_is_not_waited_for() {
+    let server = Server::start("");
+    let mut silent = client(&server);
+    silent.send("GET /status HT");
+    let ended = crate::harness::within(Duration::from_secs(15), || {
+        silent.try_response("GET").is_err()
+    });
+    assert!(ended);
+}
