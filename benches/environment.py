@@ -70,7 +70,7 @@ def describe():
     python = subprocess.check_output([str(PYTHON), "--version"], text=True).strip()
     return f"""\
 {python}, {len(os.sched_getaffinity(0))} processors, Linux {os.uname().release}; {peers}.
-One worker: server and wrk on a processor each. Several: all share all. Access logs are off, except in access-log."""
+One worker: server and wrk on a processor each. Several: all share all. Access logs are off, except in access-log and everything."""
 
 
 def installed(name):

@@ -1,5 +1,7 @@
 """The rows of the table: which servers, how they run, what is measured, and what it must come to."""
 
+import socket
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -13,7 +15,7 @@ import sleepers
 import websockets
 from goals import at_least, at_most, ratio_at_least, ratio_at_most
 from load import Load
-from servers import GUNICORN_GEVENT, LIMIT, OURS, Setup
+from servers import GUNICORN_GEVENT, LIMIT, OURS, UNWATCHED, Setup
 
 WSGI = [OURS, "fastwsgi", "bjoern", "granian", "uwsgi", "gunicorn sync", "gunicorn gthread"]
 SEVERAL_WORKERS = [OURS, "granian", "uwsgi", "gunicorn sync"]
@@ -46,6 +48,28 @@ def mixed(server, setup, options):
     found = Load(connections=8, path="/1").run(server, options.seconds, False)
     load.finish(long, options.seconds + 1)
     return found
+
+
+def watched(server, setup, options):
+    """With a collector that asks each second, where there is somebody to ask."""
+    is_over = threading.Event()
+    collector = threading.Thread(target=scrape, args=(server.directory / "admin.sock", is_over))
+    collector.start()
+    try:
+        return load.steady(server, setup, Load(), options.seconds)
+    finally:
+        is_over.set()
+        collector.join()
+
+
+def scrape(path, is_over):
+    while path.exists() and not is_over.wait(1):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        if b"rgunicorn_requests_total{" not in answer:
+            raise RuntimeError(f"no metrics: {answer[:200]}")
 
 
 def balance(server, setup, options):
@@ -196,6 +220,14 @@ ROWS = [
         [OURS, "granian", "gunicorn gthread"],
         Setup("hello", access_log=True),
         under(Load()),
+    ),
+    Row(
+        "everything",
+        "hello world with access log, admin interface, a scrape of /metrics each second and statsd, against none of it",
+        [OURS, UNWATCHED],
+        Setup("hello", access_log=True, is_watched=True),
+        watched,
+        [ratio_at_least("rps", 0.97, UNWATCHED)],
     ),
     Row(
         "memory",

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import environment
@@ -34,6 +34,8 @@ class Setup:
     worker_class: str = "auto"
     preload: bool = False
     access_log: bool = False
+    # All that watches is on: ours alone.
+    is_watched: bool = False
     interface: str = "wsgi"
     # How many a worker may hold, where a server has a limit.
     connections: int = 1000
@@ -65,8 +67,27 @@ access = "{directory / "access.log" if setup.access_log else "off"}"
 
 def rgunicorn(setup, port, directory):
     config = directory / "rgunicorn.toml"
-    config.write_text(rgunicorn_config(setup, port, directory))
+    watched = WATCHED.format(directory=directory) if setup.is_watched else ""
+    config.write_text(rgunicorn_config(setup, port, directory, watched))
     return [environment.TARGET / "release" / "rgunicorn", "-c", config]
+
+
+def unwatched(setup, port, directory):
+    """Ours without all that can be switched off."""
+    config = directory / "rgunicorn.toml"
+    setup = replace(setup, access_log=False)
+    config.write_text(rgunicorn_config(setup, port, directory, '[admin]\nsocket = "off"\n'))
+    return [environment.TARGET / "release" / "rgunicorn", "-c", config]
+
+
+# Nobody listens at statsd's port, which is all the same to who sends.
+WATCHED = """\
+[admin]
+socket = "{directory}/admin.sock"
+
+[statsd]
+host = "127.0.0.1:8125"
+"""
 
 
 def gunicorn(worker_class):
@@ -123,6 +144,7 @@ def limit(setup, port, directory):
 
 
 OURS = "rgunicorn"
+UNWATCHED = "rgunicorn, all off"
 LIMIT = "no Python"
 GUNICORN_GEVENT = "gunicorn gevent"
 COMMANDS = {
@@ -136,12 +158,13 @@ COMMANDS = {
     "gunicorn sync": gunicorn("sync"),
     "gunicorn gthread": gunicorn("gthread"),
     GUNICORN_GEVENT: gunicorn("gevent"),
+    UNWATCHED: unwatched,
     LIMIT: limit,
 }
 
 
 def is_available(name):
-    return name in (OURS, LIMIT) or environment.installed(name.partition(" ")[0])
+    return name in (OURS, UNWATCHED, LIMIT) or environment.installed(name.partition(" ")[0])
 
 
 @dataclass

@@ -309,6 +309,9 @@ impl Connection {
     ) -> bool {
         if self.output.len() - self.sent < OUTPUT_BYTES_MAX {
             let mut lines = Vec::new();
+            if self.sent == self.output.len() {
+                self.deadline_ns = scene.now_ns + SEND_NS;
+            }
             let is_done = follow.advance(scene, &mut lines);
             let is_chunked = shape.framing == ResponseFraming::Chunked;
             write_piece(&mut self.output, &lines, is_chunked);

@@ -3,6 +3,7 @@
 use std::{
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +22,8 @@ use crate::{
 const CONNECTIONS_MAX: usize = 32;
 /// Connections that one turn takes from a door, so that a crowd cannot keep the others waiting.
 const ACCEPTS_MAX: usize = 16;
+/// While the process, or the machine, may not open another descriptor.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Until the shell is gone.
 pub(super) fn run(link: &Link, board: Scoreboard) {
@@ -89,11 +92,20 @@ fn timeout(connections: &[Connection]) -> PollTimeout {
 
 fn accept(door: &Door, connections: &mut Vec<Connection>, now_ns: u64) {
     for _ in 0..ACCEPTS_MAX {
-        let Ok((socket, _)) = net::accept(door.socket.as_fd()) else {
-            return;
-        };
-        if make_room(door.kind, connections) {
-            connections.push(Connection::new(socket, door.kind, now_ns));
+        match net::accept(door.socket.as_fd()) {
+            Ok((socket, _)) if make_room(door.kind, connections) => {
+                connections.push(Connection::new(socket, door.kind, now_ns));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // It stays readable, and would be tried again and again.
+                if let Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) =
+                    error.raw_os_error()
+                {
+                    std::thread::sleep(EXHAUSTED_PAUSE);
+                }
+                return;
+            }
         }
     }
 }

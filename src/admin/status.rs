@@ -1,6 +1,6 @@
 //! `/status`: the view joined with what the scoreboard and the kernel know now.
 
-use std::{path::PathBuf, sync::atomic::Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub struct Status {
     /// Of the arbiter.
     pub pid: u32,
     pub name: String,
-    pub config_file: Option<PathBuf>,
+    pub config_file: Option<String>,
     pub state: ServerState,
     pub uptime_seconds: f64,
     pub memory_bytes: Option<u64>,

@@ -1,7 +1,7 @@
 //! What the shell tells of the server. Published anew whenever it changed; moments are nanoseconds of CLOCK_MONOTONIC, so that a
 //! view does not change by itself.
 
-use std::{os::fd::OwnedFd, path::PathBuf, sync::Weak};
+use std::{os::fd::OwnedFd, sync::Weak};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::config::LogLevel;
 pub struct View {
     /// The name in process titles.
     pub name: String,
-    pub config_file: Option<PathBuf>,
+    pub config_file: Option<String>,
     pub started_ns: u64,
     pub state: ServerState,
     /// How many workers the serving generation is to have.

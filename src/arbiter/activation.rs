@@ -3,8 +3,9 @@
 use std::env;
 
 /// What the service manager, or this process before it executed itself anew, tells it by the environment. Not for the app: a child that believed it would speak
-/// in our name, or take descriptors for sockets.
-pub const VARIABLES: [&str; 9] = [
+/// in our name, or take descriptors for sockets, and the token is the operator's.
+pub const VARIABLES: [&str; 10] = [
+    "RGUNICORN_ADMIN_TOKEN",
     super::upgrade::STATE_VARIABLE,
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",

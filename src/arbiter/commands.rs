@@ -211,10 +211,7 @@ impl Running {
 
 /// With the rights of the arbiter, and its error log for output.
 fn start(job: &Job) -> std::io::Result<(u32, PidFd)> {
-    let output = || match crate::telemetry::descriptor() {
-        Some(number) => crate::sys::duplicate(number).map(Stdio::from),
-        None => Ok(Stdio::null()),
-    };
+    let output = || crate::sys::duplicate(crate::telemetry::descriptor()).map(Stdio::from);
     let mut command = Command::new(&job.words[0]);
     for name in VARIABLES {
         command.env_remove(name);

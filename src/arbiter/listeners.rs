@@ -3,6 +3,7 @@
 //! A reload opens what is new before it touches anything that is open; what it does not want any more is closed only
 //! once the new generation serves. A socket that both want is the very same one, so its backlog survives.
 
+mod foresee;
 mod handed;
 mod kept;
 pub(super) mod tcp;
@@ -28,6 +29,7 @@ use crate::{
     sys::{Identity, adopt_descriptor, duplicate},
     wire::{ListenerAddress, PassedListener},
 };
+pub use foresee::obstacles;
 pub use handed::HandedListeners;
 use kept::Kept;
 use unix::SocketFile;

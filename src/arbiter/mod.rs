@@ -10,6 +10,7 @@ mod generation_process;
 mod history;
 pub mod interpreter;
 pub mod listeners;
+mod obstacles;
 pub mod pidfile;
 mod processes;
 mod reading;
@@ -26,6 +27,7 @@ pub mod upgrade;
 pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
+pub use obstacles::obstacles;
 
 use crate::config::ConfigLoader;
 

@@ -11,7 +11,10 @@ use super::{
     GenerationProcess,
     core::{Exit, GenerationId, Order, ReloadId, WorkerId},
 };
-use crate::{sys::PidFd, wire::LastWords};
+use crate::{
+    sys::PidFd,
+    wire::{LastWords, LivePage},
+};
 
 #[derive(Debug)]
 pub(super) struct GenerationHandle {
@@ -19,6 +22,8 @@ pub(super) struct GenerationHandle {
     pub(super) reload: ReloadId,
     /// `None` once it was reaped, or when it could not be started.
     pub(super) process: Option<GenerationProcess>,
+    /// What it and its workers go by where that may change; `None` until it is told to start.
+    pub(super) live: Option<LivePage>,
     /// `None` after an upgrade: those that boot do not see one.
     pub(super) last_words: Option<LastWords>,
     /// The other side of the channel is closed: there is nothing to poll for.
@@ -98,9 +103,15 @@ impl Processes {
         }
     }
 
-    pub(super) fn tell_generations(&self, signal: Signal) {
-        for process in self.generations.values().filter_map(|g| g.process.as_ref()) {
+    /// The process of a generation, if it runs, and all of its workers.
+    pub(super) fn tell_family(&self, id: GenerationId, signal: Signal) {
+        if let Some(process) = self.generations.get(&id).and_then(|g| g.process.as_ref()) {
             tolerate_gone(process.pidfd.signal(signal), process.pid);
+        }
+        for (worker, handle) in &self.workers {
+            if handle.generation == id {
+                self.tell_worker(*worker, signal);
+            }
         }
     }
 

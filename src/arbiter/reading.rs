@@ -9,10 +9,10 @@ use super::{
     listeners::{ListenError, ListenerId, Listeners},
 };
 use crate::{
-    config::{Config, Loaded, LogTarget, Origins},
+    config::{Config, LiveConfig, Loaded, LogTarget, Origins},
     sys::{Identity, IdentityError},
     telemetry::Sink,
-    wire::SLOTS_MAX,
+    wire::{LiveError, LivePage, SLOTS_MAX},
 };
 
 /// Half of the scoreboard, so that a roll always has room.
@@ -37,6 +37,8 @@ pub(super) enum Unfit {
         path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error("`workers` is {workers}; this build serves with {WORKERS_MAX} at most")]
     TooManyWorkers { workers: u16 },
 }
@@ -81,6 +83,7 @@ impl Unfit {
             Self::Identity(_) => Some("user"),
             Self::Directory { .. } => Some("chdir"),
             Self::Log { key, .. } => Some(key),
+            Self::Live(_) => None,
             Self::TooManyWorkers { .. } => Some("workers"),
         }
     }
@@ -105,7 +108,11 @@ impl Unfit {
             Self::Directory { .. } => Some("make it, or name another"),
             Self::Log { .. } => Some("name a file that the server may write, or \"stderr\""),
             Self::TooManyWorkers { .. } => Some("take fewer, with more `threads`"),
-            Self::Listen(_) | Self::Interpreter(_) | Self::Engine(_) | Self::Identity(_) => None,
+            Self::Listen(_)
+            | Self::Interpreter(_)
+            | Self::Engine(_)
+            | Self::Identity(_)
+            | Self::Live(_) => None,
         }
     }
 }
@@ -114,23 +121,11 @@ impl Resources {
     /// Opens and checks all of it. After an error the listeners are as they were.
     pub(super) fn open(loaded: &Loaded, listeners: &mut Listeners) -> Result<Self, Unfit> {
         let config = &loaded.config;
-        if config.workers > WORKERS_MAX {
-            let workers = config.workers;
-            return Err(Unfit::TooManyWorkers { workers });
-        }
-        if !config.chdir.is_dir() {
-            let path = config.chdir.clone();
-            return Err(Unfit::Directory { path });
-        }
+        check_room(config)?;
         let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref())?;
         let engine = engine::find()?;
         let interpreter = interpreter::find(config)?;
-        for (key, target) in [
-            ("log.access", &config.log.access),
-            ("log.error", &config.log.error),
-        ] {
-            open_log(key, target, identity.as_ref())?;
-        }
+        open_logs_once(config, identity.as_ref())?;
         let is_bind_written = loaded.origins.keys().any(|key| key == "bind");
         let listeners = listeners
             .open(config, is_bind_written, identity.as_ref())?
@@ -142,6 +137,40 @@ impl Resources {
             listeners,
         })
     }
+
+    /// Whether they do for `now` too, which differs from what they were opened for by nothing that asks for a roll.
+    pub(super) fn suit(&self, before: &Config, now: &Config) -> Result<(), Unfit> {
+        check_room(now)?;
+        let targets = |config: &Config| (config.log.access.clone(), config.log.error.clone());
+        if targets(before) != targets(now) {
+            open_logs_once(now, self.identity.as_ref())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is room for it, as far as can be told without touching anything.
+pub(super) fn check_room(config: &Config) -> Result<(), Unfit> {
+    if config.workers > WORKERS_MAX {
+        let workers = config.workers;
+        return Err(Unfit::TooManyWorkers { workers });
+    }
+    if !config.chdir.is_dir() {
+        let path = config.chdir.clone();
+        return Err(Unfit::Directory { path });
+    }
+    Ok(LivePage::check(&LiveConfig::of(config))?)
+}
+
+/// Whether the logs can be opened: their files are there after this.
+pub(super) fn open_logs_once(config: &Config, identity: Option<&Identity>) -> Result<(), Unfit> {
+    for (key, target) in [
+        ("log.access", &config.log.access),
+        ("log.error", &config.log.error),
+    ] {
+        open_log(key, target, identity)?;
+    }
+    Ok(())
 }
 
 /// Opens a log for generations to inherit; a file belongs to the workers' user, so that they can open it again.

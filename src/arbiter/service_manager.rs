@@ -276,14 +276,32 @@ mod tests {
         );
     }
 
+    /// Fills the manager's queue, however long the system lets it be.
+    fn occupy(listening: &UnixDatagram) {
+        let address = listening.local_addr().unwrap();
+        loop {
+            let sender = UnixDatagram::unbound().unwrap();
+            sender.set_nonblocking(true).unwrap();
+            let mut sent = 0;
+            while sender.send_to_addr(b"others", &address).is_ok() {
+                sent += 1;
+            }
+            if sent == 0 {
+                return;
+            }
+        }
+    }
+
     #[test]
     fn what_a_busy_manager_could_not_take_is_told_later_and_in_order() {
         let (_folder, listening, mut manager) = pair();
+        occupy(&listening);
         for number in 0..40 {
             manager.status(number.to_string());
         }
         let mut all = heard(&listening);
-        assert!(all.len() < 40, "the queue took everything at once");
+        all.retain(|message| message != "others");
+        assert!(all.is_empty(), "the queue took more than it holds");
         while all.len() < 40 {
             manager.tick(at(0));
             all.extend(heard(&listening));

@@ -6,6 +6,7 @@
 mod admin;
 mod counting;
 mod hooks;
+mod live;
 mod obey;
 mod orders;
 mod perceive;
@@ -110,8 +111,6 @@ pub(super) struct Shell {
     noticed: Option<(ReloadId, GenerationId, bool)>,
     /// From fork to ready, the last time.
     last_boot: Option<Duration>,
-    /// When log files were opened again last.
-    reopened: Option<Moment>,
     exit: Option<u8>,
 }
 
@@ -217,7 +216,6 @@ impl Shell {
             notice: Notice::default(),
             noticed: None,
             last_boot: None,
-            reopened: None,
             exit: None,
         };
         for note in &loaded.notes {
@@ -280,10 +278,11 @@ impl Shell {
         }
     }
 
-    /// A change within the generation is done when as many workers serve as are wanted.
+    /// A change within the generation is done when as many workers serve as are wanted, and go by it.
     fn tell_settled(&mut self) {
         if let Some(reload) = self.settling
             && self.core.is_settled()
+            && self.live_is_taken()
         {
             self.settling = None;
             self.scene().tell_done(reload);

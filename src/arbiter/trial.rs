@@ -17,9 +17,12 @@ use super::{
     interpreter::{self, InterpreterError},
 };
 use crate::{
-    config::{Config, LogTarget},
+    config::{Config, LiveConfig, LogTarget},
     sys::{Bell, Lifeline, seqpacket_pair},
-    wire::{FromGeneration, LastWords, Received, Scoreboard, ToGeneration, WorkerSettings},
+    wire::{
+        FromGeneration, LastWords, LiveError, LivePage, LogDescriptors, Received, Scoreboard,
+        ToGeneration, WorkerSettings,
+    },
 };
 
 /// How long the interpreter may take to leave after the trial.
@@ -40,6 +43,8 @@ pub enum TrialError {
     TooSlow(Duration),
     #[error("the interpreter ended while it loaded the app")]
     Gone,
+    #[error(transparent)]
+    Live(#[from] LiveError),
     #[error("the trial could not be made")]
     Os(#[from] io::Error),
 }
@@ -63,7 +68,13 @@ fn try_to_load(process: &mut GenerationProcess, config: &Config) -> Result<(), T
     let bell = Bell::create()?;
     let (_lifeline, lifeline_end) = Lifeline::create()?;
     let lobby = seqpacket_pair()?;
-    let log = io::stderr().as_fd().try_clone_to_owned()?;
+    let standard_error = || io::stderr().as_fd().try_clone_to_owned();
+    let logs = LogDescriptors {
+        access: standard_error()?,
+        error: standard_error()?,
+    };
+    let live = LivePage::create(&LiveConfig::of(config), &logs)?;
+    let [page, waiting_logs] = live.descriptors();
     let last_words = LastWords::create()?;
     let descriptors: [BorrowedFd<'_>; 8] = [
         scoreboard.descriptor(),
@@ -71,9 +82,9 @@ fn try_to_load(process: &mut GenerationProcess, config: &Config) -> Result<(), T
         lifeline_end.as_fd(),
         lobby.0.as_fd(),
         lobby.1.as_fd(),
-        log.as_fd(),
-        log.as_fd(),
         last_words.descriptor(),
+        page,
+        waiting_logs,
     ];
     let settings = WorkerSettings {
         generation: 0,

@@ -37,7 +37,7 @@ pub(super) use probe::ask;
 
 /// Of the state, and of what old generations and workers speak with new ones: messages, scoreboard, lobby, signals. To be
 /// raised with every change to one of them that another build would misunderstand.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// `pid:number`. Not `RGUNICORN_…`, which are keys of the configuration.
 pub const STATE_VARIABLE: &str = "_RGUNICORN_STATE";
 /// Typed by nobody: asks a build whether it would take over the state on its standard input.
@@ -62,7 +62,6 @@ pub(super) struct State {
     pub(super) outcome: Option<String>,
     pub(super) tally: Tally,
     pub(super) last_boot: Option<Duration>,
-    pub(super) reopened: Option<Moment>,
     /// Of the content of the config file.
     pub(super) seen: Option<u64>,
     pub(super) listeners: HandedListeners,
@@ -77,11 +76,12 @@ pub(super) struct State {
     pub(super) signals: Vec<i32>,
 }
 
-/// Pid, pidfd and channel.
+/// Pid, pidfd and channel; the parts of the live page.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HandedGeneration {
     pub(super) reload: ReloadId,
     pub(super) process: Option<(u32, i32, i32)>,
+    pub(super) live: Option<[i32; 3]>,
     pub(super) is_deaf: bool,
 }
 

@@ -52,6 +52,7 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("plan")
                 .about("Tell what saving the file would do to the running server: exit with 0 for nothing, 2 for something, 1 if it is wrong")
+                .after_help(plan::EXIT_CODES)
                 .arg(file())
                 .args(plan::arguments()),
         )

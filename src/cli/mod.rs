@@ -29,9 +29,11 @@ pub const USAGE: u8 = 2;
 
 /// Does what was typed and says with which code to exit.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let matches = match command::command().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command::command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return shown(&error),
+        Err(error) if asks_for_plan(&arguments) => return shown(&error, FAILED),
+        Err(error) => return shown(&error, USAGE),
     };
     if let Some(code) = admin::run(&matches) {
         return code;
@@ -52,13 +54,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Whether a line that is not understood was meant for `plan`, where 2 means something else.
+fn asks_for_plan(arguments: &[OsString]) -> bool {
+    let command = command::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(arguments);
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("plan"))
+}
+
 /// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
-fn shown(error: &clap::Error) -> u8 {
+fn shown(error: &clap::Error, if_wrong: u8) -> u8 {
     let _ = error.print();
     if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && let Some(advice) = advice_on_flag(flag)
     {
         let _ = writeln!(io::stderr(), "\nhelp: {advice}");
     }
-    if error.use_stderr() { USAGE } else { OK }
+    if error.use_stderr() { if_wrong } else { OK }
 }

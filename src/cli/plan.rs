@@ -11,12 +11,22 @@ use clap::{Arg, ArgMatches, value_parser};
 
 use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE};
 use crate::{
-    arbiter::running::{self, Running},
+    arbiter::{
+        obstacles,
+        running::{self, Running},
+    },
     config::{Change, Config, Plan, changes},
 };
 
-/// There is something to do. As `terraform plan -detailed-exitcode` and `diff` have it: different from well and from wrong.
+/// There is something to do. As `terraform plan -detailed-exitcode` has it: different from well and from wrong, which
+/// is 1 whatever is wrong: the file, the machine or the command.
 const CHANGES: u8 = 2;
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing would change
+  1  it is wrong: the file has problems, or the server would reject it, or no such server runs, or the command is not understood
+  2  something would change";
 
 pub(super) fn arguments() -> Vec<Arg> {
     vec![
@@ -59,9 +69,16 @@ fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), Stri
         None => source.load_with(wants_color())?,
     };
     let changes = changes(&running.config, &loaded.config);
-    let told = told(&running, &changes, &loaded.config, running.worker_bytes());
-    let code = if changes.is_empty() { OK } else { CHANGES };
-    Ok((told, code))
+    let obstacles = match changes.as_slice() {
+        [] => Vec::new(),
+        _ => obstacles(&running.config, &loaded.config),
+    };
+    let code = match (changes.as_slice(), obstacles.as_slice()) {
+        ([], _) => OK,
+        (_, []) => CHANGES,
+        (_, _) => FAILED,
+    };
+    Ok((told(&running, &changes, &loaded.config, &obstacles), code))
 }
 
 fn text_of(draft: &Path) -> Result<String, String> {
@@ -100,8 +117,8 @@ pub(super) fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
     }
 }
 
-/// The words of the reload log, one change on each line, and what it costs.
-fn told(running: &Running, changes: &[Change], wanted: &Config, bytes: Option<u64>) -> String {
+/// The words of the reload log, one change on each line, and what it costs or what is in its way.
+fn told(running: &Running, changes: &[Change], wanted: &Config, obstacles: &[String]) -> String {
     let doing = if running.is_booting {
         "is booting"
     } else {
@@ -112,7 +129,14 @@ fn told(running: &Running, changes: &[Change], wanted: &Config, bytes: Option<u6
         running.pid, running.generation
     )];
     lines.extend(changes.iter().map(|change| format!("  {change}")));
-    lines.push(consequence(running, Plan::of(changes), wanted, bytes));
+    if obstacles.is_empty() {
+        let bytes = running.worker_bytes();
+        lines.push(consequence(running, Plan::of(changes), wanted, bytes));
+    }
+    let rejections = obstacles
+        .iter()
+        .map(|reason| format!("would be rejected: {reason}"));
+    lines.extend(rejections);
     lines.join("\n")
 }
 

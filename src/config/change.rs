@@ -12,7 +12,7 @@ use show::*;
 /// How a change of one key is applied, from the least work to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Apply {
-    /// The arbiter alone acts on it, from the next event on.
+    /// What runs takes it up: the arbiter with its next event, workers between two requests.
     Live,
     /// Workers of the same generation are started or retired.
     Scale,
@@ -84,39 +84,39 @@ const KEYS: &[Key] = &[
     key!(Roll, "env", env, |_: &_| String::new()),
     key!(Live, "timeouts.boot", timeouts.boot, time),
     key!(Live, "timeouts.worker", timeouts.worker, time),
-    key!(Roll, "timeouts.request", timeouts.request, time),
+    key!(Live, "timeouts.request", timeouts.request, time),
     key!(Live, "timeouts.graceful", timeouts.graceful, time),
-    key!(Roll, "timeouts.keepalive", timeouts.keepalive, time),
-    key!(Roll, "timeouts.header", timeouts.header, time),
-    key!(Roll, "timeouts.body", timeouts.body, time),
-    key!(Roll, "timeouts.write", timeouts.write, time),
-    key!(Roll, "limits.request_line", limits.request_line, size32),
-    key!(Roll, "limits.headers", limits.headers, u32::to_string),
-    key!(Roll, "limits.header_size", limits.header_size, size32),
-    key!(Roll, "limits.body", limits.body, size),
+    key!(Live, "timeouts.keepalive", timeouts.keepalive, time),
+    key!(Live, "timeouts.header", timeouts.header, time),
+    key!(Live, "timeouts.body", timeouts.body, time),
+    key!(Live, "timeouts.write", timeouts.write, time),
+    key!(Live, "limits.request_line", limits.request_line, size32),
+    key!(Live, "limits.headers", limits.headers, u32::to_string),
+    key!(Live, "limits.header_size", limits.header_size, size32),
+    key!(Live, "limits.body", limits.body, size),
     key!(
-        Roll,
+        Live,
         "limits.connections",
         limits.connections,
         u32::to_string
     ),
     key!(
-        Roll,
+        Live,
         "limits.max_requests",
         limits.max_requests,
         u64::to_string
     ),
     key!(
-        Roll,
+        Live,
         "limits.max_requests_jitter",
         limits.max_requests_jitter,
         u64::to_string
     ),
     key!(Live, "limits.worker_memory", limits.worker_memory, size),
-    key!(Roll, "log.access", log.access, log_target),
-    key!(Roll, "log.error", log.error, log_target),
-    key!(Roll, "log.level", log.level, word),
-    key!(Roll, "log.format", log.format, log_format),
+    key!(Live, "log.access", log.access, log_target),
+    key!(Live, "log.error", log.error, log_target),
+    key!(Live, "log.level", log.level, word),
+    key!(Live, "log.format", log.format, log_format),
     key!(Live, "reload.watch", reload.watch, bool::to_string),
     key!(Live, "reload.code", reload.code, list),
     key!(Live, "reload.ignore", reload.ignore, list),
@@ -138,7 +138,7 @@ const KEYS: &[Key] = &[
         bool::to_string
     ),
     key!(
-        Roll,
+        Live,
         "reload.health_check",
         reload.health_check,
         health_check
@@ -330,7 +330,7 @@ pub fn summary(changes: &[Change]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Setting, Sources, keys, load, machine::Anywhere};
+    use crate::config::{LiveConfig, Setting, Sources, keys, load, machine::Anywhere};
 
     fn config(settings: &[(&str, &str)]) -> Config {
         let setting = |(key, value): &(&str, &str)| Setting {
@@ -361,6 +361,31 @@ mod tests {
         let mut known: Vec<&str> = keys().iter().map(String::as_str).collect();
         known.sort_unstable();
         assert_eq!(rows, known);
+    }
+
+    #[test]
+    fn what_concerns_connections_logs_and_reloads_needs_no_new_process() {
+        let tables = ["timeouts.", "limits.", "log.", "reload."];
+        for key in keys() {
+            if tables.iter().any(|table| key.starts_with(table)) {
+                assert_eq!(Apply::of(key), Some(Apply::Live), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_worker_takes_up_is_all_that_is_live_but_what_is_the_arbiters_alone() {
+        let live = KEYS.iter().filter(|key| key.apply == Apply::Live);
+        let names: Vec<&str> = live.map(|key| key.name).collect();
+        let document = serde_json::to_value(LiveConfig::of(&config(&[]))).unwrap();
+        let has = |name: &&&str| match name.split_once('.') {
+            Some((table, key)) => document[table].get(key).is_some(),
+            None => false,
+        };
+        let arbiters = ["pidfile", "hooks.commands.", "statsd.", "admin."];
+        let is_arbiters = |name: &&&str| arbiters.iter().any(|start| name.starts_with(start));
+        let lost = names.iter().filter(|name| !has(name) && !is_arbiters(name));
+        assert_eq!(lost.collect::<Vec<_>>(), [&""; 0]);
     }
 
     #[test]
@@ -432,8 +457,8 @@ mod tests {
         assert_eq!(
             line,
             "worker_class auto -> gthread (roll), python (unset) -> python3.12 (roll), umask (unset) -> 027 (roll), \
-             socket_mode 660 -> 666 (rebind), limits.body 100MiB -> 10MiB (roll), \
-             log.access stdout -> /home/me/a.log (roll), log.format combined -> \"%(h)s\" (roll), \
+             socket_mode 660 -> 666 (rebind), limits.body 100MiB -> 10MiB (live), \
+             log.access stdout -> /home/me/a.log (live), log.format combined -> \"%(h)s\" (live), \
              proxy.forwarded_allow_ips [127.0.0.1/32, ::1/128] -> * (roll)"
         );
     }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Secret;
 
-/// One immutable configuration. A generation and its workers see one of these for life.
+/// One immutable configuration. A generation and its workers are made from one of these, and may take the live part
+/// ([`super::LiveConfig`]) of later ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     pub app: AppRef,

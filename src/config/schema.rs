@@ -259,7 +259,9 @@ mod tests {
                 examples.is_some_and(|list| !list.is_empty()),
                 "{key}: example"
             );
-            assert!(node.get(APPLY).is_some(), "{key}: apply");
+            let apply = Apply::of(key).map(Apply::name);
+            assert!(apply.is_some(), "{key}: apply");
+            assert_eq!(node.get(APPLY).and_then(Value::as_str), apply, "{key}");
         });
     }
 

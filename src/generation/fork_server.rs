@@ -18,7 +18,10 @@ use nix::{
 use super::{Children, HookProcesses, Occasion};
 use crate::{
     sys::{PidFd, SignalBell, describe_exit, reap_any},
-    wire::{ChannelError, FromGeneration, GenerationEnd, Received, ToGeneration, WorkerSettings},
+    wire::{
+        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, ToGeneration,
+        WorkerSettings,
+    },
 };
 
 /// What the process has to do that needs the interpreter, or ends the loop.
@@ -27,13 +30,11 @@ pub enum Order {
     /// Prepare: the first order.
     Start(Box<WorkerSettings>, Vec<std::os::fd::OwnedFd>),
     /// Fork a worker; [`ForkServer::forked`] or [`ForkServer::not_forked`] is the answer.
-    Fork {
-        worker: u64,
-        slot: u32,
-    },
+    Fork { worker: u64, slot: u32 },
     /// Run the hook for this in a process of its own, if there is one; [`ForkServer::hook_forked`] is the answer.
     RunHook(Occasion),
-    ReopenLogs,
+    /// The arbiter posted something: see [`super::Inherited::take_live`].
+    TakeLive,
     /// No worker will be forked any more: what is kept for them can be let go. Told once.
     Retire,
     /// No child is left, and no more are wanted.
@@ -59,7 +60,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 impl ForkServer {
     /// Signals that a generation hears. Of those that end groups of processes it takes note only: the arbiter decides.
-    pub const SIGNALS: [Signal; 7] = [
+    pub const SIGNALS: [Signal; 8] = [
         Signal::SIGCHLD,
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -67,6 +68,7 @@ impl ForkServer {
         Signal::SIGTERM,
         Signal::SIGUSR1,
         Signal::SIGUSR2,
+        LIVE_SIGNAL,
     ];
 
     pub fn new(channel: GenerationEnd, signals: SignalBell) -> Self {
@@ -81,7 +83,7 @@ impl ForkServer {
         }
     }
 
-    /// How long workers may take to finish their requests once the arbiter is gone.
+    /// How long workers may take to finish their requests once the arbiter is gone. To be called again when it changes.
     pub fn grant(&mut self, grace: Duration) {
         self.grace = grace;
     }
@@ -90,8 +92,8 @@ impl ForkServer {
     pub fn next_order(&mut self) -> Order {
         loop {
             for signal in self.signals.take() {
-                if signal == Signal::SIGUSR1 {
-                    return Order::ReopenLogs;
+                if signal == LIVE_SIGNAL {
+                    return Order::TakeLive;
                 }
             }
             self.reap();

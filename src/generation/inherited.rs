@@ -3,14 +3,15 @@
 use std::{io, os::fd::OwnedFd};
 
 use crate::{
-    config::LogLevel,
+    config::{LogLevel, LogTarget},
     sys::Bell,
-    telemetry::Sink,
-    wire::{LastWords, PassedListener, Scoreboard, WorkerSettings},
+    telemetry::{self, Sink},
+    wire::{LastWords, LiveView, LogDescriptors, PassedListener, Scoreboard, WorkerSettings},
 };
 
 /// Settings and resources, in the order in which [`crate::wire::ToGeneration::Start`] lists their descriptors.
 pub struct Inherited {
+    /// The configuration in them is the one in force.
     pub settings: WorkerSettings,
     pub scoreboard: Scoreboard,
     /// Rung by a worker whose state in the scoreboard changed.
@@ -18,6 +19,9 @@ pub struct Inherited {
     /// Hangs up when the arbiter dies.
     pub lifeline: OwnedFd,
     pub lobby: Lobby,
+    pub live: LiveView,
+    /// Of what `live` shows.
+    pub live_version: u64,
     /// `None` when the access log is off.
     pub access_log: Option<Sink>,
     pub listeners: Vec<(PassedListener, OwnedFd)>,
@@ -42,6 +46,8 @@ pub struct WorkerStart {
     pub bell: Bell,
     pub lifeline: OwnedFd,
     pub lobby: Lobby,
+    pub live: LiveView,
+    pub live_version: u64,
     pub access_log: Option<Sink>,
     pub listeners: Vec<(PassedListener, OwnedFd)>,
 }
@@ -54,11 +60,11 @@ pub enum StartError {
     Descriptors { sent: usize, wanted: usize },
     #[error("the scoreboard cannot be mapped")]
     Scoreboard(#[source] io::Error),
-    #[error("the logs cannot be taken over")]
-    Log(#[source] io::Error),
+    #[error("the live page cannot be mapped")]
+    Live(#[source] io::Error),
 }
 
-/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, two logs, last words.
+/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, last words, two of the live page.
 const FIXED: usize = 8;
 
 impl Inherited {
@@ -74,34 +80,67 @@ impl Inherited {
             sender: next()?,
             receiver: next()?,
         };
-        let (access_log, error_log) = (next()?, next()?);
-        let last_words = next()?;
+        let (last_words, page, logs) = (next()?, next()?, next()?);
         if sent != wanted {
             return Err(unequal());
         }
         keep_last_words(LastWords::open(last_words));
-        let log = &settings.config.log;
-        crate::telemetry::init_from_descriptor(error_log, &log.error, log.level)
-            .map_err(StartError::Log)?;
-        let access_log = match &log.access {
-            crate::config::LogTarget::Off => None,
-            target => Some(Sink::from_descriptor(access_log, target).map_err(StartError::Log)?),
-        };
         let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
-        crate::telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
-        Ok(Self {
+        telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
+        let mut inherited = Self {
             scoreboard,
             bell: Bell::open(bell),
             lifeline,
             lobby,
-            access_log,
+            live: LiveView::open(page, logs).map_err(StartError::Live)?,
+            live_version: 0,
+            access_log: None,
             listeners: settings.listeners.iter().cloned().zip(rest).collect(),
             settings,
-        })
+        };
+        inherited.take_live();
+        Ok(inherited)
+    }
+
+    /// Takes what the arbiter posted since the last time, so that workers to come begin with what is in force. A worker
+    /// does it once more when it begins.
+    pub fn take_live(&mut self) {
+        let taken = match self.live.take() {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return,
+            Err(error) => return self.complain(&error),
+        };
+        let config = &mut self.settings.config;
+        taken.config.put_into(config);
+        telemetry::set_level(config.log.level);
+        self.live_version = taken.version;
+        let taken_over = match taken.logs {
+            Some(logs) => logs.and_then(|logs| self.take_logs(logs)),
+            None => Ok(()),
+        };
+        if let Err(error) = taken_over {
+            self.complain(&error);
+        }
+    }
+
+    fn take_logs(&mut self, logs: LogDescriptors) -> io::Result<()> {
+        let log = &self.settings.config.log;
+        telemetry::redirect(logs.error, &log.error)?;
+        self.access_log = match &log.access {
+            LogTarget::Off => None,
+            target => Some(Sink::from_descriptor(logs.access, target)?),
+        };
+        Ok(())
+    }
+
+    fn complain(&self, error: &dyn std::error::Error) {
+        let generation = self.settings.generation;
+        crate::error!("generation={generation} cannot take what was changed: {error}");
     }
 
     /// In the forked child: the same, with the worker's place.
-    pub fn into_worker(self, worker: u64, slot: u32) -> WorkerStart {
+    pub fn into_worker(mut self, worker: u64, slot: u32) -> WorkerStart {
+        self.take_live();
         WorkerStart {
             worker,
             slot,
@@ -110,19 +149,10 @@ impl Inherited {
             bell: self.bell,
             lifeline: self.lifeline,
             lobby: self.lobby,
+            live: self.live,
+            live_version: self.live_version,
             access_log: self.access_log,
             listeners: self.listeners,
-        }
-    }
-
-    /// Opens log files again after they were moved away, so that the workers to come do not inherit the old ones.
-    pub fn reopen_logs(&mut self) {
-        crate::telemetry::reopen();
-        if let Some(Err(error)) = self.access_log.as_mut().map(Sink::reopen) {
-            crate::error!(
-                "generation={} cannot reopen the access log: {error}; the old file stays in use",
-                self.settings.generation
-            );
         }
     }
 }

@@ -4,14 +4,11 @@ use pyo3::{prelude::*, types::PyDict};
 
 /// From now on SIGABRT, SIGSEGV and their like write the stacks before the process dies. Forked workers inherit it.
 ///
-/// faulthandler writes to the number of the descriptor, which stays the same when the log is reopened, and takes no lock:
+/// faulthandler writes to the number of the descriptor, which stays the same when the log is reopened or moved, and takes no lock:
 /// it works in a process that is stuck, which is when the arbiter sends SIGABRT.
 pub(super) fn dump_stacks_on_abort(py: Python<'_>) -> PyResult<()> {
-    let Some(descriptor) = crate::telemetry::descriptor() else {
-        return Ok(());
-    };
     let options = PyDict::new(py);
-    options.set_item("file", descriptor)?;
+    options.set_item("file", crate::telemetry::descriptor())?;
     options.set_item("all_threads", true)?;
     py.import("faulthandler")?
         .call_method("enable", (), Some(&options))?;

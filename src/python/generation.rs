@@ -42,7 +42,7 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::Start(settings, descriptors) => break (*settings, descriptors),
             Order::Leave => return 0,
             Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
-            Order::ReopenLogs | Order::Retire | Order::RunHook(_) => {}
+            Order::TakeLive | Order::Retire | Order::RunHook(_) => {}
         }
     };
     server.grant(settings.config.timeouts.graceful);
@@ -279,7 +279,10 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                     }
                 }
             }
-            Order::ReopenLogs => py.detach(|| inherited.reopen_logs()),
+            Order::TakeLive => {
+                py.detach(|| inherited.take_live());
+                server.grant(inherited.settings.config.timeouts.graceful);
+            }
             // An address that is given up must not be held open for as long as the last worker takes.
             Order::Retire => inherited.listeners.clear(),
             Order::Leave => return 0,

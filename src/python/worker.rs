@@ -19,18 +19,19 @@ use super::{
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
-    sys::{self, SignalBell},
+    sys::SignalBell,
     telemetry::{self, AccessFormat, AccessLog, Origin},
-    wire::ListenerAddress,
+    wire::{LIVE_SIGNAL, ListenerAddress},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
 
 /// What the arbiter says to a worker.
-const SIGNALS: [Signal; 4] = [
+const SIGNALS: [Signal; 5] = [
     Signal::SIGTERM,
     Signal::SIGQUIT,
     Signal::SIGINT,
     Signal::SIGUSR1,
+    LIVE_SIGNAL,
 ];
 
 /// Runs in the forked child until the worker is done; returns its exit code. `preloaded` is the app, if the generation
@@ -249,23 +250,14 @@ impl Serving {
                 start.access_log,
                 format.for_worker(origin, telemetry::zone().clone()),
             ),
-            request_timeout: self.config.timeouts.request,
-            requests_max: requests_max(&self.config),
-            health_check: self.config.reload.health_check.clone(),
+            live: start.live,
+            config: self.config.clone(),
+            live_version: start.live_version,
         };
         Ok(Gear {
             reactor,
             equipment,
             addresses,
         })
-    }
-}
-
-/// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.
-fn requests_max(config: &Config) -> u64 {
-    let limits = &config.limits;
-    match limits.max_requests {
-        0 => 0,
-        most => most + sys::monotonic_ns() % (limits.max_requests_jitter + 1),
     }
 }

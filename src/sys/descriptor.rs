@@ -67,6 +67,24 @@ pub fn receive_with_descriptors(
     buffer: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<usize> {
+    receive(socket, buffer, descriptors, 0)
+}
+
+/// The same, and leaves the message where it is: everybody who looks gets copies of its descriptors (`MSG_PEEK`).
+pub fn peek_with_descriptors(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
+    receive(socket, buffer, descriptors, libc::MSG_PEEK)
+}
+
+fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+    more_flags: libc::c_int,
+) -> io::Result<usize> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
     let mut payload = [IoSliceMut::new(buffer)];
     let mut header = empty_header();
@@ -74,7 +92,7 @@ pub fn receive_with_descriptors(
     header.msg_iovlen = payload.len();
     header.msg_control = control.as_mut_ptr().cast();
     header.msg_controllen = size_of_val(&control);
-    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT | more_flags;
     // SAFETY: the header points to `payload` and `control`, both writable for their stated lengths during the call.
     let length =
         Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
@@ -182,6 +200,27 @@ mod tests {
         let too_many = vec![left.as_fd(); DESCRIPTORS_MAX + 1];
         let refused = send_with_descriptors(left.as_fd(), b"x", &too_many).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn everybody_who_looks_at_a_message_gets_its_descriptors_and_it_stays() {
+        let (left, right) = seqpacket_pair().unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        send_with_descriptors(left.as_fd(), b"a", &[writer.as_fd()]).unwrap();
+        drop(writer);
+        let mut looks = Vec::new();
+        for _ in 0..3 {
+            let mut buffer = [0; 8];
+            let length = peek_with_descriptors(right.as_fd(), &mut buffer, &mut looks).unwrap();
+            assert_eq!(&buffer[..length], b"a");
+        }
+        assert_eq!(received(&right, 8).unwrap().1.len(), 1);
+        for descriptor in looks {
+            File::from(descriptor).write_all(b"x").unwrap();
+        }
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "xxx", "and its writers are all gone");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     num::NonZeroUsize,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
+    sync::atomic::AtomicU64,
 };
 
 use nix::sys::{
@@ -17,6 +18,9 @@ use nix::sys::{
 /// # Safety
 /// Other processes write to the memory at any time; a type with a plain field would be a data race.
 pub unsafe trait Atomics {}
+
+// SAFETY: atomics only, for which every content is a value.
+unsafe impl<const WORDS: usize> Atomics for [AtomicU64; WORDS] {}
 
 /// Gives free memory of the allocator back to the kernel, and tidies the rest. Before a fork: a child that finds the free
 /// lists in disorder sorts them, and so copies pages that it would share.
@@ -62,6 +66,7 @@ fn bounds(range: &str) -> Option<(usize, usize)> {
 }
 
 /// A mapping of a memfd, shared with every process that gets the descriptor.
+#[derive(Debug)]
 pub struct SharedMemory {
     descriptor: OwnedFd,
     address: NonNull<libc::c_void>,

@@ -132,6 +132,16 @@ impl AccessFormat {
         }
     }
 
+    /// Lines come from where those of the format before came from.
+    #[must_use]
+    pub(super) fn in_place_of(self, before: &Self) -> Self {
+        Self {
+            origin: before.origin,
+            clock: before.clock.clone(),
+            ..self
+        }
+    }
+
     /// The request headers that lines show, in lower case: whoever cannot keep the request keeps these.
     pub fn request_headers(&self) -> &[String] {
         &self.request_headers

@@ -6,7 +6,13 @@
 
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
     time::{Duration, Instant},
 };
 
@@ -29,8 +35,11 @@ const FINISH_PATIENCE: Duration = Duration::from_millis(500);
 const ROOM_KEPT_BYTES: usize = 16 * BATCH_BYTES;
 
 pub struct AccessLog {
+    is_on: AtomicBool,
+    /// How often what lines say has changed.
+    edition: AtomicU64,
     /// `None`: the access log is off.
-    output: Option<Mutex<Output>>,
+    output: Mutex<Option<Output>>,
     pending: Mutex<Pending>,
 }
 
@@ -57,14 +66,10 @@ struct Output {
 
 impl AccessLog {
     pub fn new(sink: Option<Sink>, format: AccessFormat) -> Self {
-        let output = sink.map(|sink| Output {
-            sink,
-            batch: Vec::new(),
-            written: 0,
-            is_failing: false,
-        });
         Self {
-            output: output.map(Mutex::new),
+            is_on: AtomicBool::new(sink.is_some()),
+            edition: AtomicU64::new(0),
+            output: Mutex::new(sink.map(Output::new)),
             pending: Mutex::new(Pending {
                 format,
                 lines: Vec::new(),
@@ -86,7 +91,45 @@ impl AccessLog {
 
     /// Whether records are wanted at all.
     pub fn is_on(&self) -> bool {
-        self.output.is_some()
+        self.is_on.load(Relaxed)
+    }
+
+    /// Another number when [`AccessLog::environ`] may tell something else.
+    pub fn edition(&self) -> u64 {
+        self.edition.load(Acquire)
+    }
+
+    /// Lines to come have this form; those that wait keep theirs.
+    pub fn set_format(&self, format: AccessFormat) {
+        {
+            let pending = &mut *lock(&self.pending);
+            pending.format = format.in_place_of(&pending.format);
+        }
+        self.edition.fetch_add(1, Release);
+    }
+
+    /// From now on lines go there, or nowhere. Those from before go where they belong, as far as their reader is willing,
+    /// and the rest along with the new ones.
+    pub fn redirect(&self, sink: Option<Sink>, now: Instant) {
+        {
+            let output = &mut *lock(&self.output);
+            if let Some(output) = output {
+                self.write(output, Duration::ZERO, now);
+            }
+            self.is_on.store(sink.is_some(), Relaxed);
+            match (output, sink) {
+                (Some(output), Some(sink)) => {
+                    output.sink = sink;
+                    output.is_failing = false;
+                }
+                (output, Some(sink)) => *output = Some(Output::new(sink)),
+                (output, None) => {
+                    self.give_up_on(output);
+                    *output = None;
+                }
+            }
+        }
+        self.edition.fetch_add(1, Release);
     }
 
     /// Takes a line. Makes no system call and, after the first lines, no allocation.
@@ -95,6 +138,9 @@ impl AccessLog {
             return;
         }
         let pending = &mut *lock(&self.pending);
+        if !self.is_on() {
+            return; // since a moment ago, and nobody would write it
+        }
         let before = pending.lines.len();
         pending.format.write(record, &mut pending.lines);
         if pending.left_over + pending.lines.len() > WAITING_BYTES_MAX {
@@ -120,30 +166,39 @@ impl AccessLog {
     /// Writes as much as the descriptor takes now, unless another thread is at it. Does not wait for a reader; not to
     /// be called with the interpreter lock held, as a disk may be slow.
     pub fn flush(&self, now: Instant) {
-        let output = match self.output.as_ref().map(Mutex::try_lock) {
-            Some(Ok(output)) => Some(output),
-            Some(Err(TryLockError::Poisoned(poisoned))) => Some(poisoned.into_inner()),
-            Some(Err(TryLockError::WouldBlock)) | None => None,
+        let mut output = match self.output.try_lock() {
+            Ok(output) => output,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
-        if let Some(mut output) = output {
-            self.write(&mut output, Duration::ZERO, now);
+        if let Some(output) = &mut *output {
+            self.write(output, Duration::ZERO, now);
         }
     }
 
     /// The last flush of a worker that leaves: what cannot be written now is lost, and told.
     pub fn finish(&self, now: Instant) {
-        let Some(output) = &self.output else { return };
-        let output = &mut *lock(output);
-        self.write(output, FINISH_PATIENCE, now);
+        let output = &mut *lock(&self.output);
+        if let Some(output) = output {
+            self.write(output, FINISH_PATIENCE, now);
+        }
+        self.give_up_on(output);
+    }
+
+    /// What was not written is lost, and told.
+    fn give_up_on(&self, output: &mut Option<Output>) {
         {
             let pending = &mut *lock(&self.pending);
-            for lost in [&output.batch[output.written..], &pending.lines] {
+            let on_its_way = output.as_ref().map_or(&[][..], Output::unwritten);
+            for lost in [on_its_way, &pending.lines] {
                 pending.lines_dropped += memchr::memchr_iter(b'\n', lost).count() as u64;
             }
-            output.batch.clear();
-            output.written = 0;
             pending.lines.clear();
             (pending.left_over, pending.due) = (0, None);
+        }
+        if let Some(output) = output {
+            output.batch.clear();
+            output.written = 0;
         }
         self.confess();
     }
@@ -151,8 +206,9 @@ impl AccessLog {
     /// Opens the file again after it was moved away (SIGUSR1). Lines from before go to the old file; when opening
     /// fails it stays in use, and the error log says so.
     pub fn reopen(&self, now: Instant) {
-        let Some(output) = &self.output else { return };
-        let output = &mut *lock(output);
+        let Some(output) = &mut *lock(&self.output) else {
+            return;
+        };
         self.write(output, Duration::ZERO, now);
         if let Err(error) = output.sink.reopen() {
             let path = output.sink.path().unwrap_or("".as_ref()).display();
@@ -174,7 +230,7 @@ impl AccessLog {
             }
             next_try = output.write_batch(patience, now);
         }
-        let left_over = output.batch.len() - output.written;
+        let left_over = output.unwritten().len();
         {
             let pending = &mut *lock(&self.pending);
             pending.left_over = left_over;
@@ -196,9 +252,22 @@ impl AccessLog {
 }
 
 impl Output {
+    fn new(sink: Sink) -> Self {
+        Self {
+            sink,
+            batch: Vec::new(),
+            written: 0,
+            is_failing: false,
+        }
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        &self.batch[self.written..]
+    }
+
     /// Writes the batch. When something is left over, says when to try again.
     fn write_batch(&mut self, patience: Duration, now: Instant) -> Option<Instant> {
-        let result = self.sink.write(&self.batch[self.written..], patience);
+        let result = self.sink.write(self.unwritten(), patience);
         self.written += result.written;
         match result.outcome {
             Outcome::Complete => {
@@ -417,6 +486,57 @@ mod tests {
         log.flush(now);
         assert_eq!(fs::read_to_string(moved).unwrap(), "/before\n");
         assert_eq!(fs::read_to_string(path).unwrap(), "/after\n");
+    }
+
+    #[test]
+    fn lines_go_where_the_log_was_when_they_were_pushed() {
+        let (log, path, directory) = into_a_file();
+        let now = Instant::now();
+        push(&log, b"/old", now);
+        let moved = directory.path().join("moved.log");
+        let target = LogTarget::File(moved.clone());
+        log.redirect(Sink::open(&target, None).unwrap(), now);
+        push(&log, b"/new", now);
+        log.redirect(None, now);
+        push(&log, b"/nowhere", now);
+        assert!(!log.is_on() && log.due().is_none());
+        log.redirect(Sink::open(&target, None).unwrap(), now);
+        push(&log, b"/again", now);
+        log.flush(now);
+        assert_eq!(fs::read_to_string(path).unwrap(), "/old\n");
+        assert_eq!(fs::read_to_string(moved).unwrap(), "/new\n/again\n");
+    }
+
+    #[test]
+    fn a_log_that_moves_away_from_a_full_pipe_takes_along_what_the_pipe_did_not_take() {
+        let (log, mut reader) = into_a_pipe();
+        let now = Instant::now();
+        for _ in 0..200 {
+            push(&log, &[b'x'; 1023], now);
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let target = LogTarget::File(file.path().to_owned());
+        log.redirect(Sink::open(&target, None).unwrap(), now);
+        log.flush(now);
+        let mut piped = Vec::new();
+        reader.read_to_end(&mut piped).unwrap();
+        let written = fs::read(file.path()).unwrap().len() + piped.len();
+        assert!(!piped.is_empty() && written == 200 * 1024, "{written}");
+    }
+
+    #[test]
+    fn another_format_is_for_lines_to_come() {
+        let (log, path, _directory) = into_a_file();
+        let now = Instant::now();
+        let edition = log.edition();
+        push(&log, b"/a", now);
+        let format = LogFormat::Atoms("%(m)s %({X}e)s".to_owned());
+        log.set_format(AccessFormat::of(&format).unwrap());
+        assert_ne!(log.edition(), edition);
+        assert_eq!(log.environ(), ["X"]);
+        push(&log, b"/b", now);
+        log.flush(now);
+        assert_eq!(fs::read_to_string(path).unwrap(), "/a\nGET -\n");
     }
 
     #[test]

@@ -28,45 +28,43 @@ use crate::{
 /// How long a line waits for the reader of a full pipe before it is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-static LOG: RwLock<Destination> = RwLock::new(Destination::Stderr);
+static LOG: RwLock<Destination> = RwLock::new(Destination {
+    sink: None,
+    is_off: false,
+});
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 static COUNTED_IN: OnceLock<Scoreboard> = OnceLock::new();
 
-enum Destination {
-    /// Not set up yet.
-    Stderr,
-    Off,
-    Sink(Sink),
+struct Destination {
+    /// `None`: not set up yet. While the log is off it leads to nowhere, and keeps the descriptor's number.
+    sink: Option<Sink>,
+    is_off: bool,
 }
 
 /// Opens the error log of this process. When it fails, lines go where they went before.
 pub fn init(target: &LogTarget, level: LogLevel) -> io::Result<()> {
-    install(Sink::open(target, None)?, level);
-    Ok(())
-}
-
-/// Takes over a descriptor that the arbiter opened for `target`.
-pub fn init_from_descriptor(
-    descriptor: OwnedFd,
-    target: &LogTarget,
-    level: LogLevel,
-) -> io::Result<()> {
-    let sink = match target {
-        LogTarget::Off => None,
-        LogTarget::Stdout | LogTarget::Stderr | LogTarget::File(_) => {
-            Some(Sink::from_descriptor(descriptor, target)?)
-        }
-    };
-    install(sink, level);
-    Ok(())
-}
-
-fn install(sink: Option<Sink>, level: LogLevel) {
-    *LOG.write().unwrap_or_else(PoisonError::into_inner) =
-        sink.map_or(Destination::Off, Destination::Sink);
+    let is_off = *target == LogTarget::Off;
+    let nowhere = LogTarget::File("/dev/null".into());
+    let sink = Sink::open(if is_off { &nowhere } else { target }, None)?;
+    *LOG.write().unwrap_or_else(PoisonError::into_inner) = Destination { sink, is_off };
     set_level(level);
     super::zone();
+    Ok(())
+}
+
+/// From now on lines go to a descriptor that the arbiter opened for `target`. The log's own descriptor keeps its number;
+/// when it fails, lines go where they went before.
+pub fn redirect(descriptor: OwnedFd, target: &LogTarget) -> io::Result<()> {
+    let new = Sink::from_descriptor(descriptor, target)?;
+    let log = &mut *LOG.write().unwrap_or_else(PoisonError::into_inner);
+    match &mut log.sink {
+        Some(sink) => sink.become_as(new)?,
+        sink => *sink = Some(new),
+    }
+    log.is_off = *target == LogTarget::Off;
+    super::zone();
+    Ok(())
 }
 
 /// Lines below this level are not written.
@@ -81,12 +79,13 @@ pub fn enabled(level: LogLevel) -> bool {
 /// Opens the file again after it was moved away (SIGUSR1). The descriptor keeps its number; when it fails the old
 /// file stays in use, and the log says so.
 pub fn reopen() {
-    let failure = match &mut *LOG.write().unwrap_or_else(PoisonError::into_inner) {
-        Destination::Sink(sink) => sink.reopen().err().map(|error| {
+    let failure = {
+        let log = &mut *LOG.write().unwrap_or_else(PoisonError::into_inner);
+        log.sink.as_mut().and_then(|sink| {
+            let error = sink.reopen().err()?;
             let path = sink.path().unwrap_or("".as_ref()).display().to_string();
-            (path, error)
-        }),
-        Destination::Stderr | Destination::Off => None,
+            Some((path, error))
+        })
     };
     if let Some((path, error)) = failure {
         crate::error!("cannot reopen the error log `{path}`: {error}; the old file stays in use");
@@ -95,18 +94,17 @@ pub fn reopen() {
 
 /// Gives a log file to the user that workers will run as, so that they can reopen it.
 pub fn set_owner(user: u32, group: u32) {
-    if let Destination::Sink(sink) = &*LOG.read().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(sink) = &LOG.read().unwrap_or_else(PoisonError::into_inner).sink {
         sink.set_owner(user, group);
     }
 }
 
-/// The number of the descriptor, for what must write without us: the next process, Python's faulthandler. It stays
-/// the same through [`reopen`]. `None` when the log is off.
-pub fn descriptor() -> Option<RawFd> {
-    match &*LOG.read().unwrap_or_else(PoisonError::into_inner) {
-        Destination::Stderr => Some(io::stderr().as_raw_fd()),
-        Destination::Off => None,
-        Destination::Sink(sink) => Some(sink.descriptor().as_raw_fd()),
+/// The number of the descriptor, for what must write without us: Python's faulthandler. It stays the same through
+/// [`reopen`] and [`redirect`], and leads to nowhere while the log is off.
+pub fn descriptor() -> RawFd {
+    match &LOG.read().unwrap_or_else(PoisonError::into_inner).sink {
+        Some(sink) => sink.descriptor().as_raw_fd(),
+        None => io::stderr().as_raw_fd(),
     }
 }
 
@@ -241,10 +239,11 @@ fn write(text: &str) {
 }
 
 fn write_whole(text: &[u8]) -> bool {
-    match &*LOG.read().unwrap_or_else(PoisonError::into_inner) {
-        Destination::Stderr => io::stderr().write_all(text).is_ok(),
-        Destination::Off => true,
-        Destination::Sink(sink) => matches!(sink.write(text, PATIENCE).outcome, Outcome::Complete),
+    let log = &*LOG.read().unwrap_or_else(PoisonError::into_inner);
+    match &log.sink {
+        _ if log.is_off => true,
+        Some(sink) => matches!(sink.write(text, PATIENCE).outcome, Outcome::Complete),
+        None => io::stderr().write_all(text).is_ok(),
     }
 }
 
@@ -353,7 +352,6 @@ mod tests {
         fs::create_dir(&path).unwrap();
         reopen();
         assert_eq!(descriptor(), number);
-        set_level(LogLevel::Info);
 
         let told = |path| -> Vec<String> {
             let text = fs::read_to_string(path).unwrap();
@@ -362,11 +360,20 @@ mod tests {
                 .collect()
         };
         assert_eq!(told(moved), ["rotation-test 2"]);
-        let descriptor_path = format!("/proc/self/fd/{}", number.unwrap());
+        let descriptor_path = format!("/proc/self/fd/{number}");
         assert_eq!(
             told(descriptor_path.into()),
             ["rotation-test 4", "rotation-test 5", "rotation-test below"]
         );
+
+        let other = directory.path().join("other.log");
+        for target in [LogTarget::Off, LogTarget::File(other.clone())] {
+            let file = fs::File::create(&other).unwrap();
+            redirect(file.into(), &target).unwrap();
+            assert_eq!(descriptor(), number);
+            crate::error!("rotation-test 6 {target:?}");
+        }
+        assert_eq!(told(other).len(), 1, "and nothing while it was off");
         init(&LogTarget::Stderr, LogLevel::Info).unwrap();
     }
 }

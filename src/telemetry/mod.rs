@@ -21,8 +21,7 @@ pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
 pub use atoms::AtomError;
 pub use error_log::{
-    block, count_in, descriptor, enabled, init, init_from_descriptor, line, raw, reopen, set_level,
-    set_owner,
+    block, count_in, descriptor, enabled, init, line, raw, redirect, reopen, set_level, set_owner,
 };
 pub use sink::Sink;
 pub use tap::{Tap, close_tap, open_tap};

@@ -15,7 +15,7 @@ pub(super) struct Second {
 }
 
 /// Remembers the last second.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Clock {
     zone: TimeZone,
     last: Cell<Second>,

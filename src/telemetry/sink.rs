@@ -105,6 +105,14 @@ impl Sink {
         Ok(true)
     }
 
+    /// From now on lines go where they go with `other`. Keeps the number of the descriptor.
+    pub(super) fn become_as(&mut self, other: Self) -> io::Result<()> {
+        nix::unistd::dup3(&other.descriptor, &mut self.descriptor, OFlag::O_CLOEXEC)?;
+        self.never_waits = other.never_waits;
+        self.path = other.path;
+        Ok(())
+    }
+
     /// Gives a file to the user that workers will run as. Failure is no matter: a worker that cannot reopen says so.
     pub fn set_owner(&self, user: u32, group: u32) {
         if self.path.is_some() && self.never_waits {

@@ -13,8 +13,8 @@ pub const EXIT_SICK: i32 = 5;
 pub enum ToGeneration {
     /// First message. Descriptors, in this order: scoreboard, bell (eventfd the workers ring when their state in the
     /// scoreboard changed), lifeline (read end of a pipe that closes when the arbiter dies), lobby (one end to send,
-    /// one to receive), access log, error log, last words (what is complained about before anything serves), then one
-    /// per listener.
+    /// one to receive), last words (what is complained about before anything serves), live page (memory, and the socket
+    /// in which the logs wait), then one per listener.
     Start(Box<WorkerSettings>),
     /// Fork one worker into this scoreboard slot. Answered by `Forked`, with a pidfd.
     Fork { worker: u64, slot: u32 },

@@ -1,9 +1,10 @@
 //! What the arbiter, the generations and the workers say to each other: messages over a socket between arbiter and
-//! generation, and the scoreboard, shared memory that workers write and the arbiter reads.
+//! generation, the scoreboard, shared memory that workers write and the arbiter reads, and the live page, the other way round.
 
 mod channel;
 mod counters;
 mod last_words;
+mod live;
 mod message;
 mod scoreboard;
 mod server_counts;
@@ -14,6 +15,7 @@ pub use counters::{
     STATUS_CLASSES, STATUSES, Samples, Totals,
 };
 pub use last_words::LastWords;
+pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
 };

@@ -73,6 +73,8 @@ pub struct Slot {
     pub connections: AtomicU32,
     /// 1 when the worker asks to be replaced (`limits.max_requests`).
     pub wants_retirement: AtomicU32,
+    /// The version of the live page that the worker goes by.
+    pub live_version: AtomicU64,
     pub requests: AtomicU64,
     /// Responses with a 5xx status.
     pub errors: AtomicU64,
@@ -198,7 +200,12 @@ impl Slot {
         self.set_state(WorkerState::Free);
         self.forget_counts();
         self.gauges.clear();
-        for counter in [&self.worker, &self.generation, &self.stalled_since] {
+        for counter in [
+            &self.worker,
+            &self.generation,
+            &self.live_version,
+            &self.stalled_since,
+        ] {
             counter.store(0, Relaxed);
         }
         for counter in [

@@ -36,6 +36,8 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
             .map(|(_, value)| value)
     };
     let find_response_header = |name: &str| find_field(answered.head, name);
+    let answered_ns = sys::monotonic_ns();
+    connection.answered_ns.set(answered_ns);
     let find_variable = |name: &str| {
         let mut variables = answered.environ.iter();
         variables
@@ -56,9 +58,7 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
         protocol: head.version.as_str(),
         status: answered.status,
         bytes: answered.bytes,
-        duration: Duration::from_nanos(
-            sys::monotonic_ns().saturating_sub(connection.request_began_ns),
-        ),
+        duration: Duration::from_nanos(answered_ns.saturating_sub(connection.request_began_ns)),
         finished_us: sys::unix_micros(),
         request_header: &find_request_header,
         response_header: &find_response_header,

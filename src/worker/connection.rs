@@ -36,8 +36,8 @@ pub enum Stage {
     Introduction,
     /// Between requests; no byte of the next one was received. Only such a connection can be handed over.
     Idle,
-    /// A part of a head was received.
-    Head,
+    /// A part of a head was received. It is bounded by what was in force when it began.
+    Head(HeadLimits),
     /// The head is complete; its body of known length is gathered in the input buffer.
     InlineBody { length: usize },
     /// The head is complete; its body is decoded out of the input buffer.
@@ -101,6 +101,8 @@ pub struct Connection {
     pub request_began_ns: u64,
     /// When the app was called for it.
     pub app_began_ns: u64,
+    /// When it was answered, if the clock was read then; 0: it was not.
+    pub answered_ns: Cell<u64>,
     /// Bytes that were received and not taken note of yet.
     received: u64,
     pub continue_sent: bool,
@@ -136,6 +138,7 @@ impl Connection {
             deadline_ms: u64::MAX,
             request_began_ns: 0,
             app_began_ns: 0,
+            answered_ns: Cell::new(0),
             received: 0,
             continue_sent: false,
             shown_at: u8::MAX,
@@ -275,10 +278,13 @@ impl Connection {
                 Stage::Introduction => Ok(Some(Step::Introduction)),
                 Stage::Idle if self.input.len() == self.start => Ok(Some(Step::Input)),
                 Stage::Idle => {
-                    self.stage = Stage::Head;
+                    self.stage = Stage::Head(*limits);
                     Ok(None)
                 }
-                Stage::Head => self.advance_head(limits),
+                Stage::Head(limits) => {
+                    let limits = *limits;
+                    self.advance_head(&limits)
+                }
                 Stage::InlineBody { length } => {
                     let length = *length;
                     Ok(Some(self.advance_inline_body(length)))

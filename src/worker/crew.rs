@@ -404,9 +404,10 @@ impl Crew {
                 self.pass_leadership_on(seat);
             }
         }
-        if self.station.request_timeout_ns > 0 {
+        let request_timeout_ns = self.station.live.request_timeout_ns();
+        if request_timeout_ns > 0 {
             for (index, seat) in self.seats.iter().enumerate() {
-                if let Some(call) = seat.time_out(now_ns, self.station.request_timeout_ns) {
+                if let Some(call) = seat.time_out(now_ns, request_timeout_ns) {
                     self.interpreter.interrupt(index, call);
                 }
             }

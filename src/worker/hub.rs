@@ -47,7 +47,6 @@ pub struct Hub {
     reactor: Mutex<Reactor>,
     epoll: Arc<Epoll>,
     pub station: Station,
-    turn_every_ms: u64,
     /// Entries of the scoreboard that show a request, as bits.
     shown: AtomicU64,
     leaving: AtomicU8,
@@ -62,10 +61,6 @@ impl Hub {
         Ok(Self {
             epoll: reactor.epoll(),
             station: Station::new(equipment, &reactor)?,
-            turn_every_ms: match reactor.settings.stall_ms / TURNS_PER_TIMEOUT {
-                0 => TURN_EVERY_MS_MAX,
-                every_ms => every_ms.min(TURN_EVERY_MS_MAX),
-            },
             reactor: Mutex::new(reactor),
             shown: AtomicU64::new(0),
             leaving: AtomicU8::new(Leaving::No as u8),
@@ -219,14 +214,18 @@ impl Hub {
         }
         let timeout_ms = reactor.prepare_wait(1);
         let would_take = reactor.takes_from_lobby();
+        let turn_every_ms = match reactor.settings.stall_ms / TURNS_PER_TIMEOUT {
+            0 => TURN_EVERY_MS_MAX,
+            every_ms => every_ms.min(TURN_EVERY_MS_MAX),
+        };
         drop(reactor);
         self.station
             .slot()
             .idle
             .store(u32::from(would_take), SeqCst);
         let longest_ms = match leave_by_ns.saturating_sub(now_ns) / 1_000_000 {
-            0 => self.turn_every_ms,
-            left_ms => self.turn_every_ms.min(left_ms + 1),
+            0 => turn_every_ms,
+            left_ms => turn_every_ms.min(left_ms + 1),
         };
         match u64::try_from(self.station.with_logs(timeout_ms)) {
             Ok(timeout_ms) => timeout_ms.min(longest_ms),

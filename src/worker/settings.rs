@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::peer::{Introduction, Peer};
 use crate::{
-    config::{Config, ProxyProtocol, Trusted},
+    config::{Config, Limits, ProxyProtocol, Trusted},
     http::{HeadLimits, proxy_protocol::Versions},
-    sys::net::PeerAddress,
+    sys::{self, net::PeerAddress},
 };
 
 pub struct Settings {
@@ -16,7 +16,6 @@ pub struct Settings {
     pub header_ms: u64,
     pub body_ms: u64,
     pub write_ms: u64,
-    pub graceful_ms: u64,
     /// Zero: a worker that stands still is not replaced.
     pub stall_ms: u64,
     /// Requests go to the app when their head is complete, and the events of their connections with them.
@@ -42,7 +41,6 @@ impl Settings {
             header_ms: milliseconds(timeouts.header),
             body_ms: milliseconds(timeouts.body),
             write_ms: milliseconds(timeouts.write),
-            graceful_ms: milliseconds(timeouts.graceful),
             stall_ms: milliseconds(timeouts.worker),
             streams: false,
             proxy_protocol: match config.proxy.protocol {
@@ -98,6 +96,14 @@ fn includes(trusted: &Trusted, peer: PeerAddress) -> bool {
     match peer {
         PeerAddress::Unix => true,
         PeerAddress::Ip(address) => trusted.includes(address.ip()),
+    }
+}
+
+/// `limits.max_requests` and a random part of its jitter, so that workers do not retire all at once. Zero: never.
+pub(super) fn requests_max(limits: &Limits) -> u64 {
+    match limits.max_requests {
+        0 => 0,
+        most => most + sys::monotonic_ns() % (limits.max_requests_jitter + 1),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::sys::signal::Signal;
@@ -18,13 +18,14 @@ use nix::sys::signal::Signal;
 use super::{
     access,
     health::Verdict,
+    live::Live,
     reactor::{Calls, Reactor},
 };
 use crate::{
-    config::HealthCheck,
+    config::{Config, HealthCheck},
     sys::{self, Bell, SignalBell},
     telemetry::{self, AccessLog},
-    wire::{EXIT_SICK, Scoreboard, Slot, WorkerState},
+    wire::{EXIT_SICK, LiveView, Scoreboard, Slot, WorkerState},
 };
 
 /// What a quick stop leaves to requests in flight.
@@ -39,12 +40,10 @@ pub struct Equipment {
     /// Hangs up when the arbiter dies.
     pub lifeline: OwnedFd,
     pub access_log: AccessLog,
-    /// `timeouts.request`; zero: no limit.
-    pub request_timeout: Duration,
-    /// Requests after which the worker asks to be replaced; zero: never.
-    pub requests_max: u64,
-    /// `reload.health_check`
-    pub health_check: Option<HealthCheck>,
+    pub live: LiveView,
+    /// As of this version of what `live` shows.
+    pub config: Config,
+    pub live_version: u64,
 }
 
 /// What the worker has been told to do, beside draining, which the reactor does.
@@ -71,11 +70,9 @@ pub struct Station {
     signals: SignalBell,
     lifeline: OwnedFd,
     pub access_log: AccessLog,
-    /// Zero: no limit.
-    pub request_timeout_ns: u64,
-    requests_max: u64,
+    pub live: Live,
+    /// `reload.health_check`
     health_check: Option<HealthCheck>,
-    graceful_ns: u64,
     /// Responses may not say that the connection goes on.
     closing: AtomicBool,
 }
@@ -85,6 +82,8 @@ impl Station {
     pub fn new(equipment: Equipment, reactor: &Reactor) -> std::io::Result<Self> {
         reactor.watch_signals(equipment.signals.as_fd())?;
         reactor.watch_lifeline(equipment.lifeline.as_fd())?;
+        let slot = &equipment.board.slots()[equipment.slot];
+        slot.live_version.store(equipment.live_version, SeqCst);
         Ok(Self {
             board: equipment.board,
             slot: equipment.slot,
@@ -92,10 +91,8 @@ impl Station {
             signals: equipment.signals,
             lifeline: equipment.lifeline,
             access_log: equipment.access_log,
-            request_timeout_ns: equipment.request_timeout.as_nanos() as u64,
-            requests_max: equipment.requests_max,
-            health_check: equipment.health_check,
-            graceful_ns: reactor.settings.graceful_ms.saturating_mul(1_000_000),
+            health_check: equipment.config.reload.health_check.clone(),
+            live: Live::new(equipment.live, equipment.config),
             closing: AtomicBool::new(!reactor.may_persist()),
         })
     }
@@ -154,14 +151,16 @@ impl Station {
         if status >= 500 {
             slot.errors.fetch_add(1, Relaxed);
         }
-        if served == self.requests_max {
-            slot.wants_retirement.store(1, SeqCst);
+        if self.live.is_served(served) && slot.wants_retirement.swap(1, SeqCst) == 0 {
             self.bell.ring();
         }
     }
 
     /// Acts on what the reactor saw beside connections; returns what is left to do.
     pub fn attend(&self, reactor: &mut Reactor) -> Orders {
+        if self.live.is_new() {
+            self.take_live(reactor);
+        }
         let mut orders = Orders::default();
         let Calls {
             signals,
@@ -189,7 +188,8 @@ impl Station {
                 self.slot().worker()
             );
             if reactor.is_open() {
-                orders.leave_within_ns = Some(self.graceful_ns);
+                let grace_ns = self.live.graceful().as_nanos();
+                orders.leave_within_ns = Some(u64::try_from(grace_ns).unwrap_or(u64::MAX));
                 self.drain(reactor, true);
             } else {
                 orders = Orders::QUIT;
@@ -203,6 +203,23 @@ impl Station {
         }
         orders.leave |= reactor.is_drained();
         orders
+    }
+
+    /// Goes by what the arbiter posted, and says so.
+    fn take_live(&self, reactor: &mut Reactor) {
+        let Some((version, settings)) = self.live.take(&self.access_log) else {
+            return;
+        };
+        reactor.go_by(settings);
+        self.closing.store(!reactor.may_persist(), SeqCst);
+        let slot = self.slot();
+        crate::debug!(
+            "generation={} worker={} live={version} taken",
+            slot.generation(),
+            slot.worker()
+        );
+        slot.live_version.store(version, SeqCst);
+        self.bell.ring();
     }
 
     fn drain(&self, reactor: &mut Reactor, closing: bool) {

@@ -56,7 +56,7 @@ impl Here {
         match stage {
             Stage::Idle => &mut self.idle,
             Stage::Introduction
-            | Stage::Head
+            | Stage::Head(_)
             | Stage::InlineBody { .. }
             | Stage::Body(_)
             | Stage::Request => &mut self.reading,

@@ -4,4 +4,4 @@ mod access;
 mod commands;
 mod figures;
 mod health;
-pub mod support;
+pub(crate) mod support;

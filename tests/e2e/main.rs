@@ -26,6 +26,7 @@ mod http_wire;
 mod idle_connections;
 mod kubernetes;
 mod large_bodies;
+mod live;
 mod logs;
 mod metrics;
 mod nginx;

@@ -130,6 +130,43 @@ fn it_follows_what_is_in_force() {
 }
 
 #[test]
+fn what_the_machine_would_not_let_happen_is_told_and_left_alone() {
+    let server = started();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    std::fs::create_dir(server.directory.path().join("folder")).unwrap();
+    draft(&server, "127.0.0.1:0", &address.to_string());
+    let (code, told) = plan(&server, &["new.toml"]);
+    assert_eq!(code, Some(1), "{told}");
+    let end = format!("would be rejected: cannot listen: `{address}` is already in use\n");
+    assert!(told.ends_with(&end), "{told}");
+    drop(taken);
+    assert_eq!(plan(&server, &["new.toml"]).0, Some(2));
+
+    draft(&server, "[env]", "[log]\naccess = 'folder'\n[env]");
+    let (code, told) = plan(&server, &["new.toml"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("folder` cannot be opened: is a directory"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_command_that_is_not_understood_cannot_be_taken_for_changes() {
+    let server = started();
+    for wrong in [&["--no-such-flag"][..], &["--pid", "x"], &["a", "b", "c"]] {
+        assert_eq!(plan(&server, wrong).0, Some(1), "{wrong:?}");
+    }
+    let (code, told) = plan(&server, &["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        told.contains("Exit codes:\n  0  nothing would change"),
+        "{told}"
+    );
+}
+
+#[test]
 fn without_a_server_it_says_so() {
     let setup = Setup::plain();
     setup.path();

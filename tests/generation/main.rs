@@ -318,10 +318,7 @@ fn after_a_log_was_moved_away_new_workers_write_to_the_new_one() {
     rig.fork(1);
     rig.expect_exit(1);
     fs::rename(project.file("error.log"), project.file("error.log.1")).unwrap();
-    rig.process.pidfd.signal(Signal::SIGUSR1).unwrap();
-    while !project.file("error.log").exists() {
-        std::thread::yield_now();
-    }
+    rig.post(&config);
     rig.fork(2);
     rig.expect_exit(2);
     assert!(project.error_log().contains("worker=2"));

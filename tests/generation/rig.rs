@@ -17,11 +17,11 @@ use nix::{
 };
 use rgunicorn::{
     arbiter::{GenerationProcess, engine, interpreter},
-    config::Config,
+    config::{Config, LiveConfig},
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
     wire::{
-        FromGeneration, LastWords, Received, Scoreboard, Slot, ToGeneration, WorkerSettings,
-        WorkerState,
+        FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors, Received, Scoreboard,
+        Slot, ToGeneration, WorkerSettings, WorkerState,
     },
 };
 use tempfile::TempDir;
@@ -64,6 +64,7 @@ pub(crate) struct Rig {
     pub(crate) process: GenerationProcess,
     pub(crate) scoreboard: Scoreboard,
     bell: Bell,
+    live: LivePage,
     lifeline: Option<Lifeline>,
     /// Kept open, as the arbiter does.
     _lobby: (OwnedFd, OwnedFd),
@@ -86,12 +87,8 @@ impl Rig {
         let bell = Bell::create().unwrap();
         let (lifeline, lifeline_end) = Lifeline::create().unwrap();
         let lobby = seqpacket_pair().unwrap();
-        let access_log = File::open("/dev/null").unwrap();
-        let error_log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(config.chdir.join("error.log"))
-            .unwrap();
+        let live = LivePage::create(&LiveConfig::of(config), &logs(config)).unwrap();
+        let [page, waiting_logs] = live.descriptors();
         let settings = Box::new(WorkerSettings {
             generation: GENERATION,
             config: config.clone(),
@@ -104,9 +101,9 @@ impl Rig {
             lifeline_end.as_fd(),
             lobby.0.as_fd(),
             lobby.1.as_fd(),
-            access_log.as_fd(),
-            error_log.as_fd(),
             last_words.descriptor(),
+            page,
+            waiting_logs,
         ];
         process
             .channel
@@ -116,9 +113,19 @@ impl Rig {
             process,
             scoreboard,
             bell,
+            live,
             lifeline: Some(lifeline),
             _lobby: lobby,
         }
+    }
+
+    /// Posts this configuration, and opens the logs anew.
+    pub(crate) fn post(&self, config: &Config) {
+        let logs = logs(config);
+        self.live
+            .post(&LiveConfig::of(config), Some(&logs))
+            .unwrap();
+        self.process.pidfd.signal(LIVE_SIGNAL).unwrap();
     }
 
     pub(crate) fn receive(&mut self) -> FromGeneration {
@@ -188,6 +195,18 @@ impl Rig {
 
     pub(crate) fn wait(self) -> i32 {
         exit_code_of(self.process.pid, &self.process.pidfd)
+    }
+}
+
+/// The error log is a file beside the app; the access log is off.
+fn logs(config: &Config) -> LogDescriptors {
+    let error = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(config.chdir.join("error.log"));
+    LogDescriptors {
+        access: File::open("/dev/null").unwrap().into(),
+        error: error.unwrap().into(),
     }
 }
 

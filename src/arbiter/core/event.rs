@@ -39,7 +39,7 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     Nothing,
-    /// The arbiter alone has to know.
+    /// What runs takes it up, and goes on.
     Live,
     /// More or fewer workers of the same generation.
     Scale,

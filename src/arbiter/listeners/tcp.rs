@@ -86,6 +86,35 @@ fn open_with(
     backlog: u32,
     sharing: &[BorrowedFd<'_>],
 ) -> io::Result<OwnedFd> {
+    if sharing.is_empty() {
+        let opened = bound(address, v6_only)?;
+        listen(&opened, super::backlog(backlog))?;
+        return Ok(opened);
+    }
+    let opened = unbound(address, v6_only)?;
+    // Both sides have to agree while the new one is bound; afterwards nobody may join them.
+    let share = |on: bool| -> io::Result<()> {
+        for own in sharing {
+            setsockopt(own, sockopt::ReusePort, &on)?;
+        }
+        setsockopt(&opened, sockopt::ReusePort, &on)?;
+        Ok(())
+    };
+    share(true)?;
+    let bound =
+        bind_to(&opened, address).and_then(|()| Ok(listen(&opened, super::backlog(backlog))?));
+    share(false)?;
+    bound.map(|()| opened)
+}
+
+/// A socket that has the address and does not listen yet. Nobody else can listen there as long as it is open.
+pub(super) fn bound(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
+    let opened = unbound(address, v6_only)?;
+    bind_to(&opened, address)?;
+    Ok(opened)
+}
+
+fn unbound(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::Inet
     } else {
@@ -100,24 +129,7 @@ fn open_with(
     if address.is_ipv6() {
         setsockopt(&opened, sockopt::Ipv6V6Only, &v6_only)?;
     }
-    if sharing.is_empty() {
-        bind_to(&opened, address)?;
-        listen(&opened, super::backlog(backlog))?;
-        return Ok(opened);
-    }
-    // Both sides have to agree while the new one is bound; afterwards nobody may join them.
-    let share = |on: bool| -> io::Result<()> {
-        for own in sharing {
-            setsockopt(own, sockopt::ReusePort, &on)?;
-        }
-        setsockopt(&opened, sockopt::ReusePort, &on)?;
-        Ok(())
-    };
-    share(true)?;
-    let bound =
-        bind_to(&opened, address).and_then(|()| Ok(listen(&opened, super::backlog(backlog))?));
-    share(false)?;
-    bound.map(|()| opened)
+    Ok(opened)
 }
 
 fn bind_to(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {

@@ -64,7 +64,7 @@ impl Shell {
             name: config
                 .map(|config| config.proc_name.clone())
                 .unwrap_or_default(),
-            config_file: self.loader.path().map(Into::into),
+            config_file: self.loader.path().map(|path| path.display().to_string()),
             started_ns: self.started.nanoseconds(),
             state: match (self.core.is_stopping(), self.serving) {
                 (true, _) => ServerState::Stopping,

@@ -2,20 +2,19 @@
 
 use std::{
     collections::BTreeSet,
-    fs::OpenOptions,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use nix::sys::signal::Signal;
 
-use super::Shell;
+use super::{Shell, live};
 use crate::{
     arbiter::{
         GenerationProcess,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
-        reading::{self, Reading},
+        reading,
     },
     config::Config,
     error, info,
@@ -96,7 +95,7 @@ impl Shell {
             }
             Report::WorkerReady { worker, took, .. } => {
                 self.last_boot = Some(*took);
-                self.reopen_logs_since_fork(*worker);
+                self.catch_up(*worker);
             }
             _ => {}
         }
@@ -124,6 +123,7 @@ impl Shell {
         let handle = GenerationHandle {
             reload,
             process,
+            live: None,
             last_words: None,
             is_deaf: false,
         };
@@ -139,8 +139,8 @@ impl Shell {
         }) else {
             return;
         };
-        let (access_log, error_log) = match open_logs(reading) {
-            Ok(logs) => logs,
+        let live = match live::page(reading) {
+            Ok(live) => handle.live.insert(live),
             Err(reason) => {
                 error!("generation={} cannot be started: {reason}", generation.0);
                 return self.processes.tell_generation(generation, Signal::SIGKILL);
@@ -164,10 +164,9 @@ impl Shell {
             shared.lifeline_end.as_fd(),
             shared.lobby.0.as_fd(),
             shared.lobby.1.as_fd(),
-            access_log.as_fd(),
-            error_log.as_fd(),
             last_words.descriptor(),
         ];
+        descriptors.extend(live.descriptors());
         descriptors.extend(sockets);
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
@@ -234,13 +233,6 @@ impl Shell {
         }
     }
 
-    /// The generation goes on under another reading.
-    fn go_by(&mut self, generation: GenerationId, reload: ReloadId) {
-        if let Some(handle) = self.processes.generations.get_mut(&generation) {
-            handle.reload = reload;
-        }
-    }
-
     fn commit(&mut self, reload: ReloadId) {
         let addresses = |shell: &Self, id: Option<ReloadId>| {
             let reading = id.and_then(|id| shell.readings.get(&id));
@@ -297,6 +289,9 @@ impl Shell {
         if is_new && let Err(problem) = crate::telemetry::init(target, level) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
+        if is_overridden {
+            self.post_to_all(false);
+        }
     }
 
     /// Closes what neither that reading nor a candidate's needs.
@@ -332,25 +327,4 @@ fn for_workers(config: &Config) -> Config {
     let mut config = config.clone();
     config.admin.token = None;
     config
-}
-
-/// Access log and error log, or `/dev/null` for one that is off.
-fn open_logs(reading: &Reading) -> Result<(OwnedFd, OwnedFd), String> {
-    let open = |key, target| -> Result<OwnedFd, String> {
-        let identity = reading.resources.identity.as_ref();
-        let sink = reading::open_log(key, target, identity).map_err(|e| reading::told(&e))?;
-        let descriptor = match sink {
-            Some(sink) => sink.descriptor().try_clone_to_owned(),
-            None => OpenOptions::new()
-                .write(true)
-                .open("/dev/null")
-                .map(OwnedFd::from),
-        };
-        descriptor.map_err(|error| format!("`{key}`: {error}"))
-    };
-    let log = &reading.config.log;
-    Ok((
-        open("log.access", &log.access)?,
-        open("log.error", &log.error)?,
-    ))
 }

@@ -83,6 +83,7 @@ impl Shell {
     fn set_log_level(&mut self, level: LogLevel) -> Result<Answer, String> {
         crate::telemetry::set_level(level);
         self.log_level = Some(level);
+        self.post_to_all(false);
         Ok(Answer::Done(format!(
             "log level {} until the next reload",
             level.word()

@@ -10,7 +10,6 @@ use crate::{
         clock,
         core::{Event, Exit, GenerationId, Moment, Retirement, State, Stop, WorkerId},
         processes::exit_of,
-        reading::{self, open_log},
         watcher::Changed,
     },
     debug, info,
@@ -130,37 +129,6 @@ impl Shell {
     fn stop(&mut self, signal: Signal, stop: Stop) {
         info!("signal {signal} received");
         self.events.push_back(Event::Stop(stop));
-    }
-
-    /// The arbiter goes first: it may create files where workers may not. Workers that still boot would not understand the
-    /// signal; they get it when they are ready.
-    fn reopen_logs(&mut self) {
-        crate::telemetry::reopen();
-        if let Some(reading) = self.serving.and_then(|id| self.readings.get(&id)) {
-            self.own_error_log(reading);
-            let identity = reading.resources.identity.as_ref();
-            if let Err(problem) = open_log("log.access", &reading.config.log.access, identity) {
-                warning!("{}; the old file stays in use", reading::told(&problem));
-            }
-        }
-        self.reopened = Some(clock::now());
-        self.processes.tell_generations(Signal::SIGUSR1);
-        for (id, worker) in self.core.workers() {
-            if worker.is_forked() && !worker.is_booting() {
-                self.processes.tell_worker(id, Signal::SIGUSR1);
-            }
-        }
-        info!("logs reopened");
-    }
-
-    pub(super) fn reopen_logs_since_fork(&self, id: WorkerId) {
-        let started = self.core.worker(id).map(|worker| worker.started);
-        if started
-            .zip(self.reopened)
-            .is_some_and(|(started, at)| started <= at)
-        {
-            self.processes.tell_worker(id, Signal::SIGUSR1);
-        }
     }
 
     /// Generations, workers whose generation is gone, and strangers, which an arbiter that is PID 1 gets too.

@@ -123,11 +123,13 @@ impl Shell {
             Some(_) | None => None,
         };
         let resources = match like.and_then(|id| self.readings.get(&id)) {
-            Some(reading) => Rc::clone(&reading.resources),
-            None => Resources::open(&loaded, &mut self.listeners)
-                .map(Rc::new)
-                .map_err(|unfit| unfit.told(&loaded.origins))?,
+            Some(before) => {
+                let suit = before.resources.suit(&before.config, &loaded.config);
+                suit.map(|()| Rc::clone(&before.resources))
+            }
+            None => Resources::open(&loaded, &mut self.listeners).map(Rc::new),
         };
+        let resources = resources.map_err(|unfit| unfit.told(&loaded.origins))?;
         Ok(Reading {
             config: Rc::new(loaded.config),
             resources,

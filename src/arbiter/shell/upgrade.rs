@@ -39,7 +39,7 @@ use crate::{
         execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
-    wire::{ArbiterEnd, Scoreboard},
+    wire::{ArbiterEnd, LivePage, Scoreboard},
 };
 
 impl Shell {
@@ -132,7 +132,6 @@ impl Shell {
             outcome: self.outcome.clone(),
             tally: self.tally.clone(),
             last_boot: self.last_boot,
-            reopened: self.reopened,
             seen: self.watcher.hand_over().flatten(),
             listeners: self.listeners.hand_over(handed),
             shared: HandedShared {
@@ -171,6 +170,8 @@ impl Shell {
                 let generation = HandedGeneration {
                     reload: handle.reload,
                     process,
+                    live: (handle.live.as_ref())
+                        .map(|live| live.parts().map(|part| handed.add(part))),
                     is_deaf: handle.is_deaf,
                 };
                 (*id, generation)
@@ -281,7 +282,6 @@ impl Shell {
             noticed: None,
             last_boot: state.last_boot,
             next_sample: None,
-            reopened: state.reopened,
             is_resting: false,
             exit: None,
         };
@@ -305,6 +305,8 @@ impl Shell {
         shell.shared.bell.ring();
         shell.on_signal(Signal::SIGCHLD);
         shell.perceive();
+        // The log level that somebody asked for held until now.
+        shell.post_to_all(false);
         Ok(shell)
     }
 }
@@ -346,9 +348,18 @@ fn resumed_processes(
             }),
             None => None,
         };
+        let live = match handed.live {
+            Some([page, receiver, sender]) => Some(LivePage::resume([
+                adopt_descriptor(page)?,
+                adopt_descriptor(receiver)?,
+                adopt_descriptor(sender)?,
+            ])?),
+            None => None,
+        };
         let handle = GenerationHandle {
             reload: handed.reload,
             process,
+            live,
             last_words: None,
             is_deaf: handed.is_deaf,
         };

@@ -59,7 +59,7 @@ fn summary(status: &Status) -> String {
         ),
     ];
     if let Some(path) = &status.config_file {
-        lines.push(format!("config    {}", path.display()));
+        lines.push(format!("config    {path}"));
     }
     lines.push(format!("listens   {}", status.addresses.join("  ")));
     lines.push(format!("log level {}", status.log_level.word()));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::units::Size;
 
 /// How much is accepted, and when a worker has served its time. Sizes are bytes, or strings such as `"64k"`, `"10MiB"`;
-/// every prefix counts in powers of 1024.
+/// every prefix counts in powers of 1024. A request that has begun when one of these is changed keeps the one it began with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::units::Time;
 
-/// How long things may take. A number counts seconds; a string has units: `"30s"`, `"1m30s"`, `"500ms"`.
+/// How long things may take. A number counts seconds; a string has units: `"30s"`, `"1m30s"`, `"500ms"`. A deadline that
+/// runs when one of these is changed keeps its length; the next one has the new length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {

@@ -146,7 +146,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         let seconds = match hub.leaving() {
             Leaving::Now => QUIT_SECONDS,
             Leaving::WhenDone | Leaving::No => {
-                let graceful = self.config.timeouts.graceful.as_secs_f64();
+                let graceful = hub.station.live.graceful().as_secs_f64();
                 self.lifespan.call_method1("stop", (graceful,))?;
                 CANCEL_SECONDS
             }

@@ -5,7 +5,7 @@
 //! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled. The ones that are
 //! not are kept here: asyncio itself holds tasks by weak references only.
 
-use std::{ffi::CStr, sync::Arc};
+use std::{ffi::CStr, sync::Arc, time::Duration};
 
 use pyo3::{
     exceptions::PyRuntimeError,
@@ -44,9 +44,9 @@ const SWEEP_MS_MAX: u64 = 1_000;
 const SWEEP_MS_MIN: u64 = 10;
 
 /// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
-const SOCKET_GRACE_MS_MAX: u64 = 5_000;
+const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
 /// Clients that have not answered its goodbye after as long again, and after this long at the latest, are dropped.
-const SOCKET_GOODBYE_MS_MAX: u64 = 2_000;
+const SOCKET_GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
@@ -59,14 +59,8 @@ pub(super) struct Gateway {
     task_type: Py<PyAny>,
     task_options: Py<PyDict>,
     done: Py<PyAny>,
-    body_ms: u64,
-    write_ms: u64,
-    sweep_ms: u64,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
-    /// What a worker that leaves waits for its WebSockets before it closes them.
-    socket_grace_ns: u64,
-    socket_goodbye_ns: u64,
     inner: HeldCell<Inner>,
 }
 
@@ -114,18 +108,6 @@ impl Gateway {
         if py.version_info() >= (3, 12) {
             options.set_item("eager_start", true)?;
         }
-        let request_timeout_ms = parts.hub.station.request_timeout_ns / 1_000_000;
-        let sweep_ms = match request_timeout_ms {
-            0 => SWEEP_MS_MAX,
-            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
-        };
-        let (body_ms, write_ms, graceful_ms) = {
-            let reactor = parts.hub.reactor();
-            let settings = &reactor.settings;
-            (settings.body_ms, settings.write_ms, settings.graceful_ms)
-        };
-        let socket_grace_ns = (graceful_ms / 4).min(SOCKET_GRACE_MS_MAX) * 1_000_000;
-        let socket_goodbye_ns = (graceful_ms / 4).min(SOCKET_GOODBYE_MS_MAX) * 1_000_000;
         Ok(Arc::new(Self {
             hub: parts.hub,
             app: parts.app,
@@ -136,13 +118,8 @@ impl Gateway {
             task_type: task_type.unbind(),
             task_options: options.unbind(),
             done: Bound::new(py, Done)?.into_any().unbind(),
-            body_ms,
-            write_ms,
-            sweep_ms,
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
-            socket_grace_ns,
-            socket_goodbye_ns,
             inner: HeldCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
@@ -181,11 +158,18 @@ impl Gateway {
     }
 
     pub(super) fn body_ms(&self) -> u64 {
-        self.body_ms
+        self.hub.station.live.body_ms()
     }
 
     pub(super) fn write_ms(&self) -> u64 {
-        self.write_ms
+        self.hub.station.live.write_ms()
+    }
+
+    fn sweep_every_ms(&self) -> u64 {
+        match self.hub.station.live.request_timeout_ns() / 1_000_000 {
+            0 => SWEEP_MS_MAX,
+            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
+        }
     }
 
     pub(super) fn done(&self, py: Python<'_>) -> Py<PyAny> {
@@ -248,21 +232,24 @@ impl Gateway {
 
     /// Whether the worker leaves and its WebSockets have had their time.
     pub(super) fn must_close_sockets(&self, now_ns: u64) -> bool {
+        let grace = (self.hub.station.live.graceful() / 4).min(SOCKET_GRACE_MAX);
         self.hub
             .draining_for_ns(now_ns)
-            .is_some_and(|ns| ns >= self.socket_grace_ns)
+            .is_some_and(|ns| u128::from(ns) >= grace.as_nanos())
     }
 
     /// Whether they have had their time to answer the goodbye, too.
     pub(super) fn must_drop_sockets(&self, now_ns: u64) -> bool {
+        let quarter = self.hub.station.live.graceful() / 4;
+        let most = quarter.min(SOCKET_GRACE_MAX) + quarter.min(SOCKET_GOODBYE_MAX);
         self.hub
             .draining_for_ns(now_ns)
-            .is_some_and(|ns| ns >= self.socket_grace_ns + self.socket_goodbye_ns)
+            .is_some_and(|ns| u128::from(ns) >= most.as_nanos())
     }
 
     /// Whether a request that began then has had `timeouts.request`.
     pub(super) fn is_past_request_timeout(&self, began_ns: u64, now_ns: u64) -> bool {
-        let limit_ns = self.hub.station.request_timeout_ns;
+        let limit_ns = self.hub.station.live.request_timeout_ns();
         limit_ns > 0 && now_ns.saturating_sub(began_ns) > limit_ns
     }
 
@@ -524,7 +511,7 @@ impl Gateway {
         if now_ns / 1_000_000 < inner.next_sweep_ms {
             return Ok(());
         }
-        inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_ms;
+        inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_every_ms();
         let suspended: Vec<Party> = inner
             .suspended
             .iter()

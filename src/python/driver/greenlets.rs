@@ -94,8 +94,9 @@ struct State {
     is_turning: bool,
     /// When the hub makes a turn by itself.
     alarm: Option<Alarm>,
-    /// When to look again for requests that take too long.
+    /// When to look again for requests that take too long, and by which limit that was reckoned.
     look_ns: u64,
+    limit_ns: u64,
     main_is_woken: bool,
 }
 
@@ -266,10 +267,11 @@ impl Greenlets {
 
     /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.
     fn interrupt_the_overdue(&self, py: Python<'_>) -> PyResult<()> {
-        let limit_ns = self.green.hub.station.request_timeout_ns;
+        let limit_ns = self.green.hub.station.live.request_timeout_ns();
         let now_ns = sys::monotonic_ns();
         let mut state = self.state.borrow(py);
-        if limit_ns == 0 || now_ns < state.look_ns {
+        let is_as_before = std::mem::replace(&mut state.limit_ns, limit_ns) == limit_ns;
+        if limit_ns == 0 || (is_as_before && now_ns < state.look_ns) {
             return Ok(());
         }
         let mut overdue = Vec::new();
@@ -301,7 +303,7 @@ impl Greenlets {
         let now_ns = sys::monotonic_ns();
         let mut state = self.state.borrow(py);
         let mut due_ns = now_ns + rest_ms * 1_000_000;
-        if self.green.hub.station.request_timeout_ns > 0 {
+        if state.limit_ns > 0 {
             due_ns = due_ns.min(state.look_ns);
         }
         if matches!(&state.alarm, Some(alarm) if alarm.due_ns <= due_ns) {

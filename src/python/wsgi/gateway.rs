@@ -58,6 +58,8 @@ pub(in crate::python) struct Gateway {
     file_wrapper: Py<PyAny>,
     /// What of the environ the access log's format shows.
     logged_variables: Vec<String>,
+    /// Of the access log that they were asked of.
+    logged_edition: u64,
 }
 
 impl Gateway {
@@ -87,6 +89,7 @@ impl Gateway {
         Ok(Self {
             environ: EnvironBuilder::new(py, &surroundings)?,
             callables: Callables::new(py, &desk)?,
+            logged_edition: desk.station().access_log.edition(),
             logged_variables: desk.station().access_log.environ(),
             app,
             hooks,
@@ -105,6 +108,7 @@ impl Gateway {
         if self.callables.are_kept(py) {
             self.callables = Callables::new(py, &self.desk)?;
         }
+        self.follow_access_log();
         let environ = match self.environ.build(py, &mut connection) {
             Ok(Ok(environ)) => environ,
             Ok(Err(refusal)) => return Ok(self.refuse(connection, refusal)),
@@ -139,6 +143,16 @@ impl Gateway {
             tell_answer(py, &hooks, &met, &call, served.status);
         }
         Ok(served)
+    }
+
+    /// The format of the access log may have changed.
+    fn follow_access_log(&mut self) {
+        let access_log = &self.desk.station().access_log;
+        let edition = access_log.edition();
+        if edition != self.logged_edition {
+            self.logged_edition = edition;
+            self.logged_variables = access_log.environ();
+        }
     }
 
     /// Calls the app and sends what it returns.

@@ -314,7 +314,7 @@ mod tests {
     /// `name`, kind, labels and help of each row of the manual's table.
     fn documented() -> BTreeSet<[String; 4]> {
         let manual = include_str!("../../../docs/metrics.md");
-        let (table, _) = manual.split_once("## Useful queries").unwrap();
+        let (table, _) = manual.split_once("## As JSON").unwrap();
         let rows = table.lines().filter(|line| line.starts_with("| `"));
         rows.map(|row| {
             let cells: Vec<String> = row.split('|').map(|cell| cell.replace('`', "")).collect();

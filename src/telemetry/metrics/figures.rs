@@ -169,3 +169,23 @@ fn by_code(statuses: impl Iterator<Item = (u16, u64)>) -> Counts {
         .map(|(status, count)| (super::code(status), count))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manuals_example_has_the_names_that_there_are() {
+        let manual = include_str!("../../../docs/metrics.md");
+        let (_, example) = manual.split_once("```json\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let shown: BTreeMap<String, serde_json::Value> = serde_json::from_str(example).unwrap();
+        let read: Figures = serde_json::from_str(example).unwrap();
+        let told = serde_json::to_value(&read).unwrap();
+        let names: Vec<&String> = told.as_object().unwrap().keys().collect();
+        assert_eq!(shown.keys().collect::<Vec<_>>(), names);
+        let figures = Figures::of(&Snapshot::default(), 1.5);
+        assert_eq!(figures.uptime_seconds, 1.5);
+        assert_eq!(figures.connections.len(), read.connections.len());
+    }
+}

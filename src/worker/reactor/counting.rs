@@ -29,7 +29,11 @@ impl Reactor {
         if status != SWITCHING_PROTOCOLS {
             let began_ns = connection.request_began_ns;
             let wait_ns = connection.app_began_ns.saturating_sub(began_ns);
-            let duration_ns = sys::monotonic_ns().saturating_sub(began_ns);
+            let answered_ns = match connection.answered_ns.take() {
+                0 => sys::monotonic_ns(),
+                answered_ns => answered_ns,
+            };
+            let duration_ns = answered_ns.saturating_sub(began_ns);
             place.counters.observe(Histogram::Wait, wait_ns);
             place.counters.observe(Histogram::Duration, duration_ns);
             place.samples.take(duration_ns);

@@ -397,6 +397,12 @@ impl Reactor {
         self.show_states();
     }
 
+    /// From now on by these settings. Deadlines that run keep theirs until the next one is set.
+    pub fn go_by(&mut self, mut settings: Settings) {
+        settings.streams = self.settings.streams;
+        self.settings = settings;
+    }
+
     /// Makes sure that the kernel reports events of a connection.
     pub fn register(&mut self, connection: &Connection) {
         if !connection.is_registered.get() {

@@ -24,7 +24,7 @@ impl Reactor {
         match connection.stage {
             Stage::Introduction
             | Stage::Idle
-            | Stage::Head
+            | Stage::Head(_)
             | Stage::InlineBody { .. }
             | Stage::Body(_)
                 if readiness.can_read() =>
@@ -79,7 +79,7 @@ impl Reactor {
             Step::Input => {}
         }
         match connection.stage {
-            Stage::Head if was_idle => {
+            Stage::Head(_) if was_idle => {
                 connection.deadline_ms = self.now_ms + self.settings.header_ms
             }
             Stage::InlineBody { .. } | Stage::Body(_) => {
@@ -97,7 +97,7 @@ impl Reactor {
     /// The peer sends no more and its request is not complete.
     pub(super) fn end_of_input(&mut self, connection: &mut Connection) -> Outcome {
         match connection.stage {
-            Stage::Head | Stage::InlineBody { .. } | Stage::Body(_) => {
+            Stage::Head(_) | Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::new(400, "the request was cut short"))
             }
             Stage::Introduction if !connection.is_idle() => self.refuse(
@@ -220,7 +220,7 @@ impl Reactor {
     /// The current stage lasted too long.
     pub(super) fn expire(&mut self, connection: &mut Connection) -> Outcome {
         match connection.stage {
-            Stage::Head if RequestHead::has_begun(connection.request_bytes()) => {
+            Stage::Head(_) if RequestHead::has_begun(connection.request_bytes()) => {
                 self.refuse(connection, Refusal::HEAD_TIMEOUT)
             }
             Stage::InlineBody { .. } | Stage::Body(_) => {
@@ -231,7 +231,7 @@ impl Reactor {
             }
             Stage::Introduction
             | Stage::Idle
-            | Stage::Head
+            | Stage::Head(_)
             | Stage::Request
             | Stage::Replying { .. }
             | Stage::Lingering { .. } => Outcome::Close,

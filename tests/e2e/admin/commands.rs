@@ -261,6 +261,8 @@ fn the_log_level_holds_until_a_reload() {
     let server = two_workers();
     assert_eq!(run(&server, &["log-level", "debug"]).code, Some(0));
     assert_eq!(status(&server)["log_level"], "debug");
+    // Each worker says so at the new level, which it says only if it has it.
+    server.says_times(2, "[DEBUG] generation=1 worker=… live=… taken");
     server.edit("workers = 3");
     eventually("the file says so", || {
         status(&server)["log_level"] == "info"

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
+    io::{self, Write},
     process::{Command, Stdio},
 };
 
@@ -14,17 +14,21 @@ use crate::{
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3";
 
 /// Each sample by its name and labels, as they stand in the text.
-pub struct Samples(BTreeMap<String, f64>);
+pub(super) struct Samples(BTreeMap<String, f64>);
 
 impl Samples {
     #[track_caller]
-    pub fn of(server: &Server) -> Self {
-        Self::at(&Address::Unix(support::socket(server)))
+    pub(super) fn of(server: &Server) -> Self {
+        Self::parse(&scrape(&address(server), "text/plain").unwrap().text())
     }
 
-    #[track_caller]
-    pub fn at(address: &Address) -> Self {
-        let text = scrape(address, "text/plain").text();
+    /// `None` when the connection was cut, as an upgrade does.
+    pub(super) fn try_at(address: &Address) -> Option<Self> {
+        let response = scrape(address, "text/plain").ok()?;
+        Some(Self::parse(&response.text()))
+    }
+
+    fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let samples = lines.map(|line| {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -35,13 +39,13 @@ impl Samples {
 
     /// One sample; the name is without its prefix.
     #[track_caller]
-    pub fn get(&self, name: &str) -> f64 {
+    pub(super) fn get(&self, name: &str) -> f64 {
         let found = self.0.get(&format!("rgunicorn_{name}"));
         *found.unwrap_or_else(|| panic!("there is no {name} in {:#?}", self.0))
     }
 
     /// The sum of all samples whose name and labels begin so.
-    pub fn sum(&self, beginning: &str) -> f64 {
+    pub(super) fn sum(&self, beginning: &str) -> f64 {
         let beginning = format!("rgunicorn_{beginning}");
         let samples = self.0.iter();
         let found = samples.filter(|(name, _)| name.starts_with(&beginning));
@@ -50,7 +54,7 @@ impl Samples {
 
     /// Counters of the samples before must not have gone down.
     #[track_caller]
-    pub fn must_follow(&self, before: &Self) {
+    pub(super) fn must_follow(&self, before: &Self) {
         let is_counter = |name: &str| {
             let family = name.split('{').next().unwrap();
             ["_total", "_bucket", "_count", "_sum"]
@@ -64,17 +68,22 @@ impl Samples {
     }
 }
 
-#[track_caller]
-fn scrape(address: &Address, accept: &str) -> Response {
+pub(super) fn address(server: &Server) -> Address {
+    Address::Unix(support::socket(server))
+}
+
+fn scrape(address: &Address, accept: &str) -> io::Result<Response> {
     let request = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
-    let response = Client::to(address).request(&request);
+    let mut client = Client::try_to(address)?;
+    client.send(request);
+    let response = client.try_response("GET")?;
     assert_eq!(response.status, 200, "{response:?}");
-    response
+    Ok(response)
 }
 
 /// Waits until a sample has that value: a request is counted a moment after its client has the answer.
 #[track_caller]
-pub fn becomes(server: &Server, name: &str, wanted: f64) -> Samples {
+pub(super) fn becomes(server: &Server, name: &str, wanted: f64) -> Samples {
     let mut last = f64::NAN;
     let mut samples = None;
     eventually(&format!("{name} is {wanted}"), || {
@@ -127,8 +136,8 @@ fn the_official_parsers_read_both_formats() {
         1.0,
     );
 
-    let address = Address::Unix(support::socket(&server));
-    let open = scrape(&address, OPEN_METRICS);
+    let address = address(&server);
+    let open = scrape(&address, OPEN_METRICS).unwrap();
     let content_type = open.field("content-type").unwrap();
     assert!(content_type.starts_with("application/openmetrics-text; version=1.0.0"));
     let told = parsed("openmetrics.parser", &open.text());
@@ -136,7 +145,7 @@ fn the_official_parsers_read_both_formats() {
     assert!(told.contains(line), "{told}");
     assert!(told.contains("histogram seconds rgunicorn_request_duration_seconds_count [] 2.0"));
 
-    let plain = scrape(&address, "*/*");
+    let plain = scrape(&address, "*/*").unwrap();
     let content_type = plain.field("content-type").unwrap();
     assert!(content_type.starts_with("text/plain; version=0.0.4"));
     let told = parsed("parser", &plain.text());

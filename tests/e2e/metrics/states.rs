@@ -99,7 +99,9 @@ fn what_nobody_accepts_is_told_as_backlog() {
     let limit = Samples::of(&server).get(&format!("accept_backlog_limit{{{listener}}}"));
     assert_eq!(limit, 100.0);
     worker.signal(Signal::SIGSTOP);
-    let clients: Vec<Client> = (0..7).map(|_| server.client()).collect();
+    // A connection that says nothing is not there yet.
+    let request = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    let clients: Vec<Client> = (0..7).map(|_| send(&server, request)).collect();
     becomes(&server, &format!("accept_backlog{{{listener}}}"), 7.0);
     worker.signal(Signal::SIGCONT);
     becomes(&server, &format!("accept_backlog{{{listener}}}"), 0.0);

@@ -128,6 +128,7 @@ impl Stage {
             },
             ["ttin"] => Event::OneMore,
             ["ttou"] => Event::OneFewer,
+            ["scale", workers] => Event::Scale(number(workers) as u16),
             ["term"] => Event::Stop(Stop::Graceful),
             ["int"] => Event::Stop(Stop::Quick),
             _ => panic!("not a command: {words:?}"),

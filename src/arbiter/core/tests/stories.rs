@@ -573,6 +573,18 @@ fn a_generation_that_does_not_answer_to_a_fork_is_killed() {
 }
 
 #[test]
+fn an_order_to_scale_forks_or_drains_and_survives_a_reload() {
+    insta::assert_snapshot!(trace_served("scale 4; ready 3 4; edit roll; prepared 2; scale 1"), @r#"
+    scale 4 -> fork w3 of g1 in slot 2, fork w4 of g1 in slot 3
+    ready 3 -> -
+    ready 4 -> -
+    edit roll -> spawn g2 for r1
+    prepared 2 -> fork w5 of g2 in slot 4
+    scale 1 -> drain w1, drain w2, drain w3
+    "#);
+}
+
+#[test]
 fn a_fork_that_fails_is_tried_again_later() {
     insta::assert_snapshot!(trace_served("ttin; cannot fork 3; wait 0.1"), @r#"
     ttin -> fork w3 of g1 in slot 2

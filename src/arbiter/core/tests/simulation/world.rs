@@ -361,7 +361,13 @@ impl World {
             }
             7 => rolls = true,
             8 => return self.step(Event::OneMore),
-            _ => return self.step(Event::OneFewer),
+            _ => {
+                let event = match self.below(2) {
+                    0 => Event::OneFewer,
+                    _ => Event::Scale(self.below(6) as u16),
+                };
+                return self.step(event);
+            }
         }
         let reload = ReloadId(self.texts.keys().last().map_or(0, |last| last.0) + 1);
         let change = |world: &Self, generation: Option<GenerationId>| match generation {
