@@ -121,9 +121,9 @@ impl Processes {
         }
     }
 
-    pub(super) fn kill_generation(&self, id: GenerationId) {
+    pub(super) fn tell_generation(&self, id: GenerationId, signal: Signal) {
         if let Some(process) = self.generations.get(&id).and_then(|g| g.process.as_ref()) {
-            tolerate_gone(process.pidfd.signal(Signal::SIGKILL), process.pid);
+            tolerate_gone(process.pidfd.signal(signal), process.pid);
         }
     }
 

@@ -172,7 +172,8 @@ impl Shell {
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
         let admin = admin::admin(config, &shared.board, now).map_err(|error| failed(&error))?;
-        let resources = open_patiently(&loaded, &mut listeners).map_err(|error| failed(&error))?;
+        let resources = open_patiently(&loaded, &mut listeners)
+            .map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         listeners.forget_kept();
         let pidfile = config
             .pidfile
@@ -222,6 +223,9 @@ impl Shell {
             last_boot: None,
             exit: None,
         };
+        for note in &loaded.notes {
+            info!("{}", note.text);
+        }
         shell.begin(&reading);
         Ok(shell)
     }
