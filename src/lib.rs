@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod generation;
 pub mod http;
+pub mod migrate;
 #[cfg(feature = "python")]
 mod python;
 pub mod sys;

@@ -9,7 +9,7 @@ use super::{
     listeners::{ListenError, ListenerId, Listeners},
 };
 use crate::{
-    config::{Config, LiveConfig, Loaded, LogTarget, Origins},
+    config::{Config, LiveConfig, Loaded, LogTarget, Origins, SyslogAddress},
     sys::{Identity, IdentityError},
     telemetry::Sink,
     wire::{LiveError, LivePage, SLOTS_MAX},
@@ -183,6 +183,10 @@ pub(super) fn open_log(
         key,
         path: match target {
             LogTarget::File(path) => path.clone(),
+            LogTarget::Syslog(SyslogAddress::Local(path)) | LogTarget::Journald(path) => {
+                path.clone()
+            }
+            LogTarget::Syslog(SyslogAddress::Udp { host, port }) => format!("{host}:{port}").into(),
             LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => PathBuf::new(),
         },
         source,

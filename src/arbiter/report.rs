@@ -12,7 +12,7 @@ use super::{
     reading::Reading,
 };
 use crate::{
-    config::{changes, summary},
+    config::{LogLevel, changes, summary},
     critical, error, info, warning,
     wire::{EXIT_SICK, Scoreboard},
 };
@@ -365,13 +365,41 @@ impl Scene<'_> {
             let requests = slot.requests.load(std::sync::atomic::Ordering::Relaxed);
             let _ = write!(text, " and {requests} requests");
         }
-        if let Some(why) = why {
-            let _ = write!(text, " ({})", reason(why));
+        let handle = self.processes.workers.get(&worker);
+        if let Some(peak_bytes) = handle.map(|h| h.peak_bytes).filter(|bytes| *bytes > 0) {
+            let _ = write!(text, ", at most {}MiB resident", peak_bytes >> 20);
+        }
+        match (why, exit) {
+            (Some(why), _) => {
+                let _ = write!(text, " ({})", reason(why));
+            }
+            (None, Exit::Signal(libc::SIGKILL)) => {
+                let oom_kills = handle.and_then(|handle| handle.oom_kills_before);
+                text.push_str(killer(oom_kills, crate::sys::oom_kills()));
+            }
+            (None, _) => {}
         }
         text.push_str(&self.in_flight(worker));
-        match is_expected(exit, why) {
-            true => info!("{text}"),
-            false => warning!("{text}"),
+        let level = match is_expected(exit, why) {
+            true => LogLevel::Info,
+            false => LogLevel::Warning,
+        };
+        crate::telemetry::block(
+            level,
+            format_args!("{text}"),
+            &self.last_stacks(worker, exit),
+        );
+    }
+
+    /// What the worker was at when it crashed.
+    fn last_stacks(&self, worker: WorkerId, exit: Exit) -> String {
+        let handle = self.processes.workers.get(&worker);
+        let sheet = handle.and_then(|handle| handle.sheet.as_ref());
+        match (exit, sheet) {
+            (Exit::Signal(_), Some(sheet)) => {
+                crash_in(&sheet.text().unwrap_or_default()).to_owned()
+            }
+            _ => String::new(),
         }
     }
 
@@ -472,6 +500,23 @@ pub(super) fn exit_words(exit: Exit) -> String {
     }
 }
 
+/// Who killed a worker that the arbiter did not: the kernel's count of such kills before and after tells.
+fn killer(before: Option<u64>, now: Option<u64>) -> &'static str {
+    match (before, now) {
+        (Some(before), Some(now)) if now > before => {
+            " (not by the server; the kernel has killed for want of memory since this worker was started)"
+        }
+        _ => " (not by the server)",
+    }
+}
+
+/// The last crash on a sheet, which may also hold stacks that somebody asked for.
+fn crash_in(sheet: &str) -> &str {
+    sheet
+        .rfind("Fatal Python error")
+        .map_or("", |at| sheet[at..].trim_end())
+}
+
 fn limit(why: Retirement) -> &'static str {
     match why {
         Retirement::Requests => "limits.max_requests",
@@ -543,6 +588,13 @@ mod tests {
             [told(412), told(31_240), told(300_000)],
             ["0.41s", "31.2s", "300s"]
         );
+    }
+
+    #[test]
+    fn a_kill_by_somebody_else_is_called_that() {
+        assert_eq!(killer(Some(1), Some(1)), " (not by the server)");
+        assert_eq!(killer(None, Some(1)), " (not by the server)");
+        assert!(killer(Some(1), Some(2)).contains("want of memory"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! A trial of the app, for `rgunicorn check`: a generation that imports it and serves nothing.
+//! A trial of the app, for `rgunicorn check`: a generation that imports it, or boots a worker with it, and serves nothing.
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -17,11 +18,11 @@ use super::{
     interpreter::{self, InterpreterError},
 };
 use crate::{
-    config::{Config, LiveConfig, LogTarget},
-    sys::{Bell, Lifeline, seqpacket_pair},
+    config::{Bind, Config, LiveConfig, LogLevel, LogTarget},
+    sys::{Bell, Lifeline, PidFd, describe_exit, seqpacket_pair},
     wire::{
-        FromGeneration, LastWords, LiveError, LivePage, LogDescriptors, Received, Scoreboard,
-        ToGeneration, WorkerSettings,
+        FromGeneration, LastWords, ListenerAddress, LiveError, LivePage, LogDescriptors,
+        PassedListener, Received, Scoreboard, ToGeneration, WorkerSettings, WorkerState,
     },
 };
 
@@ -41,6 +42,8 @@ pub enum TrialError {
     App(String),
     #[error("the app was not loaded within `timeouts.boot`, {0:?}")]
     TooSlow(Duration),
+    #[error("a worker does not boot: {0}")]
+    Worker(String),
     #[error("the interpreter ended while it loaded the app")]
     Gone,
     #[error(transparent)]
@@ -51,86 +54,209 @@ pub enum TrialError {
 
 /// Imports the app as a worker would, in the configured interpreter, as the configured user.
 pub fn load_app(config: &Config) -> Result<(), TrialError> {
-    let interpreter = interpreter::find(config)?;
-    let engine = engine::find()?;
     let mut config = config.clone();
     config.preload = true;
+    run(config, Trial::after_import)
+}
+
+/// Boots a worker as a real one would be, up to its being ready: with what runs before it serves (an ASGI app's lifespan,
+/// `reload.health_check`), but without a listening socket.
+pub fn boot_worker(config: &Config) -> Result<(), TrialError> {
+    let mut config = config.clone();
+    config.log.level = config.log.level.max(LogLevel::Warning);
+    run(config, Trial::boot)
+}
+
+fn run(
+    mut config: Config,
+    goal: impl FnOnce(&mut Trial) -> Result<(), TrialError>,
+) -> Result<(), TrialError> {
+    let interpreter = interpreter::find(&config)?;
+    let engine = engine::find()?;
     config.log.error = LogTarget::Stderr;
     config.log.access = LogTarget::Off;
-    let mut process = GenerationProcess::spawn(&interpreter, &engine, &config)?;
-    let result = try_to_load(&mut process, &config);
-    leave(&mut process);
+    let process = GenerationProcess::spawn(&interpreter, &engine, &config)?;
+    let deadline = Instant::now() + config.timeouts.boot;
+    let mut trial = Trial {
+        process,
+        scoreboard: Scoreboard::create()?,
+        bell: Bell::create()?,
+        worker: None,
+        live: live_page(&config)?,
+        stand_in: seqpacket_pair()?,
+        config,
+        deadline,
+    };
+    let (lifeline, lifeline_end) = Lifeline::create()?;
+    let result = trial.start(&lifeline_end).and_then(|()| goal(&mut trial));
+    trial.leave();
+    drop(lifeline);
     result
 }
 
-fn try_to_load(process: &mut GenerationProcess, config: &Config) -> Result<(), TrialError> {
-    let scoreboard = Scoreboard::create()?;
-    let bell = Bell::create()?;
-    let (_lifeline, lifeline_end) = Lifeline::create()?;
-    let lobby = seqpacket_pair()?;
+/// With both logs on standard error.
+fn live_page(config: &Config) -> Result<LivePage, TrialError> {
     let standard_error = || io::stderr().as_fd().try_clone_to_owned();
     let logs = LogDescriptors {
         access: standard_error()?,
         error: standard_error()?,
     };
-    let live = LivePage::create(&LiveConfig::of(config), &logs)?;
-    let [page, waiting_logs] = live.descriptors();
-    let last_words = LastWords::create()?;
-    let descriptors: [BorrowedFd<'_>; 8] = [
-        scoreboard.descriptor(),
-        bell.as_fd(),
-        lifeline_end.as_fd(),
-        lobby.0.as_fd(),
-        lobby.1.as_fd(),
-        last_words.descriptor(),
-        page,
-        waiting_logs,
-    ];
-    let settings = WorkerSettings {
-        generation: 0,
-        config: config.clone(),
-        listeners: Vec::new(),
-    };
-    let start = ToGeneration::Start(Box::new(settings));
-    process
-        .channel
-        .send(start, &descriptors)
-        .map_err(|_| TrialError::Gone)?;
-    let deadline = Instant::now() + config.timeouts.boot;
-    loop {
-        match process.channel.receive().map_err(|_| TrialError::Gone)? {
-            Received::Message(FromGeneration::Prepared, _) => return Ok(()),
-            Received::Message(FromGeneration::Failed { reason }, _) => {
-                return Err(TrialError::App(reason));
+    Ok(LivePage::create(&LiveConfig::of(config), &logs)?)
+}
+
+/// A generation that nobody but us knows of.
+struct Trial {
+    process: GenerationProcess,
+    scoreboard: Scoreboard,
+    bell: Bell,
+    worker: Option<PidFd>,
+    live: LivePage,
+    /// Passed where a listening socket would be, so that a request of health has an address. Nobody can connect to it; the
+    /// other end keeps it silent.
+    stand_in: (OwnedFd, OwnedFd),
+    config: Config,
+    deadline: Instant,
+}
+
+/// The one worker's place.
+const SLOT: u32 = 0;
+const WORKER: u64 = 1;
+
+impl Trial {
+    /// Sends what a generation begins with.
+    fn start(&mut self, lifeline: &impl AsFd) -> Result<(), TrialError> {
+        let lobby = seqpacket_pair()?;
+        let last_words = LastWords::create()?;
+        let [page, waiting_logs] = self.live.descriptors();
+        let descriptors: [BorrowedFd<'_>; 9] = [
+            self.scoreboard.descriptor(),
+            self.bell.as_fd(),
+            lifeline.as_fd(),
+            lobby.0.as_fd(),
+            lobby.1.as_fd(),
+            last_words.descriptor(),
+            page,
+            waiting_logs,
+            self.stand_in.0.as_fd(),
+        ];
+        let settings = WorkerSettings {
+            generation: 0,
+            config: self.config.clone(),
+            listeners: vec![PassedListener {
+                id: 0,
+                address: address(&self.config),
+            }],
+        };
+        let start = ToGeneration::Start(Box::new(settings));
+        let sent = self.process.channel.send(start, &descriptors);
+        sent.map_err(|_| TrialError::Gone)
+    }
+
+    /// The app is imported where it is preloaded.
+    fn after_import(&mut self) -> Result<(), TrialError> {
+        self.until(|_, fact| match fact {
+            Some(FromGeneration::Prepared) => Some(Ok(())),
+            Some(FromGeneration::Failed { reason }) => Some(Err(TrialError::App(reason))),
+            _ => None,
+        })
+    }
+
+    fn boot(&mut self) -> Result<(), TrialError> {
+        self.after_import()?;
+        self.scoreboard.assign(SLOT, WORKER, 0);
+        let fork = ToGeneration::Fork {
+            worker: WORKER,
+            slot: SLOT,
+        };
+        let sent = self.process.channel.send(fork, &[]);
+        sent.map_err(|_| TrialError::Gone)?;
+        self.until(|trial, fact| match fact {
+            Some(FromGeneration::Exited { status, .. }) => {
+                Some(Err(TrialError::Worker(describe_exit(status))))
             }
-            Received::Message(_, _) => {}
-            Received::Closed => return Err(TrialError::Gone),
-            Received::Empty if wait_readable(process.channel.as_fd(), deadline) => {}
-            Received::Empty => {
+            Some(FromGeneration::NotForked { reason, .. }) => Some(Err(TrialError::Worker(reason))),
+            _ => {
+                let slot = &trial.scoreboard.slots()[SLOT as usize];
+                (slot.state() == WorkerState::Ready).then_some(Ok(()))
+            }
+        })
+    }
+
+    /// Hears the generation, and looks when the worker rang, until there is a result.
+    fn until(
+        &mut self,
+        mut result: impl FnMut(&Self, Option<FromGeneration>) -> Option<Result<(), TrialError>>,
+    ) -> Result<(), TrialError> {
+        loop {
+            let received = self.process.channel.receive();
+            let fact = match received.map_err(|_| TrialError::Gone)? {
+                Received::Message(fact, descriptors) => {
+                    if let FromGeneration::Forked { .. } = fact {
+                        self.worker = descriptors.into_iter().next().map(PidFd::received);
+                    }
+                    Some(fact)
+                }
+                Received::Closed => return Err(TrialError::Gone),
+                Received::Empty => None,
+            };
+            let is_quiet = fact.is_none();
+            if let Some(result) = result(self, fact) {
+                return result;
+            }
+            if is_quiet && !self.wait() {
                 // Its stacks tell where it hangs.
-                let _ = process.pidfd.signal(Signal::SIGABRT);
-                return Err(TrialError::TooSlow(config.timeouts.boot));
+                let stuck = self.worker.as_ref().unwrap_or(&self.process.pidfd);
+                let _ = stuck.signal(Signal::SIGABRT);
+                return Err(TrialError::TooSlow(self.config.timeouts.boot));
             }
         }
     }
+
+    /// False when the deadline came first.
+    fn wait(&mut self) -> bool {
+        let descriptors = [self.process.channel.as_fd(), self.bell.as_fd()];
+        let is_readable = wait_readable(&descriptors, self.deadline);
+        self.bell.drain();
+        is_readable
+    }
+
+    /// The worker finishes, the generation goes after it. One that is gone already cannot be told, and need not.
+    fn leave(&mut self) {
+        let worker = self.worker.as_ref();
+        let _ = worker.map(|worker| worker.signal(Signal::SIGTERM));
+        let _ = self.process.channel.send(ToGeneration::Retire, &[]);
+        let deadline = Instant::now() + LEAVE_WITHIN;
+        if !wait_readable(&[self.process.pidfd.as_fd()], deadline) {
+            let worker = self.worker.as_ref();
+            let _ = worker.map(|worker| worker.signal(Signal::SIGKILL));
+            let _ = self.process.pidfd.signal(Signal::SIGKILL);
+            wait_readable(&[self.process.pidfd.as_fd()], Instant::now() + LEAVE_WITHIN);
+        }
+        crate::sys::reap_any();
+    }
 }
 
-fn leave(process: &mut GenerationProcess) {
-    let told = process.channel.send(ToGeneration::Retire, &[]);
-    let left = told.is_ok() && wait_readable(process.pidfd.as_fd(), Instant::now() + LEAVE_WITHIN);
-    if !left {
-        let _ = process.pidfd.signal(Signal::SIGKILL);
-        wait_readable(process.pidfd.as_fd(), Instant::now() + LEAVE_WITHIN);
+/// Where the app would be reached, as far as the configuration tells.
+fn address(config: &Config) -> ListenerAddress {
+    match config.bind.first() {
+        Some(Bind::Unix(path)) => ListenerAddress::Unix(path.display().to_string()),
+        Some(Bind::Tcp(tcp)) => {
+            let host = tcp.host.parse().unwrap_or(Ipv4Addr::LOCALHOST.into());
+            ListenerAddress::Tcp(SocketAddr::new(host, tcp.port))
+        }
+        _ => ListenerAddress::Tcp(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)),
     }
-    crate::sys::reap_any();
 }
 
 /// False when the deadline came first.
-fn wait_readable(descriptor: BorrowedFd<'_>, deadline: Instant) -> bool {
+fn wait_readable(descriptors: &[BorrowedFd<'_>], deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut entries = [PollFd::new(descriptor, PollFlags::POLLIN)];
+        let mut entries: Vec<PollFd<'_>> = descriptors
+            .iter()
+            .map(|descriptor| PollFd::new(*descriptor, PollFlags::POLLIN))
+            .collect();
         match poll(&mut entries, timeout) {
             Ok(0) if Instant::now() >= deadline => return false,
             Ok(ready) if ready > 0 => return true,

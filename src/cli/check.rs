@@ -11,8 +11,9 @@ use clap::ArgMatches;
 use super::{ConfigSource, FAILED, OK};
 use crate::{arbiter::trial, config::Loaded};
 
-pub(super) fn check(typed: &[&ArgMatches]) -> u8 {
-    match checked(typed) {
+/// Looks at the text and imports the app; with `boots`, boots a worker with it, too.
+pub(super) fn check(typed: &[&ArgMatches], boots: bool) -> u8 {
+    match checked(typed, boots) {
         Ok(said) => {
             // Whoever closed the pipe does not want to know.
             let _ = writeln!(io::stdout(), "{said}");
@@ -25,11 +26,11 @@ pub(super) fn check(typed: &[&ArgMatches]) -> u8 {
     }
 }
 
-fn checked(typed: &[&ArgMatches]) -> Result<String, String> {
+fn checked(typed: &[&ArgMatches], boots: bool) -> Result<String, String> {
     let source =
         ConfigSource::find(typed).map_err(|error| format!("error: cannot check: {error}"))?;
     let loaded = source.load_with(wants_color())?;
-    beyond_the_text(&loaded)?;
+    beyond_the_text(&loaded, boots)?;
     let verdict = match source.name() {
         Some(path) => format!("{}: ok", path.display()),
         None => "ok".to_owned(),
@@ -39,8 +40,12 @@ fn checked(typed: &[&ArgMatches]) -> Result<String, String> {
 }
 
 /// What only a run of Python can tell: whether the interpreter is there and the app loads in it.
-fn beyond_the_text(loaded: &Loaded) -> Result<(), String> {
-    trial::load_app(&loaded.config).map_err(|error| {
+fn beyond_the_text(loaded: &Loaded, boots: bool) -> Result<(), String> {
+    let tried = match boots {
+        true => trial::boot_worker(&loaded.config),
+        false => trial::load_app(&loaded.config),
+    };
+    tried.map_err(|error| {
         let mut text = format!("error: {error}");
         let mut cause = error.source();
         while let Some(error) = cause {

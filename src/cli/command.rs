@@ -1,32 +1,21 @@
 //! The grammar of the command line.
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
-use super::{admin, flags, plan};
+use super::{admin, completions, flags, help, init, migrate, plan};
 use crate::arbiter::upgrade::CHECK_FLAG;
 
 /// Looked for in the current directory where no `--config` is given.
 pub(super) const DEFAULT_FILE: &str = "rgunicorn.toml";
+/// Of `check`: boot the app, too.
+pub(super) const BOOT_FLAG: &str = "app-boot";
 
-const EXAMPLES: &str = "\
-Examples:
-  rgunicorn                                    what ./rgunicorn.toml says
-  rgunicorn -c /etc/mysite/rgunicorn.toml      what that file says
-  rgunicorn mysite.wsgi -b 0.0.0.0:8000 -w 4   without a file
-  rgunicorn check                              show all that is wrong, serve nothing
-  rgunicorn plan new.toml                      what saving this as ./rgunicorn.toml would do
-  rgunicorn status                             how the server of ./rgunicorn.toml is
-  rgunicorn reload                             take up new code, and tell how it went
-
-Every key of the file can be set by the environment too: RGUNICORN_WORKERS, RGUNICORN_TIMEOUTS_KEEPALIVE.
-An app whose module is called like a command is written with its attribute: `check:application`.";
-
+/// All that can be typed.
 pub(super) fn command() -> Command {
-    Command::new("rgunicorn")
+    let command = Command::new("rgunicorn")
         .version(env!("CARGO_PKG_VERSION"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
-        .after_help(EXAMPLES)
-        .args(configuration())
+        .args(configuration().into_iter().map(help::everyday_only))
         .disable_version_flag(true)
         .arg(
             Arg::new("version")
@@ -43,21 +32,34 @@ pub(super) fn command() -> Command {
                 .hide(true),
         )
         .disable_help_subcommand(true)
-        .subcommand(Command::new("run").about("Serve; what happens without a command").args(configuration()))
-        .subcommand(
-            Command::new("check")
-                .about("Check the configuration, show all that is wrong, and exit with 1 if anything is")
-                .args(configuration()),
-        )
-        .subcommand(
-            Command::new("plan")
-                .about("Tell what saving the file would do to the running server: exit with 0 for nothing, 2 for something, 1 if it is wrong")
-                .after_help(plan::EXIT_CODES)
-                .arg(file())
-                .args(plan::arguments()),
-        )
-        .subcommands(admin::commands())
-        .subcommand(Command::new("schema").about("Print the JSON schema of rgunicorn.toml, for editors"))
+        .subcommands(subcommands())
+        .subcommands(admin::commands());
+    help::compose(command)
+}
+
+fn subcommands() -> [Command; 8] {
+    [
+        Command::new("run").about("Serve; what happens without a command").args(configuration()),
+        Command::new("init").about("Write a starter rgunicorn.toml after a look at the project").args(init::arguments()),
+        Command::new("migrate").about("Make an rgunicorn.toml from what Gunicorn is run with").args(migrate::arguments()),
+        Command::new("check")
+            .about("Show all that is wrong with the file and the app; exit with 1 if anything is")
+            .args(configuration())
+            .arg(
+                Arg::new(BOOT_FLAG)
+                    .long("app")
+                    .action(ArgAction::SetTrue)
+                    .help("Boot a worker, too: lifespan, health check and hooks, up to its being ready; it serves nothing"),
+            ),
+        Command::new("plan")
+            .about("Tell what saving the file would do to the running server")
+            .after_help(plan::EXIT_CODES)
+            .arg(file())
+            .args(plan::arguments()),
+        Command::new("schema").about("Print the JSON schema of rgunicorn.toml, for editors"),
+        Command::new("completions").about("Print the completions for a shell").args(completions::arguments()),
+        Command::new("man").about("Print the man page"),
+    ]
 }
 
 fn configuration() -> Vec<Arg> {
@@ -70,6 +72,7 @@ pub(super) fn file() -> Arg {
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(std::path::PathBuf))
+        .value_hint(ValueHint::FilePath)
         .help("The configuration; `rgunicorn.toml` in the current directory is found by itself")
 }
 

@@ -19,11 +19,13 @@ enum Takes {
     One(&'static str),
     /// As many as are given.
     Many(&'static str),
+    /// One value, and its name in the help; where none follows, the other.
+    Maybe(&'static str, &'static str),
     /// None: being there means this value.
     Nothing(&'static str),
 }
 
-use Takes::{Many, Nothing, One};
+use Takes::{Many, Maybe, Nothing, One};
 
 const fn flag(letter: char, long: &'static str, key: &'static str, takes: Takes) -> Flag {
     Flag {
@@ -59,6 +61,16 @@ const FLAGS: &[Flag] = &[
     Flag { alias: Some("limit-request-field_size"), ..long_flag("limit-request-field-size", "limits.header_size", One("SIZE")) },
     long_flag("preload", "preload", Nothing("true")),
     long_flag("reload", "reload.code", Nothing("**/*.py")),
+    long_flag("reload-extra-file", "reload.code", Many("PATTERN")),
+    long_flag("asgi-loop", "loop", One("LOOP")),
+    long_flag("asgi-lifespan", "lifespan", One("WHEN")),
+    long_flag("websocket-max-message-size", "websocket.message_size", One("SIZE")),
+    long_flag("root-path", "root_path", One("PATH")),
+    long_flag("control-socket", "admin.socket", One("PATH")),
+    long_flag("no-control-socket", "admin.socket", Nothing("off")),
+    long_flag("statsd-host", "statsd.host", One("ADDRESS")),
+    long_flag("statsd-prefix", "statsd.prefix", One("TEXT")),
+    long_flag("dogstatsd-tags", "statsd.tags", Many("TAG")),
     long_flag("python", "python", One("PATH")),
     long_flag("chdir", "chdir", One("DIRECTORY")),
     long_flag("pythonpath", "python_path", Many("DIRECTORY")),
@@ -74,7 +86,7 @@ const FLAGS: &[Flag] = &[
     long_flag("access-logformat", "log.format", One("FORMAT")),
     long_flag("forwarded-allow-ips", "proxy.forwarded_allow_ips", Many("NETWORK")),
     long_flag("header-map", "proxy.header_map", One("WHAT")),
-    long_flag("proxy-protocol", "proxy.protocol", One("VERSION")),
+    long_flag("proxy-protocol", "proxy.protocol", Maybe("VERSION", "auto")),
     long_flag("proxy-allow-from", "proxy.protocol_allow_ips", Many("NETWORK")),
 ];
 
@@ -100,8 +112,16 @@ pub(super) fn arguments() -> impl Iterator<Item = Arg> {
         .chain([env, set])
 }
 
+/// The ids of all of [`arguments`].
+pub(super) fn names() -> Vec<String> {
+    arguments()
+        .map(|argument| argument.get_id().to_string())
+        .collect()
+}
+
 fn argument(flag: &Flag) -> Arg {
     let argument = Arg::new(flag.long)
+        .help_heading(heading(flag.key))
         .long(flag.long)
         .short(flag.letter)
         .aliases(flag.alias)
@@ -109,12 +129,17 @@ fn argument(flag: &Flag) -> Arg {
     let argument = match flag.takes {
         One(name) => argument.value_name(name).allow_negative_numbers(true),
         Many(name) => argument.value_name(name).action(ArgAction::Append),
+        Maybe(name, otherwise) => argument
+            .value_name(name)
+            .num_args(0..=1)
+            .default_missing_value(otherwise),
         Nothing(value) => {
             let argument = argument
                 .action(ArgAction::SetTrue)
                 .value_parser(value_parser!(bool));
             return argument.help(match value {
                 "true" => help(flag.key),
+                "off" => format!("No such socket: sets `{}` to `off`", flag.key),
                 value => format!(
                     "Roll in new code when a file changes: sets `{}` to `{value}`",
                     flag.key
@@ -123,6 +148,19 @@ fn argument(flag: &Flag) -> Arg {
         }
     };
     argument.help(help(flag.key))
+}
+
+/// What the key is about.
+fn heading(key: &str) -> &'static str {
+    match key.split_once('.').map_or(key, |(table, _)| table) {
+        "bind" | "backlog" | "proxy" | "root_path" | "websocket" => "Network",
+        "workers" | "worker_class" | "threads" | "preload" | "reload" | "loop" | "lifespan" => {
+            "Workers"
+        }
+        "timeouts" | "limits" => "Timeouts and limits",
+        "log" | "statsd" => "Logs and metrics",
+        _ => "Process",
+    }
 }
 
 /// The manual's first sentence and the default.
@@ -153,15 +191,33 @@ pub(super) fn settings(matches: &ArgMatches) -> Vec<Setting> {
     let app = matches
         .get_one::<String>("app")
         .map(|app| setting("app", app, String::new()));
-    let flags = FLAGS.iter().filter_map(|flag| {
-        let value = typed(flag, matches)?;
-        Some(setting(flag.key, &value, format!("--{} ", flag.long)))
-    });
     let env = pairs(matches, "env")
         .map(|(name, value)| setting(&format!("env.{name}"), value, format!("--env {name}=")));
     let set =
         pairs(matches, "set").map(|(key, value)| setting(key, value, format!("--set {key}=")));
-    app.into_iter().chain(flags).chain(env).chain(set).collect()
+    app.into_iter()
+        .chain(flags(matches))
+        .chain(env)
+        .chain(set)
+        .collect()
+}
+
+/// Of two flags for one key the later one of the table wins, but lists add to each other: `--reload`, `--reload-extra-file`.
+fn flags(matches: &ArgMatches) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = Vec::new();
+    for flag in FLAGS {
+        let Some(value) = typed(flag, matches) else {
+            continue;
+        };
+        match settings.iter_mut().find(|other| other.key == flag.key) {
+            Some(other) if matches!(flag.takes, Many(_)) => {
+                other.value = format!("{},{value}", other.value);
+            }
+            Some(other) => other.value = value,
+            None => settings.push(setting(flag.key, &value, format!("--{} ", flag.long))),
+        }
+    }
+    settings
 }
 
 fn typed(flag: &Flag, matches: &ArgMatches) -> Option<String> {
@@ -174,7 +230,7 @@ fn typed(flag: &Flag, matches: &ArgMatches) -> Option<String> {
                 .collect();
             Some(values.join(","))
         }
-        One(_) => {
+        One(_) | Maybe(..) => {
             let value = matches.get_one::<String>(flag.long)?;
             // Gunicorn's word for the stream.
             Some(match (flag.key, value.as_str()) {
@@ -207,7 +263,10 @@ fn setting(key: &str, value: &str, lead: String) -> Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::command::command, config::keys};
+    use crate::{
+        cli::command::command,
+        config::{gunicorn::SETTINGS, keys},
+    };
 
     fn typed_as(line: &str) -> Vec<(String, String)> {
         let matches = command().try_get_matches_from(line.split(' ')).unwrap();
@@ -230,6 +289,35 @@ mod tests {
             FLAGS
                 .iter()
                 .all(|flag| keys().iter().any(|key| key == flag.key))
+        );
+    }
+
+    #[test]
+    fn every_flag_of_gunicorn_whose_key_is_here_is_here_too() {
+        let command = command();
+        let run = command.find_subcommand("run").unwrap();
+        for setting in SETTINGS.iter().filter(|setting| setting.key().is_some()) {
+            for flag in setting.flags.split_whitespace() {
+                let is_known = run.get_arguments().any(|argument| {
+                    let long = flag.strip_prefix("--");
+                    let names = argument.get_long_and_visible_aliases().unwrap_or_default();
+                    let hidden = argument.get_all_aliases().unwrap_or_default();
+                    let has_letter = argument
+                        .get_short()
+                        .is_some_and(|letter| flag == format!("-{letter}"));
+                    has_letter
+                        || long.is_some_and(|long| names.contains(&long) || hidden.contains(&long))
+                });
+                assert!(is_known, "{flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_of_code_add_to_each_other() {
+        assert_eq!(
+            typed_as("rgunicorn app --reload-extra-file a.txt --reload --reload-extra-file b/*"),
+            owned(&[("app", "app"), ("reload.code", "**/*.py,a.txt,b/*")])
         );
     }
 

@@ -1,11 +1,15 @@
-//! What a person types: `rgunicorn [APP]`, `rgunicorn check`, `rgunicorn plan`, `rgunicorn schema`, and the commands of `admin` for a
-//! server that runs. The only folder that talks to the terminal.
+//! What a person types: `rgunicorn [APP]`, and one file for each command. The only folder that talks to the terminal.
 
 mod admin;
 mod check;
 mod command;
+mod completions;
 mod flags;
+mod help;
+mod init;
 mod machine;
+mod man;
+mod migrate;
 mod plan;
 mod run;
 mod schema;
@@ -16,10 +20,11 @@ use std::{
     io::{self, Write as _},
 };
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{arbiter::upgrade::CHECK_FLAG, config::advice_on_flag};
 
+use command::BOOT_FLAG;
 pub use source::ConfigSource;
 
 /// Exit codes, as Gunicorn has them. 3 and 4 (the app did not boot) come from the arbiter.
@@ -48,7 +53,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         ),
         Some(("schema", _)) => schema::schema(),
         Some(("plan", after)) => plan::plan(&matches, after),
-        Some(("check", after)) => check::check(&[&matches, after]),
+        Some(("completions", after)) => completions::completions(after),
+        Some(("man", _)) => man::man(),
+        Some(("init", after)) => init::init(after),
+        Some(("migrate", after)) => migrate::migrate(after),
+        Some(("check", after)) => check::check(&[&matches, after], after.get_flag(BOOT_FLAG)),
         Some((_, after)) => run::run(&[&matches, after]),
         None => run::run(&[&matches]),
     }
@@ -63,11 +72,13 @@ fn asks_for_plan(arguments: &[OsString]) -> bool {
 
 /// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
 fn shown(error: &clap::Error, if_wrong: u8) -> u8 {
-    let _ = error.print();
-    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && let Some(advice) = advice_on_flag(flag)
     {
-        let _ = writeln!(io::stderr(), "\nhelp: {advice}");
+        let _ = writeln!(io::stderr(), "error: {flag}: {advice}");
+        return if_wrong;
     }
+    let _ = error.print();
     if error.use_stderr() { if_wrong } else { OK }
 }

@@ -1,11 +1,14 @@
 //! `rgunicorn` and `rgunicorn run`: serve.
 
-use std::io::{self, Read as _, Write as _};
+use std::{
+    env,
+    io::{self, Read as _, Write as _},
+};
 
 use clap::ArgMatches;
 
 use super::{ConfigSource, FAILED, OK};
-use crate::arbiter;
+use crate::{arbiter, migrate::VARIABLE};
 
 /// Whether this build, called so, would take over from the running one, whose state is the standard input. For the
 /// arbiter, before it becomes this program.
@@ -29,6 +32,7 @@ pub(super) fn check_state(typed: &[&ArgMatches]) -> u8 {
 }
 
 pub(super) fn run(typed: &[&ArgMatches]) -> u8 {
+    warn_of_gunicorns_variable();
     match ConfigSource::find(typed) {
         Ok(source) => arbiter::run(Box::new(source)),
         Err(error) => {
@@ -36,5 +40,15 @@ pub(super) fn run(typed: &[&ArgMatches]) -> u8 {
             let _ = writeln!(io::stderr(), "error: cannot start: {error}");
             FAILED
         }
+    }
+}
+
+/// Whoever comes from Gunicorn may have it set, and would wonder.
+fn warn_of_gunicorns_variable() {
+    if env::var_os(VARIABLE).is_some_and(|value| !value.is_empty()) {
+        let _ = writeln!(
+            io::stderr(),
+            "warning: {VARIABLE} is not read; `rgunicorn migrate` writes what it says into a file"
+        );
     }
 }

@@ -63,6 +63,21 @@ impl ConfigSource {
         })
     }
 
+    /// This file and nothing else: neither the environment nor flags.
+    pub(super) fn alone(path: &Path) -> Result<Self, String> {
+        let here =
+            Here::find().map_err(|error| format!("the current directory is gone: {error}"))?;
+        Ok(Self {
+            file: Some(ConfigFile {
+                absolute: here.directory().join(path),
+                typed: path.to_owned(),
+            }),
+            environment: BTreeMap::new(),
+            flags: Vec::new(),
+            here,
+        })
+    }
+
     /// The source of a server that runs already.
     pub(super) fn of(standing: Standing) -> Self {
         Self {

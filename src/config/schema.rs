@@ -56,6 +56,18 @@ pub fn default_text(key: &str) -> Option<String> {
     }
 }
 
+/// The least and the most that a number or a size may be.
+pub fn bounds(key: &str) -> Option<(i64, i64)> {
+    let node = node(key.split('.'))?;
+    let bound = |name| node.get(name).and_then(Value::as_i64);
+    Some((bound("minimum")?, bound("maximum")?))
+}
+
+/// What a key takes, in words: `a whole number from 1 to 1024`.
+pub fn takes(key: &str) -> Option<String> {
+    node(key.split('.')).map(expected)
+}
+
 /// What the schema says of the value at a path; list items and entries of free tables included.
 pub(super) fn node<'k>(path: impl IntoIterator<Item = &'k str>) -> Option<&'static Value> {
     path.into_iter().try_fold(schema(), |node, step| {

@@ -5,7 +5,7 @@
 //! `timeouts.graceful` nobody but this process could end them.
 
 use std::{
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -15,12 +15,13 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Children, HookProcesses, Occasion};
+use super::{Children, HookProcesses, Occasion, outputs::Outputs};
 use crate::{
-    sys::{PidFd, SignalBell, describe_exit, reap_any},
+    sys::{PidFd, SignalBell, describe_exit, reap_any_measured},
+    telemetry::Printer,
     wire::{
-        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, ToGeneration,
-        WorkerSettings,
+        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, StackSheet,
+        ToGeneration, WorkerSettings,
     },
 };
 
@@ -28,9 +29,13 @@ use crate::{
 #[derive(Debug)]
 pub enum Order {
     /// Prepare: the first order.
-    Start(Box<WorkerSettings>, Vec<std::os::fd::OwnedFd>),
+    Start(Box<WorkerSettings>, Vec<OwnedFd>),
     /// Fork a worker; [`ForkServer::forked`] or [`ForkServer::not_forked`] is the answer.
-    Fork { worker: u64, slot: u32 },
+    Fork {
+        worker: u64,
+        slot: u32,
+        sheet: StackSheet,
+    },
     /// Run the hook for this in a process of its own, if there is one; [`ForkServer::hook_forked`] is the answer.
     RunHook(Occasion),
     /// The arbiter posted something: see [`super::Inherited::take_live`].
@@ -46,6 +51,8 @@ pub struct ForkServer {
     channel: Option<GenerationEnd>,
     signals: SignalBell,
     children: Children,
+    /// What is printed, where it is captured.
+    outputs: Outputs,
     hooks: HookProcesses,
     /// [`Order::Retire`] was given.
     is_retired: bool,
@@ -76,6 +83,7 @@ impl ForkServer {
             channel: Some(channel),
             signals,
             children: Children::default(),
+            outputs: Outputs::default(),
             hooks: HookProcesses::default(),
             is_retired: false,
             grace: Duration::ZERO,
@@ -96,6 +104,7 @@ impl ForkServer {
                     return Order::TakeLive;
                 }
             }
+            self.outputs.read();
             self.reap();
             self.kill_who_stays();
             if let Some(order) = self.take_order() {
@@ -139,6 +148,11 @@ impl ForkServer {
         }
     }
 
+    /// Reads what a process prints into these from now on, and writes it to the error log.
+    pub fn read_output(&mut self, printer: Printer, readers: [OwnedFd; 2]) {
+        self.outputs.add(printer, readers);
+    }
+
     pub fn not_forked(&mut self, worker: u64, reason: String) {
         self.report(FromGeneration::NotForked { worker, reason });
     }
@@ -156,10 +170,12 @@ impl ForkServer {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, status)) = reap_any() {
+        while let Some((pid, status, peak_bytes)) = reap_any_measured() {
+            // The last words of the dead come before the news of the death.
+            self.outputs.finish(pid);
             if let Some(occasion) = self.hooks.on_exit(pid) {
                 tell_of_hook(&occasion, status);
-            } else if let Some(fact) = self.children.on_exit(pid, status) {
+            } else if let Some(fact) = self.children.on_exit(pid, status, peak_bytes) {
                 if let FromGeneration::Exited { worker, .. } = fact {
                     self.hooks.add(Occasion::WorkerGone {
                         worker,
@@ -180,11 +196,17 @@ impl ForkServer {
                 Ok(Received::Message(ToGeneration::Start(settings), descriptors)) => {
                     return Some(Order::Start(settings, descriptors));
                 }
-                Ok(Received::Message(ToGeneration::Fork { worker, slot }, _)) => {
-                    if self.children.may_grow() {
-                        return Some(Order::Fork { worker, slot });
+                Ok(Received::Message(ToGeneration::Fork { worker, slot }, descriptors)) => {
+                    match self.stack_sheet(descriptors) {
+                        Ok(sheet) => {
+                            return Some(Order::Fork {
+                                worker,
+                                slot,
+                                sheet,
+                            });
+                        }
+                        Err(reason) => self.not_forked(worker, reason),
                     }
-                    self.not_forked(worker, "the generation is retiring".to_owned());
                 }
                 Ok(Received::Message(ToGeneration::Retire, _)) => self.children.retire(),
                 Ok(Received::Message(ToGeneration::Serving, _)) => self.hooks.add(Occasion::Ready),
@@ -197,6 +219,16 @@ impl ForkServer {
                 }
             }
         }
+    }
+
+    /// What a worker writes its stacks on; or why it will not be forked.
+    fn stack_sheet(&self, descriptors: Vec<OwnedFd>) -> Result<StackSheet, String> {
+        if !self.children.may_grow() {
+            return Err("the generation is retiring".to_owned());
+        }
+        let descriptor = descriptors.into_iter().next();
+        let descriptor = descriptor.ok_or("no stack sheet came with the order")?;
+        StackSheet::open(descriptor).map_err(|error| format!("no stack sheet: {error}"))
     }
 
     fn send(&mut self, fact: FromGeneration, pidfd: Option<&PidFd>) {
@@ -249,6 +281,8 @@ impl ForkServer {
             wanted.set(PollFlags::POLLOUT, channel.wants_to_write());
             entries.push(PollFd::new(channel.as_fd(), wanted));
         }
+        let outputs = self.outputs.descriptors();
+        entries.extend(outputs.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
         let timeout = self.kill_at.map_or(PollTimeout::NONE, |at| {
             // Rounded up, or the last millisecond would be polled away.

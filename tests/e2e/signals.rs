@@ -202,3 +202,21 @@ fn an_app_that_ignores_signals_is_stopped_all_the_same() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.ended().code, Some(0));
 }
+
+#[test]
+fn a_hup_to_all_processes_ends_none_of_them() {
+    let server = Server::start("workers = 2");
+    server.says_times(2, " ready");
+    let family = server.below();
+    for process in &family {
+        process.signal(Signal::SIGHUP);
+    }
+    server.signal(Signal::SIGWINCH);
+    for _ in 0..20 {
+        assert_eq!(server.text("/"), "hello from /");
+    }
+    assert!(family.iter().all(|process| process.is_alive()));
+    // As `pkill -HUP rgunicorn` does it: the arbiter alone acts, and rolls.
+    server.signal(Signal::SIGHUP);
+    server.applied();
+}

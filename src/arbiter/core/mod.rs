@@ -356,7 +356,12 @@ impl Core {
 
     /// How many workers the serving generation is to have.
     pub fn workers_wanted(&self) -> Option<u16> {
-        Some(self.generations[&self.serving()?].workers)
+        self.workers_wanted_of(self.serving()?)
+    }
+
+    /// How many workers the generation is to have while it serves; `None` once it is forgotten.
+    pub fn workers_wanted_of(&self, id: GenerationId) -> Option<u16> {
+        Some(self.generations.get(&id)?.workers)
     }
 
     pub fn is_stopping(&self) -> bool {

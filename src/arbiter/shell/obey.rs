@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
@@ -20,7 +21,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, LastWords, ToGeneration, WorkerSettings},
+    wire::{ChannelError, LastWords, StackSheet, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -181,14 +182,27 @@ impl Shell {
 
     fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
         self.shared.board.assign(slot, worker.0, generation.0);
+        let sheet = StackSheet::create().map(Arc::new);
         let handle = WorkerHandle {
             generation,
             slot,
+            sheet: sheet.as_ref().ok().map(Arc::clone),
+            peak_bytes: 0,
+            oom_kills_before: crate::sys::oom_kills(),
             process: None,
         };
         self.processes.workers.insert(worker, handle);
-        let worker = worker.0;
-        self.send(generation, ToGeneration::Fork { worker, slot }, &[]);
+        match sheet {
+            Ok(sheet) => {
+                let worker = worker.0;
+                let order = ToGeneration::Fork { worker, slot };
+                self.send(generation, order, &[sheet.descriptor()]);
+            }
+            Err(error) => {
+                let reason = format!("no memory file for its stacks: {error}");
+                self.events.push_back(Event::NotForked { worker, reason });
+            }
+        }
     }
 
     pub(super) fn send(
@@ -280,13 +294,11 @@ impl Shell {
     }
 
     fn change_error_log(&mut self, config: &Config) {
-        let (target, level) = (&config.log.error, config.log.level);
+        let log = &config.log;
         let is_overridden = self.log_level.take().is_some();
-        let is_new = is_overridden
-            || self
-                .serving_config()
-                .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
-        if is_new && let Err(problem) = crate::telemetry::init(target, level) {
+        let is_new =
+            is_overridden || (self.serving_config()).is_some_and(|before| before.log != *log);
+        if is_new && let Err(problem) = crate::telemetry::init(log) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
         if is_overridden {

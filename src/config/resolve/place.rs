@@ -75,6 +75,20 @@ impl Resolver<'_> {
         Some(group)
     }
 
+    /// Which of Python's ways to configure logging is meant is told by the name.
+    pub(super) fn python_config(&mut self, path: PathBuf) -> PathBuf {
+        let pointer = "/log/python_config";
+        let known = path.extension().and_then(|name| name.to_str());
+        if !self.machine.is_file(&path) {
+            let title = format!("there is no file `{}`", path.display());
+            self.problem(pointer, title, "", None);
+        } else if !matches!(known, Some("toml" | "json" | "ini" | "conf" | "cfg")) {
+            let title = "`log.python_config` must end in .toml, .json, .ini, .conf or .cfg";
+            self.problem(pointer, title.to_owned(), "", None);
+        }
+        path
+    }
+
     /// The directory of a file that the server will make has to be there.
     pub(super) fn file_to_make(&mut self, pointer: &str, path: PathBuf) -> PathBuf {
         let folder = path.parent().unwrap_or(&path);

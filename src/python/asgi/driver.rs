@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan},
-    python::{hooks::RequestHooks, say},
+    python::{hooks::RequestHooks, say, stacks},
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
@@ -137,6 +137,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         let descriptor = hub.descriptor().as_raw_fd();
         asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
+        stacks::announce_loop();
         hub.station.announce(&mut hub.reactor());
         asyncio_loop.call_method0("run_forever")?;
         gateway.end(py);

@@ -59,7 +59,7 @@ fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> Py
             )));
         }
     }
-    if socket.get().is_full(py) {
+    if !socket.get().has_room(py) {
         let party = Party::Socket(socket.clone().unbind());
         return Wait::for_app(py, party, Awaited::Room);
     }

@@ -30,8 +30,10 @@ use crate::{
     python::{
         app::formatted,
         date::CachedDate,
+        driver::loop_watch,
         ffi::{self, Behaviour, Builtin, HeldCell},
         hooks::RequestHooks,
+        stacks,
     },
     sys::{self, Readiness},
     websocket::{self, DeflateSettings, Opening},
@@ -166,10 +168,14 @@ impl Gateway {
     }
 
     fn sweep_every_ms(&self) -> u64 {
-        match self.hub.station.live.request_timeout_ns() / 1_000_000 {
-            0 => SWEEP_MS_MAX,
-            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
-        }
+        let station = &self.hub.station;
+        let slow_ns = station.slow.limit_ns().unwrap_or(0);
+        [station.live.request_timeout_ns(), slow_ns]
+            .into_iter()
+            .filter(|limit_ns| *limit_ns > 0)
+            .map(|limit_ns| (limit_ns / 8_000_000).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX))
+            .min()
+            .unwrap_or(SWEEP_MS_MAX)
     }
 
     pub(super) fn done(&self, py: Python<'_>) -> Py<PyAny> {
@@ -314,6 +320,8 @@ impl Gateway {
             }
         }
         self.sweep(py)?;
+        stacks::add_tasks(py, self.asyncio_loop.bind(py));
+        loop_watch::start_when_wanted(&self.hub);
         let rest_ms = py.detach(|| self.hub.rest());
         self.inner.borrow(py).is_turning = false;
         match self.hub.leaving() {
@@ -365,7 +373,11 @@ impl Gateway {
     /// Starts a request's task.
     fn begin(self: &Arc<Self>, py: Python<'_>, mut connection: Box<Connection>) -> PyResult<()> {
         let is_half_closed = connection.half_closed;
-        let scope = self.inner.borrow(py).scopes.build(py, &mut connection)?;
+        let scope = self.inner.borrow(py).scopes.build(
+            py,
+            &mut connection,
+            &self.hub.station.request_ids,
+        )?;
         let scope = match scope {
             Ok(scope) => scope,
             Err(refusal) => {

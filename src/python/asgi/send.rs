@@ -15,6 +15,7 @@ use super::{
     exchange::Exchange,
     outcome::Outcome,
     party::Party,
+    waiters::has_room,
 };
 use crate::{
     http::{ResponseFraming, response},
@@ -68,14 +69,7 @@ fn send(
             )));
         }
     }
-    let is_full = exchange
-        .get()
-        .state
-        .borrow(py)
-        .connection
-        .as_ref()
-        .is_some_and(|connection| !connection.output.is_empty());
-    if is_full {
+    if !has_room(exchange.get().state.borrow(py).connection.as_deref()) {
         let party = Party::Request(exchange.clone().unbind());
         return Wait::for_app(py, party, Awaited::Room);
     }
@@ -117,7 +111,9 @@ fn start(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResul
     let fields = fields(message)?;
     let mut state = exchange.get().state.borrow(py);
     state.open()?;
-    begin(&mut state.outcome, status, &fields)
+    begin(&mut state.outcome, status, &fields)?;
+    state.say_request_id(&exchange.get().gateway.hub.station.request_ids);
+    Ok(())
 }
 
 /// Begins a response with the app's fields.

@@ -19,7 +19,7 @@ use super::{
     gateway::Gateway,
     outcome::Outcome,
     send::Fields,
-    waiters::{Sleepers, Waiters},
+    waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
     http::{RequestTraits, Version, date},
@@ -125,14 +125,13 @@ impl Socket {
             head: b"",
             environ: &[],
         };
-        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        log_answered(&gateway.hub.station, &connection, &answered);
         gateway.hub.finish(connection, true, rejection.0.status);
     }
 
-    pub(super) fn is_full(&self, py: Python<'_>) -> bool {
-        let state = self.state.borrow(py);
-        let connection = state.connection.as_ref();
-        connection.is_some_and(|connection| !connection.output.is_empty())
+    /// Whether what was sent is out.
+    pub(super) fn has_room(&self, py: Python<'_>) -> bool {
+        has_room(self.state.borrow(py).connection.as_deref())
     }
 
     /// The next message, if there is one.
@@ -173,11 +172,7 @@ impl Socket {
 
     /// Whether what was sent is out.
     pub(super) fn poll_room(this: &Bound<'_, Self>) -> PyResult<bool> {
-        let state = this.get().state.borrow(this.py());
-        Ok(state
-            .connection
-            .as_ref()
-            .is_none_or(|connection| connection.output.is_empty()))
+        Ok(this.get().has_room(this.py()))
     }
 
     pub(super) fn new_waiter<'py>(
@@ -389,7 +384,7 @@ impl Socket {
             head: &state.outcome.head.lines,
             environ: &[],
         };
-        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        log_answered(&gateway.hub.station, &connection, &answered);
         let persistent = state.outcome.shape.is_some_and(|shape| shape.persistent);
         let then_close = is_socket || !persistent;
         let token = connection.token;

@@ -4,6 +4,7 @@
 use pyo3::{intern, prelude::*};
 
 use super::awaitable::Awaited;
+use crate::worker::Connection;
 
 #[derive(Default)]
 pub(super) struct Waiters {
@@ -39,6 +40,11 @@ impl Waiters {
             Awaited::Room => &mut self.senders,
         }
     }
+}
+
+/// Whether all that was sent is out.
+pub(super) fn has_room(connection: Option<&Connection>) -> bool {
+    connection.is_none_or(|connection| connection.output.is_empty())
 }
 
 impl Sleepers {

@@ -87,19 +87,22 @@ impl WorkerHooks {
         let limit = limit.max(EXIT_LIMIT_MIN);
         let (done, is_done) = mpsc::channel::<()>();
         let who = self.who.clone();
-        let watch = std::thread::spawn(move || {
+        let watch = move || {
             if is_done.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 crate::warning!("{who} hooks.worker_exit was not done after {limit:?}: ended");
                 sys::exit_now(0);
             }
-        });
+        };
+        let thread = std::thread::Builder::new().name("rg-exit".to_owned());
+        let watch = thread.spawn(watch);
+        if let Err(error) = &watch {
+            crate::warning!("{} hooks.worker_exit has no limit: {error}", self.who);
+        }
         if let Err(error) = function.callable.call1(py, (&self.server, &self.worker)) {
             function.report(py, &self.who, &error);
         }
         drop(done);
-        py.detach(|| {
-            let _ = watch.join();
-        });
+        py.detach(|| watch.map(std::thread::JoinHandle::join).ok());
     }
 
     /// From now on SIGABRT has `worker_abort` called before the worker dies of it.

@@ -1,0 +1,383 @@
+//! A look at a project, from outside: which file holds the app, which interpreter has its packages. Nothing is imported.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// How deep below the project an app may lie, and how much of a file is read.
+const DEPTH_MAX: usize = 3;
+const FILES_MAX: usize = 2000;
+const BYTES_MAX: u64 = 256 * 1024;
+
+/// Directories that hold other people's code or none.
+const SKIPPED: &[&str] = &[
+    "node_modules",
+    "site-packages",
+    "tests",
+    "test",
+    "docs",
+    "migrations",
+    "build",
+    "dist",
+    "venv",
+    "env",
+];
+/// Modules that apps are in, the likeliest first.
+const MODULES: &[&str] = &[
+    "wsgi.py",
+    "asgi.py",
+    "app.py",
+    "main.py",
+    "application.py",
+    "server.py",
+    "__init__.py",
+];
+/// Classes whose instance is an app, what people call them, and whether it is ASGI.
+const CLASSES: &[(&str, &str, bool)] = &[
+    ("Flask", "Flask", false),
+    ("FastAPI", "FastAPI", true),
+    ("Starlette", "Starlette", true),
+    ("Quart", "Quart", true),
+    ("Litestar", "Litestar", true),
+    ("Bottle", "Bottle", false),
+    ("falcon.asgi.App", "Falcon", true),
+    ("falcon.App", "Falcon", false),
+    ("get_wsgi_application", "Django", false),
+    ("get_asgi_application", "Django", true),
+];
+/// Functions that make an app.
+const FACTORIES: &[&str] = &["create_app", "make_app", "get_app"];
+
+#[derive(Debug, Default)]
+pub(super) struct Project {
+    pub(super) app: Option<App>,
+    pub(super) other_apps: Vec<App>,
+    /// The interpreter of its virtualenv, from the project's directory.
+    pub(super) python: Option<&'static str>,
+    /// The file by which Gunicorn is configured.
+    pub(super) gunicorn: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct App {
+    /// As `app` takes it.
+    pub(super) name: String,
+    /// Where its module is found; empty for the project's directory.
+    pub(super) chdir: String,
+    /// Where it was seen, from the project's directory; empty where it was named.
+    pub(super) file: String,
+    pub(super) framework: Option<&'static str>,
+    pub(super) is_asgi: bool,
+    rank: usize,
+}
+
+impl App {
+    /// `app = "shop:app", Flask in shop.py`
+    pub(super) fn told(&self) -> String {
+        let framework = self.framework.unwrap_or("found");
+        match self.file.as_str() {
+            "" => format!("app = \"{}\"", self.name),
+            file => format!("app = \"{}\", {framework} in {file}", self.name),
+        }
+    }
+}
+
+impl Project {
+    pub(super) fn look(folder: &Path) -> Self {
+        let mut apps: Vec<App> = python_files(folder)
+            .iter()
+            .filter_map(|path| app_in(folder, path))
+            .collect();
+        apps.sort_by_key(|app| app.rank);
+        let mut apps = apps.into_iter();
+        let python = [".venv/bin/python", "venv/bin/python", "env/bin/python"];
+        Self {
+            app: apps.next(),
+            other_apps: apps.take(4).collect(),
+            python: python.into_iter().find(|path| folder.join(path).is_file()),
+            gunicorn: gunicorn(folder),
+        }
+    }
+
+    /// Another app than what was found.
+    pub(super) fn name_app(&mut self, name: &str) {
+        self.other_apps.clear();
+        self.app = Some(App {
+            name: name.to_owned(),
+            chdir: String::new(),
+            file: String::new(),
+            framework: None,
+            is_asgi: false,
+            rank: 0,
+        });
+    }
+}
+
+fn gunicorn(folder: &Path) -> Option<&'static str> {
+    if folder.join("gunicorn.conf.py").is_file() {
+        return Some("gunicorn.conf.py");
+    }
+    let procfile = fs::read_to_string(folder.join("Procfile")).ok()?;
+    crate::migrate::Start::in_procfile(&procfile).map(|_| "Procfile")
+}
+
+/// Files that may hold an app, the nearest first.
+fn python_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(folder.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((folder, depth)) = waiting.pop() {
+        let mut entries: Vec<_> = fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            seen += 1;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            if seen > FILES_MAX {
+                return found;
+            }
+            if kind.is_file() && name.ends_with(".py") && (depth == 0 || MODULES.contains(&&*name))
+            {
+                found.push(entry.path());
+            } else if kind.is_dir() && depth < DEPTH_MAX && !is_skipped(&name) {
+                waiting.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found
+}
+
+fn is_skipped(name: &str) -> bool {
+    name.starts_with(['.', '_']) || SKIPPED.contains(&name)
+}
+
+fn app_in(project: &Path, path: &Path) -> Option<App> {
+    if fs::metadata(path).ok()?.len() > BYTES_MAX {
+        return None;
+    }
+    let text = fs::read_to_string(path).ok()?;
+    let found = object(&text)?;
+    let (chdir, module) = module(project, path)?;
+    let file = path.strip_prefix(project).ok()?;
+    let depth = file.components().count();
+    let name = file.file_name()?.to_str()?;
+    let likely = MODULES
+        .iter()
+        .position(|module| *module == name)
+        .unwrap_or(MODULES.len());
+    Some(App {
+        // `application` is what is looked for by itself.
+        name: match found.attribute.as_str() {
+            "application" => module,
+            attribute => format!("{module}:{attribute}"),
+        },
+        chdir,
+        file: file.display().to_string(),
+        framework: found.framework,
+        is_asgi: found.is_asgi,
+        rank: found.rank * 100 + depth * 10 + likely,
+    })
+}
+
+/// The directory to import from and the module's name there: above the topmost package.
+fn module(project: &Path, path: &Path) -> Option<(String, String)> {
+    let stem = path.file_stem()?.to_str()?;
+    let mut names = vec![stem];
+    if stem == "__init__" {
+        names.clear();
+    }
+    let mut folder = path.parent()?;
+    // A package of Python 3 needs no `__init__.py`; one that has it must be imported as one.
+    while folder != project && folder.join("__init__.py").is_file() {
+        names.push(folder.file_name()?.to_str()?);
+        folder = folder.parent()?;
+    }
+    let is_name =
+        |name: &&str| !name.contains(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    names.reverse();
+    let can_be_imported = !names.is_empty() && names.iter().all(is_name);
+    let chdir = folder.strip_prefix(project).ok()?.display().to_string();
+    can_be_imported.then(|| (chdir, names.join(".")))
+}
+
+/// The framework that a module imports.
+fn imported(text: &str) -> Option<(&'static str, bool)> {
+    let is_imported = |name: &str| {
+        let name = name.to_lowercase();
+        let lines = [
+            format!("import {name}"),
+            format!("from {name} "),
+            format!("from {name}."),
+        ];
+        text.lines()
+            .any(|line| lines.iter().any(|lead| line.starts_with(lead)))
+    };
+    let (_, framework, is_asgi) = CLASSES
+        .iter()
+        .find(|(_, framework, _)| is_imported(framework))?;
+    Some((framework, *is_asgi))
+}
+
+struct Object {
+    attribute: String,
+    framework: Option<&'static str>,
+    is_asgi: bool,
+    /// An object before a factory, and that before a bare function.
+    rank: usize,
+}
+
+/// The likeliest app among the top-level names of a module.
+fn object(text: &str) -> Option<Object> {
+    let found = text
+        .lines()
+        .filter_map(|line| instance(line).or_else(|| function(line)));
+    let mut object = found.min_by_key(|object| object.rank)?;
+    if let (None, Some((framework, is_asgi))) = (object.framework, imported(text)) {
+        object.framework = Some(framework);
+        object.is_asgi = is_asgi;
+    }
+    Some(object)
+}
+
+/// `app = Flask(__name__)`
+fn instance(line: &str) -> Option<Object> {
+    let (name, value) = line.split_once('=')?;
+    // A type may be told: `app: FastAPI = FastAPI()`.
+    let name = name.split(':').next().unwrap_or(name);
+    let attribute = name.trim_end();
+    let is_plain = attribute
+        .chars()
+        .all(|letter| letter.is_alphanumeric() || letter == '_');
+    let call = value.split('(').next()?.trim();
+    let is_call = value.contains('(');
+    let (_, framework, is_asgi) = CLASSES.iter().find(|(class, _, _)| {
+        is_call && (call == *class || call.ends_with(&format!(".{class}")))
+    })?;
+    (is_plain && !attribute.is_empty()).then(|| Object {
+        attribute: attribute.to_owned(),
+        framework: Some(framework),
+        is_asgi: *is_asgi,
+        rank: 0,
+    })
+}
+
+/// `def create_app(`, `def application(environ, start_response)`, `async def app(scope, receive, send)`
+fn function(line: &str) -> Option<Object> {
+    let is_asgi = line.starts_with("async def ");
+    let rest = line
+        .strip_prefix("async ")
+        .unwrap_or(line)
+        .strip_prefix("def ")?;
+    let (name, arguments) = rest.split_once('(')?;
+    let is_factory = !is_asgi && FACTORIES.contains(&name);
+    let is_app = match is_asgi {
+        true => arguments.starts_with("scope, receive, send"),
+        false => name == "application" || (name == "app" && arguments.matches(',').count() == 1),
+    };
+    (is_factory || is_app).then(|| Object {
+        attribute: match is_factory {
+            true => format!("{name}()"),
+            false => name.to_owned(),
+        },
+        framework: None,
+        is_asgi,
+        rank: if is_factory { 1 } else { 2 },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(files: &[(&str, &str)]) -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Project::look(folder.path())
+    }
+
+    fn app(files: &[(&str, &str)]) -> (String, String) {
+        let app = look(files).app.unwrap();
+        (app.name, app.chdir)
+    }
+
+    const DJANGO: &str = "import os\napplication = get_wsgi_application()\n";
+
+    #[test]
+    fn apps_of_all_kinds_are_found() {
+        let named = |name: &str, chdir: &str| (name.to_owned(), chdir.to_owned());
+        assert_eq!(
+            app(&[("app.py", "app = Flask(__name__)\n")]),
+            named("app:app", "")
+        );
+        assert_eq!(
+            app(&[
+                ("src/shop/__init__.py", ""),
+                (
+                    "src/shop/main.py",
+                    "api: FastAPI = fastapi.FastAPI(title='x')\n"
+                )
+            ]),
+            named("shop.main:api", "src")
+        );
+        assert_eq!(
+            app(&[(
+                "shop/__init__.py",
+                "import flask\n\n\ndef create_app(kind=None):\n"
+            )]),
+            named("shop:create_app()", "")
+        );
+        assert_eq!(
+            app(&[
+                ("manage.py", ""),
+                ("mysite/__init__.py", ""),
+                ("mysite/asgi.py", "application = get_asgi_application()\n"),
+                ("mysite/wsgi.py", DJANGO),
+            ]),
+            named("mysite.wsgi", "")
+        );
+        assert_eq!(
+            app(&[("plain.py", "async def app(scope, receive, send):\n")]),
+            named("plain:app", "")
+        );
+    }
+
+    #[test]
+    fn what_is_not_the_projects_is_not_looked_at() {
+        let found = look(&[
+            ("venv/lib/app.py", "app = Flask(__name__)\n"),
+            ("tests/app.py", "app = Flask(__name__)\n"),
+            ("a/b/c/d/app.py", "app = Flask(__name__)\n"),
+            (
+                "other.py",
+                "    app = Flask(__name__)\nx == Flask()\nprint(Flask)\n",
+            ),
+        ]);
+        assert_eq!(found.app, None);
+    }
+
+    #[test]
+    fn gunicorns_configuration_and_the_virtualenv_are_seen() {
+        let found = look(&[
+            ("Procfile", "web: gunicorn app:app\n"),
+            ("venv/bin/python", ""),
+        ]);
+        assert_eq!(found.gunicorn, Some("Procfile"));
+        assert_eq!(found.python, Some("venv/bin/python"));
+        assert_eq!(
+            look(&[("Procfile", "web: uvicorn app:app\n")]).gunicorn,
+            None
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! What somebody gave to Gunicorn's settings, in layers.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::config::gunicorn::{Setting, find};
+
+/// A value for one of Gunicorn's settings.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub setting: &'static Setting,
+    pub written: Written,
+    /// Where it was given: a file, `command line`, `GUNICORN_CMD_ARGS`.
+    pub origin: String,
+    /// The Python expression that made the value, where it is no literal.
+    pub computed: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Written {
+    Plain(Value),
+    Function(Function),
+    /// An object of Python that is neither, as it shows itself.
+    Other(String),
+}
+
+/// A Python function, such as a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Function {
+    pub name: String,
+    /// What to import; `None` where it is in the configuration file itself.
+    pub module: Option<String>,
+    pub line: Option<u64>,
+}
+
+/// One source of settings. A stronger one covers a weaker one setting by setting.
+#[derive(Debug, Clone, Default)]
+pub struct Layer(BTreeMap<&'static str, Given>);
+
+impl Layer {
+    pub fn set(&mut self, given: Given) {
+        self.0.insert(given.setting.name, given);
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Given> {
+        self.0.get(name)
+    }
+
+    /// Whether the setting has a value that says something.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|given| !given.is_nothing())
+    }
+
+    pub fn take(&mut self, name: &str) -> Option<Given> {
+        self.0.remove(name)
+    }
+
+    pub(super) fn written(&mut self, setting: &Setting) -> Option<&mut Written> {
+        self.0.get_mut(setting.name).map(|given| &mut given.written)
+    }
+
+    pub fn cover_with(&mut self, upper: Self) {
+        self.0.extend(upper.0);
+    }
+}
+
+impl IntoIterator for Layer {
+    type Item = Given;
+    type IntoIter = std::collections::btree_map::IntoValues<&'static str, Given>;
+
+    /// By name.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_values()
+    }
+}
+
+/// The app, which is no flag.
+pub(super) fn given_app(app: String, origin: &str) -> Given {
+    Given {
+        setting: find("wsgi_app").expect("Gunicorn has that setting"),
+        written: Written::Plain(app.into()),
+        origin: origin.to_owned(),
+        computed: None,
+    }
+}
+
+impl Given {
+    /// `None` of Python means that nothing was given, and so does an empty text.
+    pub fn is_nothing(&self) -> bool {
+        match &self.written {
+            Written::Plain(Value::Null) => true,
+            Written::Plain(Value::String(text)) => text.is_empty(),
+            Written::Plain(Value::Array(items)) => items.is_empty(),
+            Written::Plain(Value::Object(items)) => items.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// `timeout = 120`, cut to what a comment bears.
+    pub fn shown(&self) -> String {
+        let value = match &self.written {
+            Written::Plain(value) => python(value),
+            Written::Function(function) => match (&function.module, function.line) {
+                (Some(module), _) => format!("{module}.{}", function.name),
+                (None, Some(line)) => format!("{}, line {line}", function.name),
+                (None, None) => function.name.clone(),
+            },
+            Written::Other(text) => text.clone(),
+        };
+        let mut shown: String = value
+            .chars()
+            .map(|letter| if letter.is_control() { ' ' } else { letter })
+            .take(SHOWN_MAX)
+            .collect();
+        if value.chars().nth(SHOWN_MAX).is_some() {
+            shown.push('…');
+        }
+        format!("{} = {shown}", self.setting.name)
+    }
+}
+
+/// The longest value in a comment, in characters.
+const SHOWN_MAX: usize = 90;
+
+fn python(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,238 @@
+//! `rgunicorn migrate`: Gunicorn's configurations, each in the style of a kind of project, become files that are served.
+//! What is made of those in `tests/migrate` is committed beside them; `RGUNICORN_BLESS=1 cargo test` rewrites it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Exit, Setup, venv_python};
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/migrate")
+        .join(name)
+}
+
+/// A directory with the files of a case.
+fn setup(name: &str, arguments: &[&str]) -> Setup {
+    let setup = Setup::without_file(arguments).environment("VIRTUAL_ENV", environment());
+    copy(&case(name), setup.path());
+    setup
+}
+
+/// The virtualenv of the tests.
+fn environment() -> PathBuf {
+    let python = venv_python();
+    python.ancestors().nth(2).unwrap().to_owned()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if path.is_dir() {
+            fs::create_dir_all(to.join(name)).unwrap();
+            copy(&path, &to.join(name));
+        } else if name != "rgunicorn.toml" {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// What is made of a case, compared with what is committed.
+#[track_caller]
+fn migrated(name: &str, arguments: &[&str]) -> String {
+    let arguments = [&["migrate", "-o", "-"], arguments].concat();
+    let exit = setup(name, &arguments).run();
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    let text = format!("{}\n", exit.stdout);
+    let snapshot = case(name).join("rgunicorn.toml");
+    if env::var_os("RGUNICORN_BLESS").is_some() {
+        fs::write(&snapshot, &text).unwrap();
+    }
+    let expected = fs::read_to_string(&snapshot).unwrap_or_default();
+    assert!(text == expected, "{} differs:\n{text}", snapshot.display());
+    text
+}
+
+/// The case with the new file in it, served.
+fn served(name: &str, text: &str) -> crate::harness::Server {
+    setup(name, &[])
+        .file("rgunicorn.toml", text)
+        .environment("RGUNICORN_BIND", "127.0.0.1:0")
+        .environment("RGUNICORN_WORKERS", "1")
+        .environment("RGUNICORN_LOG_LEVEL", "info")
+        .start()
+}
+
+#[test]
+fn a_django_sites_configuration_is_translated_and_serves() {
+    let text = migrated("django", &[]);
+    let server = served("django", &text);
+    assert_eq!(server.text("/"), "mysite.settings");
+}
+
+#[test]
+fn a_file_of_plain_settings_is_translated_and_serves() {
+    let text = migrated(
+        "netbox-like",
+        &["gunicorn.py", "--", "gunicorn", "site_wsgi"],
+    );
+    let server = served("netbox-like", &text);
+    let request = "GET /a HTTP/1.1\r\nHost: test\r\nX-Forwarded-Proto: https\r\n\r\n";
+    assert_eq!(server.client().request(request).text(), "https /a");
+}
+
+#[test]
+fn a_configuration_that_imports_its_settings_and_hooks_is_translated() {
+    migrated("airflow-like", &["webserver_conf.py"]);
+}
+
+#[test]
+fn a_procfile_is_translated_and_its_next_line_told() {
+    migrated("procfile", &["--procfile", "Procfile"]);
+    let exit = setup("procfile", &["migrate", "--procfile", "Procfile"]).run();
+    assert!(
+        exit.stdout
+            .contains("newrelic-admin run-program rgunicorn -c rgunicorn.toml"),
+        "{}",
+        exit.stdout
+    );
+}
+
+#[test]
+fn a_unit_of_systemd_is_translated() {
+    migrated("unit", &["--unit", "shop.service"]);
+}
+
+#[test]
+fn what_is_stronger_in_gunicorn_is_stronger_here() {
+    let setup = Setup::without_file(&[
+        "migrate", "-o", "-", "--", "gunicorn", "-c", "conf.py", "app:app", "-w", "3",
+    ])
+    .file("conf.py", "workers = 1\nthreads = 1\nbacklog = 1\n")
+    .environment("GUNICORN_CMD_ARGS", "--workers 2 --threads 2")
+    .environment("VIRTUAL_ENV", environment());
+    let text = setup.run().stdout;
+    for line in [
+        "workers = 3",
+        "threads = 2",
+        "backlog = 1",
+        "app = \"app:app\"",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn nothing_is_written_over_unless_it_is_said() {
+    let arguments = |more: &'static [&'static str]| [&["migrate"], more].concat();
+    let run = |more| {
+        let setup = Setup::without_file(&arguments(more))
+            .file("rgunicorn.toml", "mine")
+            .file("gunicorn.conf.py", "wsgi_app = 'app:app'")
+            .environment("VIRTUAL_ENV", environment());
+        let file = setup.path().join("rgunicorn.toml");
+        let server = setup.spawn();
+        // The directory lives as long as the server does.
+        within(&file, server)
+    };
+    let (exit, text) = run(&[]);
+    assert_eq!(exit.code, Some(1));
+    assert!(exit.log.contains("is there already"), "{}", exit.log);
+    assert_eq!(text, "mine");
+    let (exit, text) = run(&["--force"]);
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    assert!(text.contains("app = \"app:app\""), "{text}");
+}
+
+/// The text of a file once the command has ended.
+fn within(file: &Path, mut server: crate::harness::Server) -> (Exit, String) {
+    crate::harness::eventually("the command ends", || server.has_ended());
+    let text = fs::read_to_string(file).unwrap();
+    (server.ended(), text)
+}
+
+#[test]
+fn without_an_app_and_without_anything_it_says_so() {
+    let run = |files: &[(&str, &str)]| {
+        let setup = Setup::without_file(&["migrate"]).environment("VIRTUAL_ENV", environment());
+        files
+            .iter()
+            .fold(setup, |setup, (name, text)| setup.file(name, text))
+            .run()
+    };
+    let exit = run(&[("gunicorn.conf.py", "workers = 2")]);
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    assert!(exit.stdout.contains("No app was named"), "{}", exit.stdout);
+    let exit = run(&[]);
+    assert_eq!(exit.code, Some(1));
+    assert!(exit.log.contains("nothing to migrate"), "{}", exit.log);
+}
+
+fn hostile(name: &str) -> Exit {
+    setup("hostile", &["migrate", "-o", "-", name]).run()
+}
+
+#[test]
+fn a_configuration_that_raises_is_told_with_its_line() {
+    let exit = hostile("raises.py");
+    assert_eq!(exit.code, Some(1));
+    let told = "raises.py, line 5: ZeroDivisionError: division by zero";
+    assert!(exit.log.contains(told), "{}", exit.log);
+    let told = "syntax.py, line 2: SyntaxError: '[' was never closed";
+    assert!(hostile("syntax.py").log.contains(told));
+    let exit = hostile("missing.py");
+    assert!(exit.log.contains("No such file"), "{}", exit.log);
+    let exit = hostile("leaves.py");
+    assert!(exit.log.contains("said: about to leave"), "{}", exit.log);
+}
+
+#[test]
+fn a_configuration_that_hangs_is_ended() {
+    let setup = setup("hostile", &["migrate", "-o", "-", "hangs.py"]);
+    let start = Instant::now();
+    let mut server = setup.spawn();
+    let limit = Duration::from_secs(60);
+    assert!(crate::harness::within(limit, || server.has_ended()));
+    assert!(start.elapsed() > Duration::from_secs(25));
+    let exit = server.ended();
+    assert!(
+        exit.log.contains("still running after 30 seconds"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn what_a_configuration_prints_or_leaves_running_does_no_harm() {
+    let exit = hostile("prints.py");
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    assert!(exit.stdout.starts_with("#:schema"), "{}", exit.stdout);
+    let exit = hostile("forks.py");
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    let exit = hostile("huge.py");
+    assert!(exit.log.contains("more than can be read"), "{}", exit.log);
+}
+
+#[test]
+fn what_cannot_be_translated_becomes_a_comment_and_the_rest_is_valid() {
+    let exit = hostile("strange.py");
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    for told in [
+        "workers = 5000` is refused",
+        "threads = \"many\"\n#   It is no whole number.",
+        "worker_class = \"mine.Worker\"\n#   Worker classes of one's own",
+    ] {
+        assert!(exit.stdout.contains(told), "{told}: {}", exit.stdout);
+    }
+    assert!(!exit.stdout.contains('\u{1b}'));
+    let checked = Setup::without_file(&["check", "-c", "new.toml"])
+        .file("new.toml", &exit.stdout.replace("chdir = \"7\"", ""))
+        .environment("VIRTUAL_ENV", environment())
+        .run();
+    // The app of `strange.py` is the harness's.
+    assert_eq!(checked.code, Some(0), "{}", checked.log);
+}

@@ -1,0 +1,2 @@
+def post_worker_init(worker):
+    pass

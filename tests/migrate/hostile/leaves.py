@@ -1,0 +1,5 @@
+import os
+import sys
+
+print("about to leave", file=sys.stderr, flush=True)
+os._exit(7)

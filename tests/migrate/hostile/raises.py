@@ -1,0 +1,8 @@
+workers = 4
+
+
+def count():
+    return 1 / 0
+
+
+threads = count()
