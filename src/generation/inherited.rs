@@ -86,6 +86,7 @@ impl Inherited {
         if sent != wanted {
             return Err(unequal());
         }
+        telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
         keep_last_words(LastWords::open(last_words));
         let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
         telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
@@ -120,6 +121,7 @@ impl Inherited {
         let config = &mut self.settings.config;
         taken.config.put_into(config);
         telemetry::set_level(config.log.level);
+        telemetry::set_format(config.log.error_format);
         self.live_version = taken.version;
         if let Some(logs) = taken.logs {
             self.take_logs(logs?)?;
@@ -129,11 +131,12 @@ impl Inherited {
 
     fn take_logs(&mut self, logs: LogDescriptors) -> io::Result<()> {
         let log = &self.settings.config.log;
-        telemetry::redirect(logs.error, &log.error)?;
-        self.access_log = match &log.access {
+        telemetry::redirect(logs.error, log)?;
+        let access_log = match &log.access {
             LogTarget::Off => None,
             target => Some(Sink::from_descriptor(logs.access, target)?),
         };
+        self.access_log = access_log.map(|sink| sink.called(&log.identifier, log.syslog_facility));
         Ok(())
     }
 
