@@ -121,9 +121,9 @@ impl Processes {
         }
     }
 
-    pub(super) fn kill_generation(&self, id: GenerationId) {
+    pub(super) fn tell_generation(&self, id: GenerationId, signal: Signal) {
         if let Some(process) = self.generations.get(&id).and_then(|g| g.process.as_ref()) {
-            tolerate_gone(process.pidfd.signal(Signal::SIGKILL), process.pid);
+            tolerate_gone(process.pidfd.signal(signal), process.pid);
         }
     }
 
@@ -134,7 +134,6 @@ impl Processes {
     }
 
     /// What asks a worker for its Python stacks, on a thread that may wait.
-    #[expect(dead_code, reason = "for the admin interface")]
     pub(super) fn stack_probe(&self, worker: WorkerId) -> Result<StackProbe, StacksError> {
         let handle = self.workers.get(&worker);
         let handle = handle.ok_or(StacksError::NoSuchWorker(worker.0))?;

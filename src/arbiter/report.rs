@@ -161,6 +161,9 @@ impl Scene<'_> {
                 serving,
                 wanted,
             } => tell_backing_off(*generation, *failures, *delay, *serving, *wanted),
+            Report::RevivalDelayed { failures: 1, .. } => {
+                warning!("a generation did not live long: the next starts at once");
+            }
             Report::RevivalDelayed { failures, delay } => error!(
                 "{failures} generations in a row did not live long: the next start in {}",
                 seconds(*delay)
@@ -275,6 +278,7 @@ impl Scene<'_> {
         serving: Option<GenerationId>,
     ) {
         let (id, reason) = (generation.0, failure_words(failure));
+        let reason = reason + &self.advice_words(reload, failure);
         match serving {
             None => error!(
                 "generation={id} could not boot: {reason}; nothing serves yet, so the server ends"
@@ -290,6 +294,29 @@ impl Scene<'_> {
         }
     }
 
+    /// What helps where a process died or hung; nothing where the reason says so itself.
+    fn advice_words(&self, reload: ReloadId, failure: &Failure) -> String {
+        let Some(reading) = self.readings.get(&reload) else {
+            return String::new();
+        };
+        let (app, preload) = (&reading.config.app.text, reading.config.preload);
+        match failure {
+            Failure::WorkerDied {
+                exit: Exit::Code(EXIT_SICK),
+                ..
+            }
+            | Failure::Said { .. }
+            | Failure::NotForked { .. } => String::new(),
+            Failure::Died { .. } | Failure::NotPrepared { .. } if !preload => String::new(),
+            Failure::Died { .. } | Failure::WorkerDied { .. } => {
+                format!("; `rgunicorn check` tries `{app}` alone")
+            }
+            Failure::NotPrepared { .. } | Failure::WorkerNotReady { .. } => format!(
+                " while it loaded `{app}`; mend what it waits for, or give it a longer `[timeouts] boot`"
+            ),
+        }
+    }
+
     fn tell_overdue(
         &self,
         generation: GenerationId,
@@ -300,9 +327,9 @@ impl Scene<'_> {
     ) {
         let (who, after) = (self.worker(generation, worker), seconds(after));
         match (order, why) {
-            (_, Why::NotReady) => {
-                error!("{who} not ready after {after} (timeouts.boot): killed");
-            }
+            (Order::Abort, Why::NotReady) => error!(
+                "{who} not ready after {after} (timeouts.boot): ended, with the Python stacks of where it hangs"
+            ),
             (Order::Quit, _) => warning!(
                 "{who} not drained after {after} (timeouts.graceful): told to quit{}",
                 self.in_flight(worker)
@@ -439,7 +466,7 @@ fn tell_backing_off(
     let (id, delay) = (generation.0, seconds(delay));
     match (failures, serving) {
         (1, _) => warning!(
-            "generation={id} a worker did not live long: the next start in {delay}; {serving} of {wanted} workers serve"
+            "generation={id} a worker did not live long: the next starts at once; {serving} of {wanted} workers serve"
         ),
         (_, 0) => critical!(
             "generation={id} {failures} starts in a row failed: the next in {delay}; no worker serves, connections wait"
@@ -535,7 +562,10 @@ pub(super) fn failure_words(failure: &Failure) -> String {
         Failure::WorkerDied {
             worker,
             exit: Exit::Code(EXIT_SICK),
-        } => format!("worker={} failed its health check", worker.0),
+        } => format!(
+            "worker={} failed its health check (reload.health_check)",
+            worker.0
+        ),
         Failure::WorkerDied { worker, exit } => {
             format!("worker={} died of {}", worker.0, exit_words(*exit))
         }

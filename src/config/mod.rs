@@ -34,7 +34,7 @@ pub use live::LiveConfig;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
-pub use origin::{Loaded, Origin, Origins};
+pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
     Admin, AdminSocket, AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, ForwardedBy,

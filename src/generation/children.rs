@@ -43,6 +43,10 @@ impl Children {
         self.retiring = true;
     }
 
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.workers.keys().copied()
+    }
+
     /// Nothing is left to do.
     pub fn are_done(&self) -> bool {
         self.retiring && self.workers.is_empty()

@@ -1,7 +1,13 @@
 //! The loop between the arbiter's orders and the children's ends: it waits, reaps and reports, and returns only when
 //! the interpreter has something to do.
+//!
+//! When the arbiter is gone, workers drain and leave by themselves, unless their app lets nothing else run: after
+//! `timeouts.graceful` nobody but this process could end them.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -50,7 +56,14 @@ pub struct ForkServer {
     hooks: HookProcesses,
     /// [`Order::Retire`] was given.
     is_retired: bool,
+    /// `timeouts.graceful`
+    grace: Duration,
+    /// When workers that the arbiter left behind are killed.
+    kill_at: Option<Instant>,
 }
+
+/// What a worker may take to leave after its own bound of `timeouts.graceful`.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 impl ForkServer {
     /// Signals that a generation hears. Of those that end groups of processes it takes note only: the arbiter decides.
@@ -73,7 +86,14 @@ impl ForkServer {
             outputs: Outputs::default(),
             hooks: HookProcesses::default(),
             is_retired: false,
+            grace: Duration::ZERO,
+            kill_at: None,
         }
+    }
+
+    /// How long workers may take to finish their requests once the arbiter is gone. To be called again when it changes.
+    pub fn grant(&mut self, grace: Duration) {
+        self.grace = grace;
     }
 
     /// Waits for the next order. Call it without the interpreter's lock.
@@ -86,6 +106,7 @@ impl ForkServer {
             }
             self.outputs.read();
             self.reap();
+            self.kill_who_stays();
             if let Some(order) = self.take_order() {
                 return order;
             }
@@ -234,6 +255,22 @@ impl ForkServer {
     fn lose_arbiter(&mut self) {
         self.channel = None;
         self.children.retire();
+        self.kill_at = Instant::now().checked_add(self.grace + LEAVE_WITHIN);
+    }
+
+    /// Once: what SIGKILL does not end nobody can end.
+    fn kill_who_stays(&mut self) {
+        if self.kill_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.kill_at = None;
+        for pid in self.children.pids() {
+            crate::error!(
+                "pid={pid} did not leave within timeouts.graceful after the arbiter's end: killed"
+            );
+            // It is not reaped yet, so the number is still its own.
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
     }
 
     /// Until a signal or an order arrives, or what could not be sent can be.
@@ -246,8 +283,14 @@ impl ForkServer {
         }
         let outputs = self.outputs.descriptors();
         entries.extend(outputs.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        let timeout = self.kill_at.map_or(PollTimeout::NONE, |at| {
+            // Rounded up, or the last millisecond would be polled away.
+            let left = left(at) + Duration::from_millis(1);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
         // Interrupted or not: what happened is looked for, not told.
-        let _ = poll(&mut entries, PollTimeout::NONE);
+        let _ = poll(&mut entries, timeout);
         if let Some(channel) = &mut self.channel {
             let flushed = channel.flush();
             self.on_sent(flushed);

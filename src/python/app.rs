@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use pyo3::{
-    exceptions::{PyAttributeError, PyTypeError},
+    exceptions::{PyAttributeError, PyModuleNotFoundError, PyTypeError},
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
@@ -130,13 +130,25 @@ pub(super) fn find<'py>(
 
 fn import_failed(py: Python<'_>, error: &PyErr, module: &str, attribute: &str) -> AppError {
     let mut failure = raised(py, error);
-    if let AppError::Raised { reason, .. } = &mut failure
-        && let Some(module) = module.strip_suffix(".py")
-    {
+    let AppError::Raised { reason, .. } = &mut failure else {
+        return failure;
+    };
+    if let Some(module) = module.strip_suffix(".py") {
         let module = module.replace('/', ".");
         reason.push_str(&format!("; did you mean `{module}:{attribute}`?"));
+    } else if is_not_found(py, error, module) {
+        reason.push_str("; it is looked for in `chdir`, then in `python_path`");
     }
     failure
+}
+
+/// Whether it is this module, or a package around it, that there is not; and none that it imports.
+fn is_not_found(py: Python<'_>, error: &PyErr, module: &str) -> bool {
+    let missing = error.value(py).getattr("name");
+    error.is_instance_of::<PyModuleNotFoundError>(py)
+        && missing
+            .and_then(|name| name.extract::<String>())
+            .is_ok_and(|name| module == name || module.starts_with(&format!("{name}.")))
 }
 
 fn descend<'py>(

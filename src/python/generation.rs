@@ -20,8 +20,8 @@ use crate::{
         ForkServer, ImportOutput, Inherited, Order, OutputPipes, WorkerStart, other_threads,
     },
     sys::{
-        SignalBell, disregard, fork_blocked, release_program_files, restore_defaults,
-        set_process_title, trim_heap,
+        SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
+        restore_defaults, set_process_title, trim_heap,
     },
     telemetry::Printer,
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
@@ -49,8 +49,15 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::TakeLive | Order::Retire | Order::RunHook(_) => {}
         }
     };
-    match prepare(py, &mut server, settings, descriptors) {
+    server.grant(settings.config.timeouts.graceful);
+    // An app that hangs while it is preloaded would outlive the arbiter. There are no workers yet that it would leave alone.
+    let told = die_with_parent(true).map_err(|error| (error.to_string(), EXIT_BOOT));
+    let prepared = told.and_then(|()| prepare(py, &mut server, settings, descriptors));
+    match prepared {
         Ok(prepared) => {
+            if let Err(error) = die_with_parent(false) {
+                crate::warning!("a generation would not outlive the arbiter: {error}");
+            }
             server.report(FromGeneration::Prepared);
             fork_as_told(py, server, prepared)
         }
@@ -348,6 +355,7 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                 py.detach(|| inherited.take_live());
                 // Of no use to tell: what a crash would say is lost, and nothing else.
                 drop(stacks::dump_on_crash(py));
+                server.grant(inherited.settings.config.timeouts.graceful);
             }
             // An address that is given up must not be held open for as long as the last worker takes.
             Order::Retire => inherited.listeners.clear(),

@@ -81,6 +81,12 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process is killed when its parent ends.
+pub fn die_with_parent(dies: bool) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(dies.then_some(nix::sys::signal::Signal::SIGKILL))?;
+    Ok(())
+}
+
 /// Reaps one child that has exited: its pid and waitpid(2)'s raw status. `None` when there is none. Never blocks.
 pub fn reap_any() -> Option<(u32, i32)> {
     reap_any_measured().map(|(pid, status, _)| (pid, status))

@@ -87,7 +87,7 @@ pub(super) fn log_refused(station: &Station, refused: &Refused) {
     let mut path_and_query = target.splitn(2, |byte| *byte == b'?');
     let mut address = AddressText::default();
     let record = AccessRecord {
-        remote_address: address.of(None, &refused.peer),
+        remote_address: address.of(refused.client.map(|client| client.address), &refused.peer),
         peer: ip(refused.peer.socket),
         method,
         target,

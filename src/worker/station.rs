@@ -44,7 +44,7 @@ pub struct Equipment {
     pub lifeline: OwnedFd,
     pub access_log: AccessLog,
     pub live: LiveView,
-    /// As of this version of what `live` shows.
+    /// What was taken from `live` so far, and in which version.
     pub config: Config,
     pub live_version: u64,
 }

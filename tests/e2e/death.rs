@@ -201,6 +201,47 @@ fn without_the_arbiter_workers_finish_and_leave() {
 }
 
 #[test]
+fn without_the_arbiter_a_worker_whose_app_lets_nothing_else_run_is_ended() {
+    let asgi = include_str!("apps/asgi.py");
+    for (config, app, target) in [
+        ("app = 'app:app'", asgi, "/block?s=60"),
+        ("worker_class = 'gevent'", APP, "/spin?s=60"),
+    ] {
+        let config = format!("{config}\n[timeouts]\ngraceful = '1s'");
+        let mut server = Setup::with(&config).app(app).start();
+        let family = server.below();
+        let mut client = server.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        thread::sleep(Duration::from_millis(300));
+        server.arbiter().signal(Signal::SIGKILL);
+        eventually("the arbiter is dead", || server.has_ended());
+        server.says("did not leave within timeouts.graceful after the arbiter's end: killed");
+        eventually("all others are gone", || {
+            family.iter().all(|process| !process.is_alive())
+        });
+    }
+}
+
+#[test]
+fn without_the_arbiter_an_app_that_hangs_while_it_is_preloaded_is_ended() {
+    let setup = Setup::with("preload = true").app("import time\ntime.sleep(100)\n");
+    let mut server = setup.spawn();
+    eventually("a generation imports the app", || {
+        let title = |process: &Process| process.title();
+        server
+            .below()
+            .iter()
+            .any(|one| title(one).contains("generation 1"))
+    });
+    let family = server.below();
+    server.arbiter().signal(Signal::SIGKILL);
+    eventually("the arbiter is dead", || server.has_ended());
+    eventually("all others are gone", || {
+        family.iter().all(|process| !process.is_alive())
+    });
+}
+
+#[test]
 fn a_request_past_its_time_is_answered_504_and_the_worker_lives() {
     for config in ["", "threads = 4"] {
         let server = Server::start(&format!("{config}\n[timeouts]\nrequest = '1s'"));

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use nix::sys::signal::Signal;
+
 use super::{Shell, live};
 use crate::{
     arbiter::{
@@ -38,7 +40,12 @@ impl Shell {
                 slot,
             } => self.fork(generation, worker, slot),
             Action::Retire(generation) => self.send(generation, ToGeneration::Retire, &[]),
-            Action::KillGeneration(generation) => self.processes.kill_generation(generation),
+            Action::AbortGeneration(generation) => {
+                self.processes.tell_generation(generation, Signal::SIGABRT);
+            }
+            Action::KillGeneration(generation) => {
+                self.processes.tell_generation(generation, Signal::SIGKILL);
+            }
             Action::Signal { worker, order } => self.processes.signal(worker, order),
             Action::Release { worker, slot } => self.release(worker, slot),
             Action::Abandon { slot, .. } => self.kill_in_slot(slot),
@@ -137,14 +144,14 @@ impl Shell {
             Ok(live) => handle.live.insert(live),
             Err(reason) => {
                 error!("generation={} cannot be started: {reason}", generation.0);
-                return self.processes.kill_generation(generation);
+                return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         };
         let last_words = match LastWords::create() {
             Ok(words) => handle.last_words.insert(words),
             Err(error) => {
                 error!("generation={} cannot be started: {error}", generation.0);
-                return self.processes.kill_generation(generation);
+                return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         };
         let Some(process) = &mut handle.process else {
@@ -217,7 +224,7 @@ impl Shell {
             Err(problem) => {
                 let (id, reason) = (generation.0, reading::told(&problem));
                 error!("generation={id} cannot be talked to: {reason}; it is killed");
-                self.processes.kill_generation(generation);
+                self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         }
     }
@@ -236,7 +243,7 @@ impl Shell {
         if let Some(pid) = place.map(|place| place.pid()).filter(|pid| *pid != 0)
             && let Ok(pidfd) = PidFd::open(pid)
         {
-            let _gone_already = pidfd.signal(nix::sys::signal::Signal::SIGKILL);
+            let _gone_already = pidfd.signal(Signal::SIGKILL);
         }
     }
 

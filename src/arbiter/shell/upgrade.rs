@@ -270,6 +270,7 @@ impl Shell {
             history: state.history,
             started: state.started,
             log_level: None,
+            stack_askers: Arc::default(),
             upgrade: Some(Upgrade {
                 upgrade: state.upgrade,
                 outcome: Outcome::Done,

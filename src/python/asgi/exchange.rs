@@ -186,6 +186,11 @@ impl Exchange {
                 Err(_) => is_broken = true,
             }
         }
+        if is_broken {
+            // Who waits is told there.
+            drop(guard);
+            return Self::lose_client(this);
+        }
         let has_input = readiness.can_read() && state.intake == Intake::Body;
         let mut senders = Sleepers::default();
         if has_room {
@@ -196,9 +201,6 @@ impl Exchange {
             receivers = state.waiters.take(Awaited::Message);
         }
         drop(guard);
-        if is_broken {
-            return Self::lose_client(this);
-        }
         if is_newly_closed {
             Self::start_grace(this)?;
         }
@@ -321,6 +323,7 @@ impl Exchange {
         match result {
             Err(error) if knows_of_the_end && error.is_instance_of::<ClientDisconnected>(py) => {}
             Err(_) if timed_out => {}
+            Err(error) if gateway.was_cut_off(py, error) => {}
             Err(error) => gateway.report(py, error, &format!("{id}the app failed on {request}")),
             Ok(()) if !is_open || knows_of_the_end => {}
             Ok(()) if has_begun => py.detach(|| {
@@ -384,18 +387,16 @@ impl Exchange {
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
         Self::tell_if_slow(this, now_ns)?;
-        let hub = &this.get().gateway.hub;
-        let request_timeout_ns = hub.station.live.request_timeout_ns();
+        let gateway = &this.get().gateway;
         let mut state = this.get().state.borrow(this.py());
         let began_ns = state.began_ns;
         let Some(connection) = &mut state.connection else {
             return Ok(());
         };
-        hub.count_traffic(connection);
+        gateway.hub.count_traffic(connection);
         let is_late = connection.deadline_ms <= now_ns / 1_000_000;
         let waits_for_client = !connection.output.is_empty();
-        let is_over =
-            request_timeout_ns > 0 && now_ns.saturating_sub(began_ns) > request_timeout_ns;
+        let is_over = gateway.is_past_request_timeout(began_ns, now_ns);
         drop(state);
         if is_over {
             Self::time_out(this)

@@ -47,6 +47,8 @@ const SWEEP_MS_MIN: u64 = 10;
 
 /// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
 const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
+/// Clients that have not answered its goodbye after as long again, and after this long at the latest, are dropped.
+const SOCKET_GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
@@ -81,6 +83,8 @@ struct Inner {
     /// A turn is going on, or one is in the loop's queue already.
     is_turning: bool,
     turn: Option<Py<PyAny>>,
+    /// The worker's loop has ended.
+    has_ended: bool,
 }
 
 /// What a gateway is made of.
@@ -130,6 +134,7 @@ impl Gateway {
                 timer: None,
                 is_turning: false,
                 turn: None,
+                has_ended: false,
             }),
         }))
     }
@@ -140,6 +145,18 @@ impl Gateway {
         let turn = ffi::builtin::<Turn>(&turning)?;
         self.inner.borrow(py).turn = Some(turn.clone_ref(py));
         Ok(turn)
+    }
+
+    /// The loop has ended and is run again only to let what is left come to its end: no more turns.
+    pub(super) fn end(&self, py: Python<'_>) {
+        self.inner.borrow(py).has_ended = true;
+    }
+
+    /// Whether an app ended because the worker did.
+    pub(super) fn was_cut_off(&self, py: Python<'_>, error: &PyErr) -> bool {
+        let cancelled = || py.import("asyncio")?.getattr("CancelledError");
+        let has_ended = self.inner.borrow(py).has_ended;
+        has_ended && cancelled().is_ok_and(|cancelled| error.is_instance(py, &cancelled))
     }
 
     pub(super) fn body_ms(&self) -> u64 {
@@ -227,6 +244,21 @@ impl Gateway {
             .is_some_and(|ns| u128::from(ns) >= grace.as_nanos())
     }
 
+    /// Whether they have had their time to answer the goodbye, too.
+    pub(super) fn must_drop_sockets(&self, now_ns: u64) -> bool {
+        let quarter = self.hub.station.live.graceful() / 4;
+        let most = quarter.min(SOCKET_GRACE_MAX) + quarter.min(SOCKET_GOODBYE_MAX);
+        self.hub
+            .draining_for_ns(now_ns)
+            .is_some_and(|ns| u128::from(ns) >= most.as_nanos())
+    }
+
+    /// Whether a request that began then has had `timeouts.request`.
+    pub(super) fn is_past_request_timeout(&self, began_ns: u64, now_ns: u64) -> bool {
+        let limit_ns = self.hub.station.live.request_timeout_ns();
+        limit_ns > 0 && now_ns.saturating_sub(began_ns) > limit_ns
+    }
+
     /// Room to receive into; to be given back.
     pub(super) fn take_scratch(&self, py: Python<'_>) -> Vec<u8> {
         std::mem::take(&mut self.inner.borrow(py).scratch)
@@ -269,7 +301,12 @@ impl Gateway {
     }
 
     fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        self.inner.borrow(py).is_turning = true;
+        let mut inner = self.inner.borrow(py);
+        if inner.has_ended {
+            return Ok(());
+        }
+        inner.is_turning = true;
+        drop(inner);
         match self.hub.has_cold_work() {
             true => py.detach(|| self.hub.turn()),
             false => self.hub.turn(),
