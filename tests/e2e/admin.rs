@@ -4,4 +4,5 @@ mod access;
 mod commands;
 mod figures;
 mod health;
+mod stacks;
 pub(crate) mod support;
