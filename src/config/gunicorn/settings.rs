@@ -212,7 +212,7 @@ pub const SETTINGS: &[Setting] = &[
     row("forwarded_allow_ips", "--forwarded-allow-ips", One, "'127.0.0.1,::1'", Better("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`"), Form::Words),
     row("pythonpath", "--pythonpath", One, "None", Renamed("python_path"), Form::Words),
     gone("paste", "--paste --paster", One, "None", PASTE),
-    row("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", Better("proxy.protocol", "`true` is written `\"auto\"`"), Form::ProxyProtocol),
+    row("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", Better("proxy.protocol", "a connection that does not begin with it is refused then"), Form::ProxyProtocol),
     row("proxy_allow_ips", "--proxy-allow-from", One, "'127.0.0.1,::1'", Renamed("proxy.protocol_allow_ips"), Form::Words),
     gone("protocol", "--protocol", One, "'http'", UWSGI),
     gone("uwsgi_allow_ips", "--uwsgi-allow-from", One, "'127.0.0.1,::1'", UWSGI),
