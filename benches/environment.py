@@ -1,6 +1,7 @@
 """Everything the bench needs, made by itself: a virtualenv with the peers, wrk, and our own release build."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,18 +11,22 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCHES = ROOT / "benches"
 APPS = BENCHES / "apps"
 TARGET = ROOT / "target"
-VENV = TARGET / "bench-venv"
+# Of the Python that runs the bench, so that another one can be measured by running it.
+VENV = TARGET / f"bench-venv-{sys.version_info[0]}.{sys.version_info[1]}"
 PYTHON = VENV / "bin" / "python"
 
 # Each alone, so that one that does not build costs only itself. bjoern needs libev's headers, Gunicorn's gevent worker
 # the package packaging.
 PACKAGES = [
-    "gunicorn>=27.0.1", "packaging", "gevent", "granian", "flask", "django", "fastwsgi", "bjoern", "uwsgi", "uvicorn", "uvloop",
-    "httptools", "fastapi",
+    "gunicorn>=27.0.1", "packaging", "gevent", "eventlet", "granian", "flask", "django", "fastwsgi", "bjoern", "uwsgi", "uvicorn",
+    "uvloop", "httptools", "websockets", "wsproto", "fastapi",
 ]
 
 
 def prepare(build=True):
+    # Inherited by the servers: ten thousand connections are ten thousand files.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if not VENV.exists():
         run([sys.executable, "-m", "venv", str(VENV)])
     if not shutil.which("wrk"):
@@ -31,7 +36,7 @@ def prepare(build=True):
     for package in PACKAGES:
         install(package)
     if build:
-        run(["cargo", "build", "--release", "--lib", "--bins", "--example", "limit"], cwd=ROOT)
+        run(["cargo", "build", "--release", "--lib", "--bins", "--examples"], cwd=ROOT)
 
 
 def install(package):

@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+import changes
 import load
 import memory
 import processes
 import reloads
 import sleepers
+import websockets
 from goals import at_least, at_most, ratio_at_least, ratio_at_most
 from load import Load
 from servers import GUNICORN_GEVENT, LIMIT, OURS, UNWATCHED, Setup
@@ -18,6 +20,7 @@ from servers import GUNICORN_GEVENT, LIMIT, OURS, UNWATCHED, Setup
 WSGI = [OURS, "fastwsgi", "bjoern", "granian", "uwsgi", "gunicorn sync", "gunicorn gthread"]
 SEVERAL_WORKERS = [OURS, "granian", "uwsgi", "gunicorn sync"]
 ASGI = [OURS, "uvicorn", "granian"]
+WEBSOCKETS = [*ASGI, "uvicorn wsproto"]
 THREADED = [OURS, "granian", "uwsgi", "gunicorn gthread"]
 
 
@@ -119,6 +122,23 @@ ROWS = [
         [ratio_at_least("rps", 1.2), ratio_at_most("p99", 1)],
     ),
     Row(
+        "websocket",
+        f"echo of 64 bytes on {websockets.ECHOING} WebSockets (requests are messages), on uvloop",
+        WEBSOCKETS,
+        Setup("asgi_websocket", interface="asgi"),
+        websockets.echo,
+        [ratio_at_least("rps", 1.3), ratio_at_most("p99", 1)],
+    ),
+    Row(
+        "idle-websockets",
+        f"memory of {websockets.IDLE:,} WebSockets on which nothing is said",
+        WEBSOCKETS,
+        Setup("asgi_websocket", interface="asgi", connections=websockets.IDLE + 100),
+        websockets.idle,
+        [ratio_at_most("KiB each", 0.5, "uvicorn")],
+        once=True,
+    ),
+    Row(
         "close",
         "a new connection for each request",
         [*WSGI, LIMIT],
@@ -139,6 +159,14 @@ ROWS = [
         "hello world in greenlets: worker_class gevent",
         [OURS, GUNICORN_GEVENT],
         Setup("hello", worker_class="gevent"),
+        under(Load()),
+        [ratio_at_least("rps", 3), ratio_at_most("p99", 1)],
+    ),
+    Row(
+        "eventlet",
+        "hello world in greenlets: worker_class eventlet, which Gunicorn has no more, beside its gevent",
+        [OURS, GUNICORN_GEVENT],
+        Setup("hello", worker_class="eventlet"),
         under(Load()),
         [ratio_at_least("rps", 3), ratio_at_most("p99", 1)],
     ),
@@ -211,12 +239,27 @@ ROWS = [
         once=True,
     ),
     Row(
+        "changes",
+        "how fast changes are, of 2 workers of an app that imports in no time",
+        [OURS],
+        Setup("edition", workers=2),
+        changes.measured,
+        [
+            at_most("save to new code ms", 150),
+            at_most("kill -9 ms", 100),
+            at_most("preload: one more ms", 50),
+            at_most("preload: kill -9 ms", 50),
+            at_most("failed", 0),
+        ],
+        once=True,
+    ),
+    Row(
         "reload",
         "a reload every second under 50 keep-alive and 50 connecting clients",
         [OURS, "gunicorn gthread"],
         Setup("who", workers=2, threads=2),
         reloads.under_load,
-        [at_most("failed", 0), at_least("new workers per reload", 1)],
+        [at_most("failed", 0), at_most("closed idle", 0), at_least("new workers per reload", 1)],
         once=True,
     ),
 ]

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compares rgunicorn with its peers and judges each figure against its goal: `python3 benches/run.py`.
 
-Needs Python, cargo and (for bjoern) a C compiler; makes a virtualenv with the peers in target/bench-venv by itself.
+Needs Python, cargo and (for bjoern) a C compiler; makes a virtualenv with the peers in target/bench-venv-* by itself. All
+runs on the Python that runs this: `python3.13 benches/run.py --only asgi` shows what eager tasks bring.
 Every server runs in every round, one after the other; the table shows medians over the rounds. Loopback only.
 """
 

@@ -37,6 +37,8 @@ class Setup:
     # All that watches is on: ours alone.
     is_watched: bool = False
     interface: str = "wsgi"
+    # How many a worker may hold, where a server has a limit.
+    connections: int = 1000
 
     @property
     def is_pinned(self):
@@ -54,6 +56,9 @@ worker_class = "{setup.worker_class}"
 preload = {str(setup.preload).lower()}
 python = "{environment.PYTHON}"
 chdir = "{environment.APPS}"
+
+[limits]
+connections = {setup.connections}
 
 [log]
 access = "{directory / "access.log" if setup.access_log else "off"}"
@@ -100,13 +105,19 @@ def granian(setup, port, directory):
     log = ["--access-log"] if setup.access_log else []
     options = ["--interface", setup.interface, "--host", "127.0.0.1", "--port", port, "--workers", setup.workers]
     threads = ["--blocking-threads", setup.threads] if setup.interface == "wsgi" else ["--loop", "uvloop"]
+    if setup.interface == "asgi":
+        threads += ["--backpressure", setup.connections]
     return [environment.VENV / "bin" / "granian", *options, *threads, *log, f"{setup.app}:app"]
 
 
-def uvicorn(setup, port, directory):
-    log = [] if setup.access_log else ["--no-access-log"]
-    options = ["--host", "127.0.0.1", "--port", port, "--workers", setup.workers, "--loop", "uvloop", "--http", "httptools"]
-    return [environment.VENV / "bin" / "uvicorn", *options, "--log-level", "warning", *log, f"{setup.app}:app"]
+def uvicorn(websockets="auto"):
+    def command(setup, port, directory):
+        log = [] if setup.access_log else ["--no-access-log"]
+        options = ["--host", "127.0.0.1", "--port", port, "--workers", setup.workers, "--log-level", "warning"]
+        kind = ["--loop", "uvloop", "--http", "httptools", "--ws", websockets]
+        return [environment.VENV / "bin" / "uvicorn", *options, *kind, *log, f"{setup.app}:app"]
+
+    return command
 
 
 def uwsgi(setup, port, directory):
@@ -141,7 +152,8 @@ COMMANDS = {
     "fastwsgi": from_python("import fastwsgi; fastwsgi.run(app, '127.0.0.1', port)"),
     "bjoern": from_python("import bjoern; bjoern.run(app, '127.0.0.1', port)"),
     "granian": granian,
-    "uvicorn": uvicorn,
+    "uvicorn": uvicorn(),
+    "uvicorn wsproto": uvicorn("wsproto"),
     "uwsgi": uwsgi,
     "gunicorn sync": gunicorn("sync"),
     "gunicorn gthread": gunicorn("gthread"),

@@ -28,7 +28,7 @@ use crate::{
 
 /// Orders that may wait for the shell. People and their tools give few.
 const ORDERS_MAX: usize = 64;
-/// The thread parses heads, writes JSON and walks the scoreboard; measured below 64 KiB.
+/// The deepest it goes is parsing a head, which sets aside 16 KiB for fields. Pages that are not used take no memory.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// What a client wants done.
@@ -47,6 +47,10 @@ pub enum Order {
         quick: bool,
     },
     LogLevel(LogLevel),
+    /// Write down what the Python code of this worker is at.
+    Stacks {
+        pid: u32,
+    },
     /// Execute the program on disk in place, as USR2 does.
     Upgrade,
 }
@@ -58,7 +62,7 @@ pub struct Ticket(u64);
 /// What the shell says to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Accepted; what was done, in a sentence.
+    /// Accepted; what was done, in a sentence, or what was asked for.
     Done(String),
     /// The reload with this number has begun, or is decided already.
     Reload(u64),
@@ -96,6 +100,16 @@ pub struct Admin {
     link: Arc<Link>,
     /// Told to the thread when it starts, with the first door.
     board: Option<Scoreboard>,
+}
+
+/// Gives answers from any thread.
+pub struct Answers(Arc<Link>);
+
+impl Answers {
+    pub fn give(&self, ticket: Ticket, answer: Answer) {
+        lock(&self.0.answers).push_back((ticket, answer));
+        self.0.thread_bell.ring();
+    }
 }
 
 /// The state behind both ends.
@@ -136,7 +150,7 @@ impl Admin {
         })
     }
 
-    /// From now on is asked at these doors, and at no others.
+    /// From now on it is asked at these doors, and at no others.
     pub fn open(&mut self, doors: Vec<Door>, policy: Policy) -> io::Result<()> {
         let is_wanted = !doors.is_empty();
         *lock(&self.link.doors) = Arc::new(doors);
@@ -184,9 +198,9 @@ impl Admin {
         lock(&self.link.orders).drain(..).collect()
     }
 
-    pub fn answer(&self, ticket: Ticket, answer: Answer) {
-        lock(&self.link.answers).push_back((ticket, answer));
-        self.link.thread_bell.ring();
+    /// To answer the orders by.
+    pub fn answers(&self) -> Answers {
+        Answers(Arc::clone(&self.link))
     }
 
     /// To be called around the one place where the shell waits.

@@ -25,11 +25,12 @@ mod request;
 mod route;
 mod scene;
 mod server;
+mod stacks;
 mod status;
 mod view;
 
 pub use events::Event;
-pub use link::{Admin, Answer, Door, DoorKind, Order, Policy, Ticket};
+pub use link::{Admin, Answer, Answers, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
 pub use view::{
     Generation, GenerationState, Listener, Outcome, Reload, ServerState, Upgrade, View, Worker,

@@ -94,7 +94,7 @@ impl Progress {
         let id = generation.generation;
         let own = view.workers.iter().filter(|worker| worker.generation == id);
         let ready = own.filter(|worker| view.is_serving_worker(worker)).count();
-        json!({ "event": "workers", "generation": id, "ready": ready, "of": view.workers_wanted })
+        json!({ "event": "workers", "generation": id, "ready": ready, "of": generation.workers_wanted })
     }
 }
 

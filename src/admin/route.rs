@@ -7,7 +7,7 @@ use super::{
     reply::{Reply, Response},
     request::Request,
     scene::Scene,
-    status,
+    stacks, status,
 };
 
 /// Where a handler is found, and who may use it.
@@ -44,6 +44,7 @@ const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/metrics.json", access: Access::Read, about: "The same as JSON, for live views", handler: metrics::json },
     Route { method: "GET", path: "/events", access: Access::Read, about: "The last lines of the arbiter's log; ?after=17: those with a greater number", handler: events::events },
     Route { method: "GET", path: "/config", access: Access::Read, about: "The configuration in force, where each value was set, and what the last reload changed", handler: config::config },
+    Route { method: "GET", path: "/stacks", access: Access::Read, about: "?pid=812: the Python stacks of this worker now", handler: stacks::stacks },
     Route { method: "POST", path: "/reload", access: Access::Change, about: "Read the configuration and the code again; lines of JSON until it is decided", handler: control::reload },
     Route { method: "POST", path: "/scale", access: Access::Change, about: "?workers=4: so many workers, until the file changes `workers`; lines of JSON until they serve", handler: control::scale },
     Route { method: "POST", path: "/stop", access: Access::Change, about: "Finish the requests in flight and stop; ?quick does not wait for them", handler: control::stop },

@@ -68,6 +68,8 @@ pub struct Generation {
     /// `None` when its process is gone.
     pub pid: Option<u32>,
     pub started_ns: u64,
+    /// How many workers it has, or would have, while it serves.
+    pub workers_wanted: u16,
     /// Which reading of the configuration it runs; 0 is that of the start.
     pub reload: u64,
     /// Version of the interpreter.

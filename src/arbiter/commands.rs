@@ -209,9 +209,12 @@ impl Running {
     }
 }
 
-/// With the rights of the arbiter, and its error log for output.
+/// With the rights of the arbiter, and its error log for output; where that takes no lines of others, with none.
 fn start(job: &Job) -> std::io::Result<(u32, PidFd)> {
-    let output = || crate::sys::duplicate(crate::telemetry::descriptor()).map(Stdio::from);
+    let output = || match crate::telemetry::descriptor() {
+        Some(log) => crate::sys::duplicate(log).map(Stdio::from),
+        None => Ok(Stdio::null()),
+    };
     let mut command = Command::new(&job.words[0]);
     for name in VARIABLES {
         command.env_remove(name);

@@ -18,6 +18,7 @@ mod report;
 pub mod running;
 pub mod service_manager;
 mod shell;
+mod stacks;
 mod statsd;
 mod tally;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub mod watcher;
 
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
 pub use obstacles::obstacles;
+pub use stacks::{StackProbe, StacksError};
 
 use crate::config::ConfigLoader;
 

@@ -1,6 +1,6 @@
 //! The processes behind the core's ids. Only here a pid has a meaning.
 
-use std::{collections::BTreeMap, io, os::fd::AsFd};
+use std::{collections::BTreeMap, io, os::fd::AsFd, sync::Arc};
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -8,12 +8,12 @@ use nix::{
 };
 
 use super::{
-    GenerationProcess,
+    GenerationProcess, StackProbe, StacksError,
     core::{Exit, GenerationId, Order, ReloadId, WorkerId},
 };
 use crate::{
     sys::PidFd,
-    wire::{LastWords, LivePage},
+    wire::{LastWords, LivePage, StackSheet},
 };
 
 #[derive(Debug)]
@@ -34,6 +34,12 @@ pub(super) struct GenerationHandle {
 pub(super) struct WorkerHandle {
     pub(super) generation: GenerationId,
     pub(super) slot: u32,
+    /// Where it writes its Python stacks; `None` when no memory file could be made, and then it is not forked.
+    pub(super) sheet: Option<Arc<StackSheet>>,
+    /// The most memory that it ever had resident, bytes; zero until it was reaped.
+    pub(super) peak_bytes: u64,
+    /// How often the kernel had killed for want of memory when it was forked.
+    pub(super) oom_kills_before: Option<u64>,
     /// `None` until it is forked.
     pub(super) process: Option<(u32, PidFd)>,
 }
@@ -115,15 +121,41 @@ impl Processes {
         }
     }
 
-    pub(super) fn kill_generation(&self, id: GenerationId) {
+    pub(super) fn tell_generation(&self, id: GenerationId, signal: Signal) {
         if let Some(process) = self.generations.get(&id).and_then(|g| g.process.as_ref()) {
-            tolerate_gone(process.pidfd.signal(Signal::SIGKILL), process.pid);
+            tolerate_gone(process.pidfd.signal(signal), process.pid);
         }
     }
 
     pub(super) fn make_deaf(&mut self, id: GenerationId) {
         if let Some(handle) = self.generations.get_mut(&id) {
             handle.is_deaf = true;
+        }
+    }
+
+    /// What asks a worker for its Python stacks, on a thread that may wait.
+    pub(super) fn stack_probe(&self, worker: WorkerId) -> Result<StackProbe, StacksError> {
+        let handle = self.workers.get(&worker);
+        let handle = handle.ok_or(StacksError::NoSuchWorker(worker.0))?;
+        let Some(((_, pidfd), sheet)) = handle.process.as_ref().zip(handle.sheet.as_ref()) else {
+            return Err(StacksError::TooYoung(worker.0));
+        };
+        let pidfd = pidfd.as_fd().try_clone_to_owned();
+        let pidfd = pidfd.map_err(|source| StacksError::Os {
+            worker: worker.0,
+            source,
+        })?;
+        Ok(StackProbe::new(
+            worker.0,
+            PidFd::received(pidfd),
+            Arc::clone(sheet),
+        ))
+    }
+
+    /// What a worker that was reaped had used.
+    pub(super) fn note_peak(&mut self, worker: WorkerId, peak_bytes: u64) {
+        if let Some(handle) = self.workers.get_mut(&worker) {
+            handle.peak_bytes = peak_bytes;
         }
     }
 

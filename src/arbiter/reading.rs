@@ -9,7 +9,7 @@ use super::{
     listeners::{ListenError, ListenerId, Listeners},
 };
 use crate::{
-    config::{Config, EffectiveValue, LiveConfig, Loaded, LogTarget},
+    config::{Config, EffectiveValue, LiveConfig, Loaded, LogTarget, Origins, SyslogAddress},
     sys::{Identity, IdentityError},
     telemetry::Sink,
     wire::{LiveError, LivePage, SLOTS_MAX},
@@ -61,6 +61,62 @@ pub(super) struct Resources {
     pub(super) engine: PathBuf,
     pub(super) identity: Option<Identity>,
     pub(super) listeners: Vec<ListenerId>,
+}
+
+impl Unfit {
+    /// All of it on one line: what does not fit, where that was written, and what helps.
+    pub(super) fn told(&self, origins: &Origins) -> String {
+        let place = self.key().and_then(|key| origins.get(key));
+        let place = place.map_or(String::new(), |origin| format!(" ({origin})"));
+        let help = self
+            .help()
+            .map_or(String::new(), |help| format!("; {help}"));
+        format!("{}{place}{help}", told(self))
+    }
+
+    /// The key that asks for what cannot be had.
+    fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen(_) => Some("bind"),
+            Self::Interpreter(InterpreterError::NoPackage { .. }) => Some("worker_class"),
+            Self::Interpreter(_) => Some("python"),
+            Self::Engine(_) => None,
+            Self::Identity(IdentityError::NoGroup { .. }) => Some("group"),
+            Self::Identity(_) => Some("user"),
+            Self::Directory { .. } => Some("chdir"),
+            Self::Log { key, .. } => Some(key),
+            Self::Live(_) => None,
+            Self::TooManyWorkers { .. } => Some("workers"),
+        }
+    }
+
+    fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen(ListenError::InUse { .. }) => {
+                Some("stop the one who listens there, or take another address")
+            }
+            Self::Listen(ListenError::Denied { .. }) => {
+                Some("start as root, or take a port from 1024 on")
+            }
+            Self::Listen(ListenError::NotASocket { .. }) => {
+                Some("move it away, or take another path")
+            }
+            Self::Interpreter(
+                InterpreterError::NotPython { .. }
+                | InterpreterError::NotExecutable { .. }
+                | InterpreterError::NotCPython { .. }
+                | InterpreterError::TooOld { .. },
+            ) => Some("name a virtualenv or its bin/python in `python`"),
+            Self::Directory { .. } => Some("make it, or name another"),
+            Self::Log { .. } => Some("name a file that the server may write, or \"stderr\""),
+            Self::TooManyWorkers { .. } => Some("take fewer, with more `threads`"),
+            Self::Listen(_)
+            | Self::Interpreter(_)
+            | Self::Engine(_)
+            | Self::Identity(_)
+            | Self::Live(_) => None,
+        }
+    }
 }
 
 impl Resources {
@@ -129,6 +185,10 @@ pub(super) fn open_log(
         key,
         path: match target {
             LogTarget::File(path) => path.clone(),
+            LogTarget::Syslog(SyslogAddress::Local(path)) | LogTarget::Journald(path) => {
+                path.clone()
+            }
+            LogTarget::Syslog(SyslogAddress::Udp { host, port }) => format!("{host}:{port}").into(),
             LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => PathBuf::new(),
         },
         source,
@@ -173,22 +233,31 @@ pub(super) fn told(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Origins;
+    use crate::config::Origin;
 
     fn refused(change: impl FnOnce(&mut Config)) -> String {
         let mut loaded = Loaded {
             config: crate::arbiter::tests::config(),
             origins: Origins::new(),
+            notes: Vec::new(),
         };
         change(&mut loaded.config);
-        told(&Resources::open(&loaded, &mut Listeners::default()).unwrap_err())
+        let place = Origin::File {
+            path: "rgunicorn.toml".into(),
+            line: 7,
+        };
+        for key in ["chdir", "workers"] {
+            loaded.origins.insert(key.to_owned(), place.clone());
+        }
+        let unfit = Resources::open(&loaded, &mut Listeners::default()).unwrap_err();
+        unfit.told(&loaded.origins)
     }
 
     #[test]
     fn what_this_machine_does_not_have_is_told_by_its_key() {
         assert_eq!(
             refused(|config| config.chdir = "/no/such/place".into()),
-            "`chdir`: there is no directory `/no/such/place`"
+            "`chdir`: there is no directory `/no/such/place` (rgunicorn.toml:7); make it, or name another"
         );
         assert_eq!(
             refused(|config| config.user = Some("no-such-user-here".to_owned())),

@@ -12,7 +12,7 @@ use super::{
     reading::Reading,
 };
 use crate::{
-    config::{changes, summary},
+    config::{LogLevel, changes, summary},
     critical, error, info, warning,
     wire::{EXIT_SICK, Scoreboard},
 };
@@ -161,6 +161,9 @@ impl Scene<'_> {
                 serving,
                 wanted,
             } => tell_backing_off(*generation, *failures, *delay, *serving, *wanted),
+            Report::RevivalDelayed { failures: 1, .. } => {
+                warning!("a generation did not live long: the next starts at once");
+            }
             Report::RevivalDelayed { failures, delay } => error!(
                 "{failures} generations in a row did not live long: the next start in {}",
                 seconds(*delay)
@@ -275,6 +278,7 @@ impl Scene<'_> {
         serving: Option<GenerationId>,
     ) {
         let (id, reason) = (generation.0, failure_words(failure));
+        let reason = reason + &self.advice_words(reload, failure);
         match serving {
             None => error!(
                 "generation={id} could not boot: {reason}; nothing serves yet, so the server ends"
@@ -290,6 +294,29 @@ impl Scene<'_> {
         }
     }
 
+    /// What helps where a process died or hung; nothing where the reason says so itself.
+    fn advice_words(&self, reload: ReloadId, failure: &Failure) -> String {
+        let Some(reading) = self.readings.get(&reload) else {
+            return String::new();
+        };
+        let (app, preload) = (&reading.config.app.text, reading.config.preload);
+        match failure {
+            Failure::WorkerDied {
+                exit: Exit::Code(EXIT_SICK),
+                ..
+            }
+            | Failure::Said { .. }
+            | Failure::NotForked { .. } => String::new(),
+            Failure::Died { .. } | Failure::NotPrepared { .. } if !preload => String::new(),
+            Failure::Died { .. } | Failure::WorkerDied { .. } => {
+                format!("; `rgunicorn check` tries `{app}` alone")
+            }
+            Failure::NotPrepared { .. } | Failure::WorkerNotReady { .. } => format!(
+                " while it loaded `{app}`; mend what it waits for, or give it a longer `[timeouts] boot`"
+            ),
+        }
+    }
+
     fn tell_overdue(
         &self,
         generation: GenerationId,
@@ -300,9 +327,9 @@ impl Scene<'_> {
     ) {
         let (who, after) = (self.worker(generation, worker), seconds(after));
         match (order, why) {
-            (_, Why::NotReady) => {
-                error!("{who} not ready after {after} (timeouts.boot): killed");
-            }
+            (Order::Abort, Why::NotReady) => error!(
+                "{who} not ready after {after} (timeouts.boot): ended, with the Python stacks of where it hangs"
+            ),
             (Order::Quit, _) => warning!(
                 "{who} not drained after {after} (timeouts.graceful): told to quit{}",
                 self.in_flight(worker)
@@ -338,13 +365,41 @@ impl Scene<'_> {
             let requests = slot.requests.load(std::sync::atomic::Ordering::Relaxed);
             let _ = write!(text, " and {requests} requests");
         }
-        if let Some(why) = why {
-            let _ = write!(text, " ({})", reason(why));
+        let handle = self.processes.workers.get(&worker);
+        if let Some(peak_bytes) = handle.map(|h| h.peak_bytes).filter(|bytes| *bytes > 0) {
+            let _ = write!(text, ", at most {}MiB resident", peak_bytes >> 20);
+        }
+        match (why, exit) {
+            (Some(why), _) => {
+                let _ = write!(text, " ({})", reason(why));
+            }
+            (None, Exit::Signal(libc::SIGKILL)) => {
+                let oom_kills = handle.and_then(|handle| handle.oom_kills_before);
+                text.push_str(killer(oom_kills, crate::sys::oom_kills()));
+            }
+            (None, _) => {}
         }
         text.push_str(&self.in_flight(worker));
-        match is_expected(exit, why) {
-            true => info!("{text}"),
-            false => warning!("{text}"),
+        let level = match is_expected(exit, why) {
+            true => LogLevel::Info,
+            false => LogLevel::Warning,
+        };
+        crate::telemetry::block(
+            level,
+            format_args!("{text}"),
+            &self.last_stacks(worker, exit),
+        );
+    }
+
+    /// What the worker was at when it crashed.
+    fn last_stacks(&self, worker: WorkerId, exit: Exit) -> String {
+        let handle = self.processes.workers.get(&worker);
+        let sheet = handle.and_then(|handle| handle.sheet.as_ref());
+        match (exit, sheet) {
+            (Exit::Signal(_), Some(sheet)) => {
+                crash_in(&sheet.text().unwrap_or_default()).to_owned()
+            }
+            _ => String::new(),
         }
     }
 
@@ -411,7 +466,7 @@ fn tell_backing_off(
     let (id, delay) = (generation.0, seconds(delay));
     match (failures, serving) {
         (1, _) => warning!(
-            "generation={id} a worker did not live long: the next start in {delay}; {serving} of {wanted} workers serve"
+            "generation={id} a worker did not live long: the next starts at once; {serving} of {wanted} workers serve"
         ),
         (_, 0) => critical!(
             "generation={id} {failures} starts in a row failed: the next in {delay}; no worker serves, connections wait"
@@ -443,6 +498,23 @@ pub(super) fn exit_words(exit: Exit) -> String {
         },
         Exit::Unknown => "a cause that its generation took along".to_owned(),
     }
+}
+
+/// Who killed a worker that the arbiter did not: the kernel's count of such kills before and after tells.
+fn killer(before: Option<u64>, now: Option<u64>) -> &'static str {
+    match (before, now) {
+        (Some(before), Some(now)) if now > before => {
+            " (not by the server; the kernel has killed for want of memory since this worker was started)"
+        }
+        _ => " (not by the server)",
+    }
+}
+
+/// The last crash on a sheet, which may also hold stacks that somebody asked for.
+fn crash_in(sheet: &str) -> &str {
+    sheet
+        .rfind("Fatal Python error")
+        .map_or("", |at| sheet[at..].trim_end())
 }
 
 fn limit(why: Retirement) -> &'static str {
@@ -490,7 +562,10 @@ pub(super) fn failure_words(failure: &Failure) -> String {
         Failure::WorkerDied {
             worker,
             exit: Exit::Code(EXIT_SICK),
-        } => format!("worker={} failed its health check", worker.0),
+        } => format!(
+            "worker={} failed its health check (reload.health_check)",
+            worker.0
+        ),
         Failure::WorkerDied { worker, exit } => {
             format!("worker={} died of {}", worker.0, exit_words(*exit))
         }
@@ -513,6 +588,13 @@ mod tests {
             [told(412), told(31_240), told(300_000)],
             ["0.41s", "31.2s", "300s"]
         );
+    }
+
+    #[test]
+    fn a_kill_by_somebody_else_is_called_that() {
+        assert_eq!(killer(Some(1), Some(1)), " (not by the server)");
+        assert_eq!(killer(None, Some(1)), " (not by the server)");
+        assert!(killer(Some(1), Some(2)).contains("want of memory"));
     }
 
     #[test]

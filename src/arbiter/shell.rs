@@ -12,6 +12,7 @@ mod orders;
 mod perceive;
 mod reload;
 mod service;
+mod stacks;
 mod upgrade;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -99,6 +101,8 @@ pub(super) struct Shell {
     started: Moment,
     /// Ordered over the admin interface, until the next reload.
     log_level: Option<LogLevel>,
+    /// Held by each thread that asks a worker for its stacks.
+    stack_askers: Arc<()>,
     /// The last one, for the admin interface.
     upgrade: Option<Upgrade>,
     /// Of the last reload, for the status.
@@ -155,7 +159,7 @@ impl Shell {
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
         let loaded = loader.load().map_err(StartError::Config)?;
         let config = &loaded.config;
-        crate::telemetry::init(&config.log.error, config.log.level).map_err(|error| {
+        crate::telemetry::init(&config.log).map_err(|error| {
             StartError::Other(format!("the error log cannot be opened: {error}"))
         })?;
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
@@ -168,7 +172,8 @@ impl Shell {
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
         let admin = admin::admin(config, &shared.board, now).map_err(|error| failed(&error))?;
-        let resources = open_patiently(&loaded, &mut listeners).map_err(|error| failed(&error))?;
+        let resources = open_patiently(&loaded, &mut listeners)
+            .map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         listeners.forget_kept();
         let pidfile = config
             .pidfile
@@ -208,6 +213,7 @@ impl Shell {
             history: History::default(),
             started: now,
             log_level: None,
+            stack_askers: Arc::default(),
             upgrade: None,
             outcome: None,
             next_sample: None,
@@ -218,6 +224,9 @@ impl Shell {
             last_boot: None,
             exit: None,
         };
+        for note in &loaded.notes {
+            info!("{}", note.text);
+        }
         shell.begin(&reading);
         Ok(shell)
     }

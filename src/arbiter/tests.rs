@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::config::{
-    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, ForwardedBy, HeaderMap, Hooks, Lifespan,
-    Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, TcpBind, Timeouts,
-    Trusted, WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, ForwardedBy,
+    HeaderMap, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol,
+    Reload, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// A configuration that a test changes to its needs.
@@ -64,6 +64,16 @@ pub(super) fn config() -> Config {
             error: LogTarget::Stderr,
             level: LogLevel::Info,
             format: LogFormat::Combined,
+            error_format: ErrorFormat::Text,
+            exclude: Vec::new(),
+            request_id: false,
+            request_id_header: String::new(),
+            request_id_response: false,
+            slow: Duration::ZERO,
+            syslog_facility: Facility::User,
+            identifier: "test".to_owned(),
+            python_config: None,
+            capture_output: false,
         },
         reload: Reload {
             watch: true,

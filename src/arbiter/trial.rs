@@ -82,6 +82,7 @@ fn run(
         scoreboard: Scoreboard::create()?,
         bell: Bell::create()?,
         worker: None,
+        live: live_page(&config)?,
         stand_in: seqpacket_pair()?,
         config,
         deadline,
@@ -93,12 +94,23 @@ fn run(
     result
 }
 
+/// With both logs on standard error.
+fn live_page(config: &Config) -> Result<LivePage, TrialError> {
+    let standard_error = || io::stderr().as_fd().try_clone_to_owned();
+    let logs = LogDescriptors {
+        access: standard_error()?,
+        error: standard_error()?,
+    };
+    Ok(LivePage::create(&LiveConfig::of(config), &logs)?)
+}
+
 /// A generation that nobody but us knows of.
 struct Trial {
     process: GenerationProcess,
     scoreboard: Scoreboard,
     bell: Bell,
     worker: Option<PidFd>,
+    live: LivePage,
     /// Passed where a listening socket would be, so that a request of health has an address. Nobody can connect to it; the
     /// other end keeps it silent.
     stand_in: (OwnedFd, OwnedFd),
@@ -115,13 +127,7 @@ impl Trial {
     fn start(&mut self, lifeline: &impl AsFd) -> Result<(), TrialError> {
         let lobby = seqpacket_pair()?;
         let last_words = LastWords::create()?;
-        let standard_error = || io::stderr().as_fd().try_clone_to_owned();
-        let logs = LogDescriptors {
-            access: standard_error()?,
-            error: standard_error()?,
-        };
-        let live = LivePage::create(&LiveConfig::of(&self.config), &logs)?;
-        let [page, waiting_logs] = live.descriptors();
+        let [page, waiting_logs] = self.live.descriptors();
         let descriptors: [BorrowedFd<'_>; 9] = [
             self.scoreboard.descriptor(),
             self.bell.as_fd(),

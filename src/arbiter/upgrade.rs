@@ -90,6 +90,7 @@ pub(super) struct HandedGeneration {
 pub(super) struct HandedWorker {
     pub(super) generation: GenerationId,
     pub(super) slot: u32,
+    pub(super) sheet: Option<i32>,
     pub(super) process: Option<(u32, i32)>,
 }
 

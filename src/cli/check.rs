@@ -31,10 +31,12 @@ fn checked(typed: &[&ArgMatches], boots: bool) -> Result<String, String> {
         ConfigSource::find(typed).map_err(|error| format!("error: cannot check: {error}"))?;
     let loaded = source.load_with(wants_color())?;
     beyond_the_text(&loaded, boots)?;
-    Ok(match source.name() {
+    let verdict = match source.name() {
         Some(path) => format!("{}: ok", path.display()),
         None => "ok".to_owned(),
-    })
+    };
+    let notes = loaded.notes.iter().map(|note| note.text.clone());
+    Ok(notes.chain([verdict]).collect::<Vec<_>>().join("\n"))
 }
 
 /// What only a run of Python can tell: whether the interpreter is there and the app loads in it.

@@ -17,6 +17,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "stop",
             "worker",
             "log-level",
+            "stacks",
             "upgrade",
         ],
     ),

@@ -121,7 +121,8 @@ const MORE: &[(&str, &[&str])] = &[
             "1: the configuration is wrong, an address is taken, a check found something.",
             "2: the command line is wrong; with `plan`: saving the file would change something.",
             "3: the app did not boot.",
-            "4: the app's attribute is missing or cannot be called.",
+            "4: the app's attribute is missing or cannot be called; of a command for a running server: there is none.",
+            "5: of such a command: no answer in time.",
         ],
     ),
     (

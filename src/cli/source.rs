@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -10,6 +12,9 @@ use clap::ArgMatches;
 
 use super::{command::DEFAULT_FILE, flags, machine::Here};
 use crate::config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, Standing, load};
+
+/// Far above what anybody writes, and nothing to read at each save.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The environment and the flags stay what they were at the start; the file is read at each load.
 #[derive(Debug)]
@@ -90,8 +95,8 @@ impl ConfigSource {
     pub fn load_with(&self, color: bool) -> Result<Loaded, String> {
         let file = match &self.file {
             Some(file) => {
-                let text = fs::read_to_string(&file.absolute).map_err(|error| {
-                    format!("error: cannot read `{}`: {error}", file.typed.display())
+                let text = text_of(&file.absolute).map_err(|reason| {
+                    format!("error: cannot read `{}`: {reason}", file.typed.display())
                 })?;
                 Some((file.typed.clone(), text))
             }
@@ -119,6 +124,34 @@ impl ConfigSource {
     pub fn name(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.typed.as_path())
     }
+}
+
+/// The text of a config file, or why it is none.
+fn text_of(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such file; bring it back, or name another with `-c`".to_owned()
+        }
+        _ => error.to_string(),
+    })?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!(
+            "it is larger than {} MiB, which no configuration is; name the right file, or bring it back",
+            FILE_BYTES_MAX >> 20
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..valid]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        format!("line {line} is not UTF-8; save it as UTF-8, or bring the right file back")
+    })
 }
 
 impl ConfigLoader for ConfigSource {

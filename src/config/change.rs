@@ -120,6 +120,31 @@ const KEYS: &[Key] = &[
     key!(Live, "log.error", log.error, log_target),
     key!(Live, "log.level", log.level, word),
     key!(Live, "log.format", log.format, log_format),
+    key!(Live, "log.error_format", log.error_format, word),
+    key!(Live, "log.exclude", log.exclude, list),
+    key!(Live, "log.request_id", log.request_id, bool::to_string),
+    key!(
+        Live,
+        "log.request_id_header",
+        log.request_id_header,
+        String::clone
+    ),
+    key!(
+        Live,
+        "log.request_id_response",
+        log.request_id_response,
+        bool::to_string
+    ),
+    key!(Live, "log.slow", log.slow, time),
+    key!(Live, "log.syslog_facility", log.syslog_facility, word),
+    key!(Live, "log.identifier", log.identifier, String::clone),
+    key!(Roll, "log.python_config", log.python_config, optional_path),
+    key!(
+        Roll,
+        "log.capture_output",
+        log.capture_output,
+        bool::to_string
+    ),
     key!(Live, "reload.watch", reload.watch, bool::to_string),
     key!(Live, "reload.code", reload.code, list),
     key!(Live, "reload.ignore", reload.ignore, list),
@@ -382,8 +407,11 @@ mod tests {
     #[test]
     fn what_concerns_connections_logs_and_reloads_needs_no_new_process() {
         let tables = ["timeouts.", "limits.", "log.", "reload."];
+        // They are about what a process does before it serves.
+        let others = ["log.python_config", "log.capture_output"];
         for key in keys() {
-            if tables.iter().any(|table| key.starts_with(table)) {
+            let is_other = others.contains(&key.as_str());
+            if tables.iter().any(|table| key.starts_with(table)) && !is_other {
                 assert_eq!(Apply::of(key), Some(Apply::Live), "{key}");
             }
         }

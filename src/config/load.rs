@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde_json::Value;
 
 use super::{
-    Config, Loaded, Origin, document, environment,
+    Config, Loaded, Note, Origin, document, environment,
     file::File,
     gunicorn,
     layer::{Layer, Setting},
@@ -30,11 +30,12 @@ pub struct Sources {
 pub fn load(sources: &Sources, machine: &dyn Machine) -> Result<Loaded, Problems> {
     let mut merged = Layer::empty();
     let mut problems = Vec::new();
+    let mut notes = Vec::new();
     let mut is_complete = true;
     for layer in layers(sources) {
         match layer {
             Ok(mut layer) => {
-                understand_worker_class(&mut layer);
+                understand_worker_class(&mut layer, &mut notes);
                 problems.extend(shape::check(&mut layer));
                 merged.cover_with(layer);
             }
@@ -48,12 +49,13 @@ pub fn load(sources: &Sources, machine: &dyn Machine) -> Result<Loaded, Problems
     // What could not be read may well have held the app, and a problem may be about just that.
     let is_app_known = merged.value.get("app").is_some() || problems.iter().any(speaks_of_app);
     if is_complete && !is_app_known {
-        problems.push(Problem::new("there is no `app` to serve").help([NO_APP.to_owned()]));
+        problems.push(no_app(sources));
     }
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded {
             config,
             origins: merged.places.origins(),
+            notes,
         }),
         Some(_) | None => Err(Problems::new(problems)),
     }
@@ -77,11 +79,21 @@ fn layers(sources: &Sources) -> impl Iterator<Item = Result<Layer, Problem>> {
         .chain(flags)
 }
 
-/// Gunicorn's path of a worker class becomes our word for it.
-fn understand_worker_class(layer: &mut Layer) {
-    if let Some(Value::String(text)) = layer.value.get_mut("worker_class")
-        && let Some(class) = gunicorn::worker_class(text)
-    {
+/// Gunicorn's path of a worker class becomes our word for it, and is noted, unless a stronger layer says something else.
+fn understand_worker_class(layer: &mut Layer, notes: &mut Vec<Note>) {
+    const KEY: &str = "worker_class";
+    let Some(Value::String(text)) = layer.value.get_mut(KEY) else {
+        return;
+    };
+    notes.retain(|note| note.key != KEY);
+    if let Some(class) = gunicorn::worker_class(text) {
+        let place = layer.places.find("/worker_class");
+        let place = place.map_or(String::new(), |place| format!("{}: ", place.origin));
+        let text_of_note = format!("{place}`{text}` is `{KEY} = \"{class}\"` here");
+        notes.push(Note {
+            key: KEY,
+            text: text_of_note,
+        });
         class.clone_into(text);
     }
 }
@@ -113,7 +125,15 @@ fn resolve(
     Some(config)
 }
 
-const NO_APP: &str = "write `app = \"module:attribute\"` into the file, or name it on the command line: `rgunicorn module:attribute`";
+fn no_app(sources: &Sources) -> Problem {
+    let file = sources.file.as_ref();
+    let file = file.map_or("the file".to_owned(), |(path, _)| {
+        format!("`{}`", path.display())
+    });
+    Problem::new("there is no `app` to serve").help([format!(
+        "write `app = \"module:attribute\"` into {file}, or name it on the command line: `rgunicorn module:attribute`"
+    )])
+}
 
 /// An app that is written wrongly, or under another name, is not missing as well.
 fn speaks_of_app(problem: &Problem) -> bool {
@@ -154,8 +174,9 @@ mod tests {
     fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
         let file = "app = 'app'\nworkers = 1\nthreads = 1\nbacklog = 1\n";
         let environment = [("RGUNICORN_THREADS", "2"), ("RGUNICORN_BACKLOG", "2")];
-        let Loaded { config, origins } =
-            loaded(&sources(Some(file), &environment, &[("backlog", "3")]));
+        let Loaded {
+            config, origins, ..
+        } = loaded(&sources(Some(file), &environment, &[("backlog", "3")]));
         assert_eq!((config.workers, config.threads, config.backlog), (1, 2, 3));
         assert_eq!(origins["workers"].to_string(), "conf/rgunicorn.toml:2");
         assert_eq!(
@@ -248,6 +269,17 @@ mod tests {
         );
         let problems = load(&sources, &Anywhere { processors: 64 }).unwrap_err();
         assert_eq!(problems.list().len(), 2);
+    }
+
+    #[test]
+    fn a_class_path_of_gunicorn_is_noted_unless_a_stronger_layer_hides_it() {
+        let file = "app = 'app'\nworker_class = 'uvicorn.workers.UvicornWorker'\n";
+        let notes = |flags: &[_]| loaded(&sources(Some(file), &[], flags)).notes;
+        assert_eq!(
+            notes(&[])[0].text,
+            "conf/rgunicorn.toml:2: `uvicorn.workers.UvicornWorker` is `worker_class = \"asgi\"` here"
+        );
+        assert_eq!(notes(&[("worker_class", "asgi")]), []);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 /// The atoms of one letter; headers and environ variables are named in braces.
 const ATOMS: &str = "hlutrmUqHsbBfaTMDLp";
-/// Of ours: the other end of the socket, where `h` is the client.
-const PEER: &str = "peer";
+/// Of ours: the request's id, and the other end of the socket, where `h` is the client.
+const OWN: [&str; 2] = ["request_id", "peer"];
 
 /// What is wrong with each `%` in the template.
 pub(super) fn faults(template: &str) -> Vec<String> {
@@ -44,7 +44,7 @@ fn is_atom(atom: &str) -> bool {
         .and_then(|inner| inner.split_once('}'));
     match named {
         Some((name, kind)) => !name.is_empty() && matches!(kind, "i" | "o" | "e"),
-        None => atom == PEER || (atom.len() == 1 && ATOMS.contains(atom)),
+        None => OWN.contains(&atom) || (atom.len() == 1 && ATOMS.contains(atom)),
     }
 }
 

@@ -36,13 +36,13 @@ pub use live::LiveConfig;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
 pub use machine::Machine;
-pub use origin::{Loaded, Origin, Origins};
+pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{
-    Admin, AdminSocket, AppRef, Bind, Config, EventLoop, ForwardedBy, HeaderMap, HealthCheck,
-    HookCommands, HookRef, Hooks, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy,
-    ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost, TcpBind, Timeouts, Trusted, WebSocket,
-    WorkerClass,
+    Admin, AdminSocket, AppRef, Bind, Config, ErrorFormat, EventLoop, Facility, ForwardedBy,
+    HeaderMap, HealthCheck, HookCommands, HookRef, Hooks, Lifespan, Limits, Log, LogFormat,
+    LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost,
+    SyslogAddress, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 pub use schema::{bounds, default_text, keys, manual, schema_text, takes};
 pub use secret::Secret;

@@ -1,4 +1,5 @@
-//! Where each value of a configuration was set, so that a message can name the place to mend.
+//! Where each value of a configuration was set, so that a message can name the place to mend, and what else is to be said
+//! of one that is right.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -9,6 +10,16 @@ use super::Config;
 pub struct Loaded {
     pub config: Config,
     pub origins: Origins,
+    pub notes: Vec<Note>,
+}
+
+/// Something that was understood, but perhaps not as it was meant: for the log and for `rgunicorn check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Such as `worker_class`.
+    pub key: &'static str,
+    /// With its place; lowercase, no full stop.
+    pub text: String,
 }
 
 /// Key (`timeouts.keepalive`) to origin. A key that is absent has its default.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod hooks;
+mod log;
 mod network;
 mod place;
 
@@ -13,11 +14,9 @@ use std::{
 };
 
 use super::{
-    AppRef, Config, HealthCheck, Limits, Log, LogFormat, LogTarget, Reload, Timeouts, WebSocket,
-    WorkerClass,
+    AppRef, Config, HealthCheck, Limits, Reload, Timeouts, WebSocket, WorkerClass,
     file::{self, Amount, File},
     layer::Places,
-    log_format,
     machine::Machine,
     problem::Problem,
 };
@@ -38,10 +37,10 @@ impl Resolver<'_> {
         let chdir = self.chdir(file.chdir.as_deref(), path);
         let app = self.app(file.app.as_deref());
         let workers = workers(&file, self.machine.processors());
+        let proc_name = file
+            .proc_name
+            .unwrap_or_else(|| without_call(&app.text).to_owned());
         Config {
-            proc_name: file
-                .proc_name
-                .unwrap_or_else(|| without_call(&app.text).to_owned()),
             bind: self.bind(&file.bind.0, &chdir),
             workers,
             threads: file.threads,
@@ -63,7 +62,7 @@ impl Resolver<'_> {
             env: self.env(file.env),
             timeouts: self.timeouts(&file.timeouts),
             limits: self.limits(&file.limits),
-            log: self.log(&file.log, &chdir),
+            log: self.log(&file.log, &chdir, &proc_name),
             reload: self.reload(&file.reload, workers, &chdir),
             proxy: self.proxy(file.proxy),
             websocket: websocket(&file.websocket),
@@ -72,6 +71,7 @@ impl Resolver<'_> {
             admin: self.admin(file.admin, &chdir),
             app,
             chdir,
+            proc_name,
         }
     }
 
@@ -215,49 +215,6 @@ impl Resolver<'_> {
         }
     }
 
-    fn log(&mut self, log: &file::Log, chdir: &Path) -> Log {
-        Log {
-            access: self.log_target("access", &log.access, chdir),
-            error: self.log_target("error", &log.error, chdir),
-            level: log.level,
-            format: self.log_format(&log.format),
-        }
-    }
-
-    fn log_target(&mut self, key: &str, text: &str, chdir: &Path) -> LogTarget {
-        match text {
-            "off" => LogTarget::Off,
-            "stdout" => LogTarget::Stdout,
-            "stderr" => LogTarget::Stderr,
-            "-" => {
-                let stream = if key == "access" { "stdout" } else { "stderr" };
-                let help = format!("Gunicorn's `-` is written `\"{stream}\"` here");
-                self.problem(
-                    &format!("/log/{key}"),
-                    format!("`log.{key}` must be {LOG_TARGETS}"),
-                    "",
-                    Some(help),
-                );
-                LogTarget::Off
-            }
-            path => LogTarget::File(self.file_to_make(&format!("/log/{key}"), chdir.join(path))),
-        }
-    }
-
-    fn log_format(&mut self, text: &str) -> LogFormat {
-        match text {
-            "common" => LogFormat::Common,
-            "combined" => LogFormat::Combined,
-            "json" => LogFormat::Json,
-            template => {
-                for fault in log_format::faults(template) {
-                    self.problem("/log/format", fault, "", None);
-                }
-                LogFormat::Atoms(template.to_owned())
-            }
-        }
-    }
-
     fn reload(&mut self, reload: &file::Reload, workers: u16, chdir: &Path) -> Reload {
         for (key, patterns) in [("code", &reload.code.0), ("ignore", &reload.ignore.0)] {
             for (index, pattern) in patterns.iter().enumerate() {
@@ -301,8 +258,6 @@ impl From<file::HealthCheck> for HealthCheck {
         }
     }
 }
-
-const LOG_TARGETS: &str = "\"stdout\", \"stderr\", \"off\" or the path of a file";
 
 /// Arguments may hold what `ps` should not show.
 fn without_call(app: &str) -> &str {

@@ -28,18 +28,23 @@ impl Children {
     }
 
     /// A child was reaped. `None` for one that is no worker, such as a process that the preloaded app started.
-    pub fn on_exit(&mut self, pid: u32, status: i32) -> Option<FromGeneration> {
+    pub fn on_exit(&mut self, pid: u32, status: i32, peak_bytes: u64) -> Option<FromGeneration> {
         let worker = self.workers.remove(&pid)?;
         Some(FromGeneration::Exited {
             worker,
             pid,
             status,
+            peak_bytes,
         })
     }
 
     /// The arbiter wants no more workers, or is gone.
     pub fn retire(&mut self) {
         self.retiring = true;
+    }
+
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.workers.keys().copied()
     }
 
     /// Nothing is left to do.
@@ -61,15 +66,16 @@ mod tests {
         assert!(!children.may_grow());
         assert!(!children.are_done());
         assert_eq!(
-            children.on_exit(101, 9),
+            children.on_exit(101, 9, 4096),
             Some(FromGeneration::Exited {
                 worker: 2,
                 pid: 101,
-                status: 9
+                status: 9,
+                peak_bytes: 4096,
             })
         );
         assert!(!children.are_done());
-        children.on_exit(100, 0);
+        children.on_exit(100, 0, 0);
         assert!(children.are_done());
     }
 
@@ -85,8 +91,8 @@ mod tests {
     fn a_child_that_is_no_worker_is_passed_over() {
         let mut children = Children::default();
         children.add(100, 1);
-        assert_eq!(children.on_exit(7, 0), None);
-        assert_eq!(children.on_exit(100, 0).map(|_| ()), Some(()));
-        assert_eq!(children.on_exit(100, 0), None);
+        assert_eq!(children.on_exit(7, 0, 0), None);
+        assert_eq!(children.on_exit(100, 0, 0).map(|_| ()), Some(()));
+        assert_eq!(children.on_exit(100, 0, 0), None);
     }
 }

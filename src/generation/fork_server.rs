@@ -1,7 +1,13 @@
 //! The loop between the arbiter's orders and the children's ends: it waits, reaps and reports, and returns only when
 //! the interpreter has something to do.
+//!
+//! When the arbiter is gone, workers drain and leave by themselves, unless their app lets nothing else run: after
+//! `timeouts.graceful` nobody but this process could end them.
 
-use std::os::fd::AsFd;
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -9,12 +15,13 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Children, HookProcesses, Occasion};
+use super::{Children, HookProcesses, Occasion, outputs::Outputs};
 use crate::{
-    sys::{PidFd, SignalBell, describe_exit, reap_any},
+    sys::{PidFd, SignalBell, describe_exit, reap_any_measured},
+    telemetry::Printer,
     wire::{
-        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, ToGeneration,
-        WorkerSettings,
+        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, StackSheet,
+        ToGeneration, WorkerSettings,
     },
 };
 
@@ -22,9 +29,13 @@ use crate::{
 #[derive(Debug)]
 pub enum Order {
     /// Prepare: the first order.
-    Start(Box<WorkerSettings>, Vec<std::os::fd::OwnedFd>),
+    Start(Box<WorkerSettings>, Vec<OwnedFd>),
     /// Fork a worker; [`ForkServer::forked`] or [`ForkServer::not_forked`] is the answer.
-    Fork { worker: u64, slot: u32 },
+    Fork {
+        worker: u64,
+        slot: u32,
+        sheet: StackSheet,
+    },
     /// Run the hook for this in a process of its own, if there is one; [`ForkServer::hook_forked`] is the answer.
     RunHook(Occasion),
     /// The arbiter posted something: see [`super::Inherited::take_live`].
@@ -40,10 +51,19 @@ pub struct ForkServer {
     channel: Option<GenerationEnd>,
     signals: SignalBell,
     children: Children,
+    /// What is printed, where it is captured.
+    outputs: Outputs,
     hooks: HookProcesses,
     /// [`Order::Retire`] was given.
     is_retired: bool,
+    /// `timeouts.graceful`
+    grace: Duration,
+    /// When workers that the arbiter left behind are killed.
+    kill_at: Option<Instant>,
 }
+
+/// What a worker may take to leave after its own bound of `timeouts.graceful`.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 impl ForkServer {
     /// Signals that a generation hears. Of those that end groups of processes it takes note only: the arbiter decides.
@@ -63,9 +83,17 @@ impl ForkServer {
             channel: Some(channel),
             signals,
             children: Children::default(),
+            outputs: Outputs::default(),
             hooks: HookProcesses::default(),
             is_retired: false,
+            grace: Duration::ZERO,
+            kill_at: None,
         }
+    }
+
+    /// How long workers may take to finish their requests once the arbiter is gone. To be called again when it changes.
+    pub fn grant(&mut self, grace: Duration) {
+        self.grace = grace;
     }
 
     /// Waits for the next order. Call it without the interpreter's lock.
@@ -76,7 +104,9 @@ impl ForkServer {
                     return Order::TakeLive;
                 }
             }
+            self.outputs.read();
             self.reap();
+            self.kill_who_stays();
             if let Some(order) = self.take_order() {
                 return order;
             }
@@ -118,6 +148,11 @@ impl ForkServer {
         }
     }
 
+    /// Reads what a process prints into these from now on, and writes it to the error log.
+    pub fn read_output(&mut self, printer: Printer, readers: [OwnedFd; 2]) {
+        self.outputs.add(printer, readers);
+    }
+
     pub fn not_forked(&mut self, worker: u64, reason: String) {
         self.report(FromGeneration::NotForked { worker, reason });
     }
@@ -135,10 +170,12 @@ impl ForkServer {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, status)) = reap_any() {
+        while let Some((pid, status, peak_bytes)) = reap_any_measured() {
+            // The last words of the dead come before the news of the death.
+            self.outputs.finish(pid);
             if let Some(occasion) = self.hooks.on_exit(pid) {
                 tell_of_hook(&occasion, status);
-            } else if let Some(fact) = self.children.on_exit(pid, status) {
+            } else if let Some(fact) = self.children.on_exit(pid, status, peak_bytes) {
                 if let FromGeneration::Exited { worker, .. } = fact {
                     self.hooks.add(Occasion::WorkerGone {
                         worker,
@@ -159,11 +196,17 @@ impl ForkServer {
                 Ok(Received::Message(ToGeneration::Start(settings), descriptors)) => {
                     return Some(Order::Start(settings, descriptors));
                 }
-                Ok(Received::Message(ToGeneration::Fork { worker, slot }, _)) => {
-                    if self.children.may_grow() {
-                        return Some(Order::Fork { worker, slot });
+                Ok(Received::Message(ToGeneration::Fork { worker, slot }, descriptors)) => {
+                    match self.stack_sheet(descriptors) {
+                        Ok(sheet) => {
+                            return Some(Order::Fork {
+                                worker,
+                                slot,
+                                sheet,
+                            });
+                        }
+                        Err(reason) => self.not_forked(worker, reason),
                     }
-                    self.not_forked(worker, "the generation is retiring".to_owned());
                 }
                 Ok(Received::Message(ToGeneration::Retire, _)) => self.children.retire(),
                 Ok(Received::Message(ToGeneration::Serving, _)) => self.hooks.add(Occasion::Ready),
@@ -176,6 +219,16 @@ impl ForkServer {
                 }
             }
         }
+    }
+
+    /// What a worker writes its stacks on; or why it will not be forked.
+    fn stack_sheet(&self, descriptors: Vec<OwnedFd>) -> Result<StackSheet, String> {
+        if !self.children.may_grow() {
+            return Err("the generation is retiring".to_owned());
+        }
+        let descriptor = descriptors.into_iter().next();
+        let descriptor = descriptor.ok_or("no stack sheet came with the order")?;
+        StackSheet::open(descriptor).map_err(|error| format!("no stack sheet: {error}"))
     }
 
     fn send(&mut self, fact: FromGeneration, pidfd: Option<&PidFd>) {
@@ -202,6 +255,22 @@ impl ForkServer {
     fn lose_arbiter(&mut self) {
         self.channel = None;
         self.children.retire();
+        self.kill_at = Instant::now().checked_add(self.grace + LEAVE_WITHIN);
+    }
+
+    /// Once: what SIGKILL does not end nobody can end.
+    fn kill_who_stays(&mut self) {
+        if self.kill_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.kill_at = None;
+        for pid in self.children.pids() {
+            crate::error!(
+                "pid={pid} did not leave within timeouts.graceful after the arbiter's end: killed"
+            );
+            // It is not reaped yet, so the number is still its own.
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
     }
 
     /// Until a signal or an order arrives, or what could not be sent can be.
@@ -212,8 +281,16 @@ impl ForkServer {
             wanted.set(PollFlags::POLLOUT, channel.wants_to_write());
             entries.push(PollFd::new(channel.as_fd(), wanted));
         }
+        let outputs = self.outputs.descriptors();
+        entries.extend(outputs.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        let timeout = self.kill_at.map_or(PollTimeout::NONE, |at| {
+            // Rounded up, or the last millisecond would be polled away.
+            let left = left(at) + Duration::from_millis(1);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
         // Interrupted or not: what happened is looked for, not told.
-        let _ = poll(&mut entries, PollTimeout::NONE);
+        let _ = poll(&mut entries, timeout);
         if let Some(channel) = &mut self.channel {
             let flushed = channel.flush();
             self.on_sent(flushed);

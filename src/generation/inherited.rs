@@ -6,7 +6,9 @@ use crate::{
     config::{LogLevel, LogTarget},
     sys::Bell,
     telemetry::{self, Sink},
-    wire::{LastWords, LiveView, LogDescriptors, PassedListener, Scoreboard, WorkerSettings},
+    wire::{
+        LastWords, LiveError, LiveView, LogDescriptors, PassedListener, Scoreboard, WorkerSettings,
+    },
 };
 
 /// Settings and resources, in the order in which [`crate::wire::ToGeneration::Start`] lists their descriptors.
@@ -60,8 +62,8 @@ pub enum StartError {
     Descriptors { sent: usize, wanted: usize },
     #[error("the scoreboard cannot be mapped")]
     Scoreboard(#[source] io::Error),
-    #[error("the live page cannot be mapped")]
-    Live(#[source] io::Error),
+    #[error("what is in force cannot be taken over")]
+    Live(#[source] LiveError),
 }
 
 /// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, last words, two of the live page.
@@ -84,6 +86,7 @@ impl Inherited {
         if sent != wanted {
             return Err(unequal());
         }
+        telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
         keep_last_words(LastWords::open(last_words));
         let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
         telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
@@ -92,50 +95,49 @@ impl Inherited {
             bell: Bell::open(bell),
             lifeline,
             lobby,
-            live: LiveView::open(page, logs).map_err(StartError::Live)?,
+            live: LiveView::open(page, logs).map_err(|error| StartError::Live(error.into()))?,
             live_version: 0,
             access_log: None,
             listeners: settings.listeners.iter().cloned().zip(rest).collect(),
             settings,
         };
-        inherited.take_live();
+        inherited.try_to_take_live().map_err(StartError::Live)?;
         Ok(inherited)
     }
 
     /// Takes what the arbiter posted since the last time, so that workers to come begin with what is in force. A worker
     /// does it once more when it begins.
     pub fn take_live(&mut self) {
-        let taken = match self.live.take() {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return,
-            Err(error) => return self.complain(&error),
+        if let Err(error) = self.try_to_take_live() {
+            let generation = self.settings.generation;
+            crate::error!("generation={generation} cannot take what was changed: {error}");
+        }
+    }
+
+    fn try_to_take_live(&mut self) -> Result<(), LiveError> {
+        let Some(taken) = self.live.take()? else {
+            return Ok(());
         };
         let config = &mut self.settings.config;
         taken.config.put_into(config);
         telemetry::set_level(config.log.level);
+        telemetry::set_format(config.log.error_format);
         self.live_version = taken.version;
-        let taken_over = match taken.logs {
-            Some(logs) => logs.and_then(|logs| self.take_logs(logs)),
-            None => Ok(()),
-        };
-        if let Err(error) = taken_over {
-            self.complain(&error);
+        if let Some(logs) = taken.logs {
+            self.take_logs(logs?)?;
         }
+        Ok(())
     }
 
     fn take_logs(&mut self, logs: LogDescriptors) -> io::Result<()> {
         let log = &self.settings.config.log;
-        telemetry::redirect(logs.error, &log.error)?;
-        self.access_log = match &log.access {
+        telemetry::redirect(logs.error, log)?;
+        let access_log = match &log.access {
             LogTarget::Off => None,
             target => Some(Sink::from_descriptor(logs.access, target)?),
         };
+        self.access_log = access_log.map(|sink| sink.called(&log.identifier, log.syslog_facility));
         Ok(())
-    }
-
-    fn complain(&self, error: &dyn std::error::Error) {
-        let generation = self.settings.generation;
-        crate::error!("generation={generation} cannot take what was changed: {error}");
     }
 
     /// In the forked child: the same, with the worker's place.

@@ -9,11 +9,15 @@
 mod children;
 mod fork_server;
 mod hook_processes;
+mod import_output;
 mod inherited;
+mod outputs;
 mod thread;
 
 pub use children::Children;
 pub use fork_server::{ForkServer, HOOK_RAISED, HOOK_SECONDS_MAX, Order};
 pub use hook_processes::{HookProcesses, Occasion};
+pub use import_output::ImportOutput;
 pub use inherited::{Inherited, Lobby, StartError, WorkerStart};
+pub use outputs::OutputPipes;
 pub use thread::{OtherThread, other_threads};

@@ -145,7 +145,10 @@ impl RequestHead {
         match self.read(buffer, limits)? {
             true => Ok(Progress::Complete),
             // Only if the two disagree about the grammar, which would be our mistake.
-            false => Err(Refusal::bad("the head is malformed")),
+            false => {
+                self.reset();
+                Err(Refusal::bad("the head is malformed"))
+            }
         }
     }
 

@@ -3,13 +3,16 @@
 //! Two kinds of failure, as in Gunicorn: code that raised (exit code 3, with its traceback), and a name or a call that
 //! does not fit the code (exit code 4, with a sentence and no traceback, for there is nothing to find in one).
 
+use std::path::Path;
+
 use pyo3::{
-    exceptions::{PyAttributeError, PyTypeError},
+    exceptions::{PyAttributeError, PyModuleNotFoundError, PyTypeError},
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
 
-use crate::config::AppRef;
+use super::logging;
+use crate::config::{AppRef, Config};
 
 /// The worker or generation could not boot: the app's code failed.
 pub(super) const EXIT_BOOT: i32 = 3;
@@ -70,8 +73,12 @@ impl AppError {
     }
 }
 
-/// Imports the app. Runs the app's code.
-pub(super) fn load(py: Python<'_>, app: &AppRef) -> Result<Py<PyAny>, AppError> {
+/// Sets up Python's logging if the configuration says how, then imports the app. Runs the app's code.
+pub(super) fn load(py: Python<'_>, config: &Config) -> Result<Py<PyAny>, AppError> {
+    if let Some(file) = &config.log.python_config {
+        logging::configure(py, file).map_err(|error| unfit_logging(py, file, &error))?;
+    }
+    let app = &config.app;
     let mut found = find(py, &app.module, &app.attribute)?;
     if let Some(arguments) = &app.factory_arguments {
         found = call_factory(py, &found, app, arguments)?;
@@ -87,6 +94,20 @@ pub(super) fn load(py: Python<'_>, app: &AppRef) -> Result<Py<PyAny>, AppError> 
         "{what} is not callable: it is {}",
         described(&found)
     )))
+}
+
+/// What Python says about the file, and what caused that.
+fn unfit_logging(py: Python<'_>, file: &Path, error: &PyErr) -> AppError {
+    let cause = error.cause(py).map(|cause| format!(": {cause}"));
+    let mut failure = raised(py, error);
+    if let AppError::Raised { reason, .. } = &mut failure {
+        *reason = format!(
+            "`log.python_config` {}: {error}{}",
+            file.display(),
+            cause.unwrap_or_default()
+        );
+    }
+    failure
 }
 
 /// Imports the module and descends to the attribute, dots included. Runs the module's code.
@@ -109,13 +130,25 @@ pub(super) fn find<'py>(
 
 fn import_failed(py: Python<'_>, error: &PyErr, module: &str, attribute: &str) -> AppError {
     let mut failure = raised(py, error);
-    if let AppError::Raised { reason, .. } = &mut failure
-        && let Some(module) = module.strip_suffix(".py")
-    {
+    let AppError::Raised { reason, .. } = &mut failure else {
+        return failure;
+    };
+    if let Some(module) = module.strip_suffix(".py") {
         let module = module.replace('/', ".");
         reason.push_str(&format!("; did you mean `{module}:{attribute}`?"));
+    } else if is_not_found(py, error, module) {
+        reason.push_str("; it is looked for in `chdir`, then in `python_path`");
     }
     failure
+}
+
+/// Whether it is this module, or a package around it, that there is not; and none that it imports.
+fn is_not_found(py: Python<'_>, error: &PyErr, module: &str) -> bool {
+    let missing = error.value(py).getattr("name");
+    error.is_instance_of::<PyModuleNotFoundError>(py)
+        && missing
+            .and_then(|name| name.extract::<String>())
+            .is_ok_and(|name| module == name || module.starts_with(&format!("{name}.")))
 }
 
 fn descend<'py>(

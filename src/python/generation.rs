@@ -6,21 +6,24 @@
 use std::os::fd::OwnedFd;
 
 use nix::sys::signal::Signal;
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::IntoPyDict};
 
 use super::{
     app::{self, EXIT_BOOT},
-    fault,
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, worker,
+    kind, stacks, worker,
 };
 use crate::{
-    generation::{ForkServer, Inherited, Order, WorkerStart, other_threads},
-    sys::{
-        SignalBell, disregard, fork_blocked, release_program_files, restore_defaults,
-        set_process_title, trim_heap,
+    config::Config,
+    generation::{
+        ForkServer, ImportOutput, Inherited, Order, OutputPipes, WorkerStart, other_threads,
     },
+    sys::{
+        SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
+        restore_defaults, set_process_title, trim_heap,
+    },
+    telemetry::Printer,
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
 };
 
@@ -46,8 +49,15 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
             Order::TakeLive | Order::Retire | Order::RunHook(_) => {}
         }
     };
-    match prepare(py, &server, settings, descriptors) {
+    server.grant(settings.config.timeouts.graceful);
+    // An app that hangs while it is preloaded would outlive the arbiter. There are no workers yet that it would leave alone.
+    let told = die_with_parent(true).map_err(|error| (error.to_string(), EXIT_BOOT));
+    let prepared = told.and_then(|()| prepare(py, &mut server, settings, descriptors));
+    match prepared {
         Ok(prepared) => {
+            if let Err(error) = die_with_parent(false) {
+                crate::warning!("a generation would not outlive the arbiter: {error}");
+            }
             server.report(FromGeneration::Prepared);
             fork_as_told(py, server, prepared)
         }
@@ -77,7 +87,7 @@ struct Prepared {
 /// Carries out `Start`. An error is in the log already; it is the reason to tell and the exit code.
 fn prepare(
     py: Python<'_>,
-    server: &ForkServer,
+    server: &mut ForkServer,
     settings: WorkerSettings,
     descriptors: Vec<OwnedFd>,
 ) -> Result<Prepared, (String, i32)> {
@@ -94,7 +104,7 @@ fn prepare(
     let mut inherited =
         Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
     let config = &inherited.settings.config;
-    fault::dump_stacks_on_abort(py).map_err(|error| fail(error.to_string()))?;
+    stacks::dump_on_crash(py).map_err(|error| fail(error.to_string()))?;
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
@@ -116,10 +126,14 @@ fn prepare(
         (error.reason(), EXIT_BOOT)
     })?;
     let app = match config.preload {
-        true => Some(app::load(py, &config.app).map_err(|error| {
-            py.detach(|| error.log(&who, &format!("`{}`", config.app.text)));
-            (error.reason().to_owned(), error.exit_code())
-        })?),
+        true => {
+            let app = captured(py, server, config, || app::load(py, config));
+            let app = app.map_err(|error| fail(error.to_string()))?;
+            Some(app.map_err(|error| {
+                py.detach(|| error.log(&who, &format!("`{}`", config.app.text)));
+                (error.reason().to_owned(), error.exit_code())
+            })?)
+        }
         false => None,
     };
     if let Some(app) = &app {
@@ -170,6 +184,60 @@ fn set_search_path(py: Python<'_>, settings: &WorkerSettings) -> PyResult<()> {
         path.call_method1("insert", (index, entry.into_os_string()))?;
     }
     Ok(())
+}
+
+/// Imports, and writes what is printed meanwhile to the error log if that is wanted; what threads of the app print later, too.
+fn captured<T>(
+    py: Python<'_>,
+    server: &mut ForkServer,
+    config: &Config,
+    import: impl FnOnce() -> T,
+) -> std::io::Result<T> {
+    if !config.log.capture_output {
+        return Ok(import());
+    }
+    let printer = Printer {
+        pid: std::process::id(),
+        worker: 0,
+    };
+    let output = ImportOutput::begin()?;
+    let imported = import();
+    flush_output(py);
+    output.tell(printer)?;
+    server.read_output(printer, OutputPipes::create()?.become_output()?);
+    Ok(imported)
+}
+
+/// In a worker: what it prints goes to its generation. The ends that are returned have to be kept.
+fn become_captured(py: Python<'_>, pipes: OutputPipes) -> Option<[OwnedFd; 2]> {
+    let readers = pipes.become_output();
+    for name in ["stdout", "stderr"] {
+        // Lines are told when they are complete, and not when a buffer is full.
+        let options = [("line_buffering", true)].into_py_dict(py);
+        let stream = py.import("sys").and_then(|sys| sys.getattr(name));
+        let set = stream.and_then(|stream| {
+            let options = options?;
+            stream.call_method("reconfigure", (), Some(&options))
+        });
+        // The app may have put something of its own there.
+        drop(set);
+    }
+    match readers {
+        Ok(readers) => Some(readers),
+        Err(error) => {
+            crate::error!("the output of this worker cannot be captured: {error}");
+            None
+        }
+    }
+}
+
+/// What Python still has in its buffers.
+fn flush_output(py: Python<'_>) {
+    for name in ["stdout", "stderr"] {
+        let stream = py.import("sys").and_then(|sys| sys.getattr(name));
+        // A stream that the app closed has nothing to tell.
+        drop(stream.and_then(|stream| stream.call_method0("flush")));
+    }
 }
 
 /// Puts all objects that exist out of the garbage collector's reach: it would write to each of them, and so unshare
@@ -246,15 +314,25 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
     let library = Library::of(inherited.settings.config.worker_class);
     loop {
         match py.detach(|| server.next_order()) {
-            Order::Fork { worker, slot } => match fork(py, library) {
-                Ok(0) => {
+            Order::Fork {
+                worker,
+                slot,
+                sheet,
+            } => match fork_with_pipes(py, library, &inherited.settings.config) {
+                Ok((0, pipes)) => {
                     // The channel and the signals' bell are the generation's.
                     drop(server);
+                    let _kept_for_life = pipes.map(|pipes| become_captured(py, pipes));
                     let start = inherited.into_worker(worker, slot);
                     set_process_title(&worker_title(&start));
-                    return worker::run(py, start, app, glue.as_ref());
+                    return worker::run(py, start, sheet, app, glue.as_ref());
                 }
-                Ok(pid) => server.forked(worker, pid),
+                Ok((pid, pipes)) => {
+                    if let Some(pipes) = pipes {
+                        server.read_output(Printer { pid, worker }, pipes.into_readers());
+                    }
+                    server.forked(worker, pid);
+                }
                 Err(error) => server.not_forked(worker, error.to_string()),
             },
             Order::RunHook(occasion) => {
@@ -273,13 +351,30 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                     }
                 }
             }
-            Order::TakeLive => py.detach(|| inherited.take_live()),
+            Order::TakeLive => {
+                py.detach(|| inherited.take_live());
+                // Of no use to tell: what a crash would say is lost, and nothing else.
+                drop(stacks::dump_on_crash(py));
+                server.grant(inherited.settings.config.timeouts.graceful);
+            }
             // An address that is given up must not be held open for as long as the last worker takes.
             Order::Retire => inherited.listeners.clear(),
             Order::Leave => return 0,
             Order::Start(..) => crate::error!("the arbiter started a generation twice"),
         }
     }
+}
+
+/// Forks; with the pipes for what the worker prints, where that is captured.
+fn fork_with_pipes(
+    py: Python<'_>,
+    library: Option<Library>,
+    config: &Config,
+) -> PyResult<(u32, Option<OutputPipes>)> {
+    let pipes = (config.log.capture_output)
+        .then(OutputPipes::create)
+        .transpose()?;
+    Ok((fork(py, library)?, pipes))
 }
 
 fn worker_title(start: &WorkerStart) -> String {

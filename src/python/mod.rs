@@ -7,14 +7,15 @@ mod app;
 mod asgi;
 mod date;
 mod driver;
-mod fault;
 mod ffi;
 mod generation;
 mod green;
 mod header_hash;
 mod hooks;
 mod kind;
+mod logging;
 mod say;
+mod stacks;
 mod worker;
 mod wsgi;
 

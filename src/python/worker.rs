@@ -14,14 +14,14 @@ use super::{
     },
     green::Library,
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
-    kind,
+    kind, stacks,
 };
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
     sys::SignalBell,
     telemetry::{self, AccessFormat, AccessLog, Origin},
-    wire::{LIVE_SIGNAL, ListenerAddress},
+    wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
 };
 
@@ -39,15 +39,19 @@ const SIGNALS: [Signal; 5] = [
 pub(super) fn run(
     py: Python<'_>,
     start: WorkerStart,
+    sheet: StackSheet,
     preloaded: Option<Py<PyAny>>,
     glue: Option<&Glue>,
 ) -> i32 {
     let generation = start.settings.generation;
     let who = format!("generation={generation} worker={}", start.worker);
+    telemetry::identify(telemetry::Role::Worker, generation, start.worker);
     start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = start.settings.config.clone();
     let serving = Serving { who, config };
-    match serving.boot_and_serve(py, start, preloaded, glue) {
+    let served = stacks::write_on(py, sheet)
+        .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
+    match served {
         Ok(code) => code,
         Err(error) => {
             let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());
@@ -120,7 +124,7 @@ impl Serving {
         }
         let app = match preloaded {
             Some(app) => app,
-            None => match app::load(py, &self.config.app) {
+            None => match app::load(py, &self.config) {
                 Ok(app) => app,
                 Err(error) => {
                     py.detach(|| error.log(&self.who, &format!("`{}`", self.config.app.text)));

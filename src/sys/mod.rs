@@ -19,6 +19,7 @@ mod memory;
 pub mod net;
 mod notify;
 mod process;
+mod random;
 mod resident;
 mod signal;
 mod spawn;
@@ -38,11 +39,15 @@ pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
 pub use notify::NotifySocket;
-pub use process::{PidFd, become_subreaper, describe_exit, exit_code, exit_now, reap_any};
-pub use resident::resident_bytes;
+pub use process::{
+    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,
+    reap_any_measured, signal_thread, thread_id, thread_ident,
+};
+pub use random::random_u64;
+pub use resident::{oom_kills, resident_bytes};
 pub use signal::{
-    SignalBell, disregard, fork_blocked, hold_signals, release_signals, restore_defaults,
-    without_signals,
+    STACKS_SIGNAL, SignalBell, disregard, fork_blocked, hold_signals, release_signals,
+    restore_defaults, ring_after, without_signals,
 };
 pub use spawn::{Inheritance, spawn};
 pub use title::set_process_title;

@@ -29,17 +29,16 @@ impl PidFd {
 
     /// Sends a signal; a process that was reaped already yields `ESRCH`.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.signal_number(signal as i32)
+    }
+
+    /// The same for a signal without a name.
+    pub fn signal_number(&self, number: i32) -> io::Result<()> {
         let descriptor = self.0.as_raw_fd();
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: pidfd_send_signal(2) reads `info` only when it is not null.
         check(unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                descriptor,
-                signal as i32,
-                no_info,
-                0,
-            )
+            libc::syscall(libc::SYS_pidfd_send_signal, descriptor, number, no_info, 0)
         })?;
         Ok(())
     }
@@ -57,25 +56,60 @@ impl From<PidFd> for OwnedFd {
     }
 }
 
+/// The kernel's id of the current thread.
+pub fn thread_id() -> i32 {
+    // SAFETY: gettid(2) takes nothing and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// The C library's id of the current thread, which is also Python's, whatever `threading.get_ident` was patched to say.
+pub fn thread_ident() -> u64 {
+    // SAFETY: pthread_self(3) takes nothing and cannot fail.
+    unsafe { libc::pthread_self() }
+}
+
+/// Sends a signal to one thread of this process.
+pub fn signal_thread(thread: i32, number: i32) -> io::Result<()> {
+    // SAFETY: tgkill(2) takes three integers; a thread that is gone is an error, not another thread: the process is named too.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) })?;
+    Ok(())
+}
+
 /// Makes orphans below this process its children, so that workers whose generation died can still be reaped here.
 pub fn become_subreaper() -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     Ok(())
 }
 
+/// Whether this process is killed when its parent ends.
+pub fn die_with_parent(dies: bool) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(dies.then_some(nix::sys::signal::Signal::SIGKILL))?;
+    Ok(())
+}
+
 /// Reaps one child that has exited: its pid and waitpid(2)'s raw status. `None` when there is none. Never blocks.
 pub fn reap_any() -> Option<(u32, i32)> {
+    reap_any_measured().map(|(pid, status, _)| (pid, status))
+}
+
+/// The same, with the most memory that the child, or a child that it waited for, ever had resident, bytes.
+pub fn reap_any_measured() -> Option<(u32, i32, u64)> {
     loop {
         let mut status = 0;
-        // SAFETY: waitpid(2) writes one int to the address it is given.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        // SAFETY: wait4(2) writes one int and one rusage to the addresses it is given; a zeroed rusage is a valid one.
+        let (pid, usage) = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            let pid = libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage);
+            (pid, usage)
+        };
         if pid == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
             continue;
         }
+        let peak_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
         return u32::try_from(pid)
             .ok()
             .filter(|pid| *pid != 0)
-            .map(|pid| (pid, status));
+            .map(|pid| (pid, status, peak_bytes));
     }
 }
 

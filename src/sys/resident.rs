@@ -1,4 +1,4 @@
-//! How much memory a process uses.
+//! How much memory a process uses, and whether the kernel kills for want of it.
 
 use std::fs;
 
@@ -10,9 +10,28 @@ pub fn resident_bytes(pid: u32) -> Option<u64> {
     Some(pages * u64::try_from(page_bytes).ok()?)
 }
 
+/// How many processes the kernel has killed because memory ran out, of the machine or of a control group; `None` where it
+/// does not tell (Linux before 4.13).
+pub fn oom_kills() -> Option<u64> {
+    counted(&fs::read_to_string("/proc/vmstat").ok()?)
+}
+
+fn counted(vmstat: &str) -> Option<u64> {
+    let line = vmstat
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kills_of_the_kernel_are_counted() {
+        assert_eq!(counted("nr_dirty 1\noom_kill 7\noom_kill_x 9\n"), Some(7));
+        assert_eq!(counted("nr_dirty 1\n"), None);
+    }
 
     #[test]
     fn a_process_that_lives_uses_memory_and_one_that_does_not_exist_uses_none() {

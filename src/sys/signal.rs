@@ -9,7 +9,10 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
-    sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst},
+    sync::{
+        OnceLock,
+        atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
@@ -132,9 +135,68 @@ pub fn release_signals(signals: &[Signal]) -> io::Result<()> {
     Ok(signals.thread_unblock()?)
 }
 
+/// The signal at which a worker writes its Python stacks: SIGRTMAX-4. A real-time signal, since all the others mean something
+/// to somebody, and none of those near the ends, which libraries and debuggers take first.
+pub const STACKS_SIGNAL: libc::c_int = 60;
+
+/// The handler that was there, and what comes after it.
+static BEFORE: AtomicUsize = AtomicUsize::new(0);
+static AFTER: OnceLock<fn()> = OnceLock::new();
+
+/// Lets the handler that a signal has be followed by `then`, which has to be async-signal-safe, and by the bell. For one
+/// signal of the process. System calls that it interrupts are restarted where the kernel can.
+///
+/// faulthandler could call ours itself, with `chain=True`; but then it does not restart system calls, and takes its own
+/// handler out for the time being.
+pub fn ring_after(number: libc::c_int, then: fn()) -> io::Result<()> {
+    let _ = AFTER.set(then);
+    // SAFETY: both structures are ours; zeroed, they are valid ones. The new handler calls the old one as the kernel would
+    // have, and does nothing else that is not async-signal-safe.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        super::check(libc::sigaction(number, std::ptr::null(), &raw mut action))?;
+        let is_plain = action.sa_flags & libc::SA_SIGINFO == 0;
+        let is_handler = !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
+        if !is_plain || !is_handler {
+            return Err(io::Error::other("the signal has no handler to follow"));
+        }
+        if action.sa_sigaction != ring_after_handler as *const () as usize {
+            BEFORE.store(action.sa_sigaction, SeqCst);
+        }
+        action.sa_sigaction = ring_after_handler as *const () as usize;
+        action.sa_flags |= libc::SA_RESTART;
+        super::check(libc::sigaction(
+            number,
+            &raw const action,
+            std::ptr::null_mut(),
+        ))?;
+    }
+    Ok(())
+}
+
+extern "C" fn ring_after_handler(number: libc::c_int) {
+    let saved_errno = nix::errno::Errno::last_raw();
+    let before = BEFORE.load(SeqCst);
+    if before != 0 {
+        // SAFETY: it was this signal's handler, of the kind that takes its number alone.
+        let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(before) };
+        handler(number);
+    }
+    if let Some(then) = AFTER.get() {
+        then();
+    }
+    ring();
+    nix::errno::Errno::set_raw(saved_errno);
+}
+
 extern "C" fn on_signal(number: libc::c_int) {
     let saved_errno = nix::errno::Errno::last_raw();
     ARRIVED.fetch_or(bit(number), SeqCst);
+    ring();
+    nix::errno::Errno::set_raw(saved_errno);
+}
+
+fn ring() {
     let descriptor = BELL.load(SeqCst);
     if descriptor >= 0 {
         let one = 1u64.to_ne_bytes();
@@ -142,7 +204,6 @@ extern "C" fn on_signal(number: libc::c_int) {
         // closed, it fails; a bell is dropped only where its process stops using signals.
         let _ = unsafe { libc::write(descriptor, one.as_ptr().cast(), one.len()) };
     }
-    nix::errno::Errno::set_raw(saved_errno);
 }
 
 extern "C" fn do_nothing(_: libc::c_int) {}

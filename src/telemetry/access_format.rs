@@ -38,6 +38,8 @@ pub struct AccessRecord<'a> {
     pub status: u16,
     /// Bytes of the response body that were sent.
     pub bytes: u64,
+    /// Empty where the request has none.
+    pub request_id: &'a [u8],
     /// From the first byte of the request to the end of the response.
     pub duration: Duration,
     /// Wall time at the end of the response, microseconds since 1970.
@@ -152,6 +154,14 @@ impl AccessFormat {
         &self.response_headers
     }
 
+    /// Whether lines show the ids of requests.
+    pub fn shows_request_ids(&self) -> bool {
+        match &self.form {
+            Form::Json => true,
+            Form::Atoms(pieces) => pieces.contains(&Piece::Atom(Atom::RequestId)),
+        }
+    }
+
     /// The variables of the WSGI environ that lines show.
     pub fn environ(&self) -> &[String] {
         &self.environ
@@ -207,6 +217,7 @@ impl AccessFormat {
                 number(self.origin.pid, out);
                 out.push(b'>');
             }
+            Atom::RequestId => or_dash(record.request_id, out),
             Atom::RequestHeader(name) => header((record.request_header)(name), out),
             Atom::ResponseHeader(name) => header((record.response_header)(name), out),
             Atom::Environ(name) => header((record.environ)(name), out),
@@ -244,6 +255,7 @@ impl AccessFormat {
         let header = |name| (record.request_header)(name).unwrap_or_default();
         string(",\"referer\":", header("referer"), out);
         string(",\"user_agent\":", header("user-agent"), out);
+        string(",\"request_id\":", record.request_id, out);
         count(",\"pid\":", self.origin.pid.into(), out);
         count(",\"worker\":", self.origin.worker, out);
         count(",\"generation\":", self.origin.generation, out);
@@ -369,6 +381,7 @@ mod tests {
             protocol: "HTTP/1.1",
             status: 200,
             bytes: 5120,
+            request_id: b"a-1",
             duration: Duration::from_micros(1_002_345),
             finished_us: 1_795_228_976_007_999,
             request_header: &|name| find(REQUEST, name),
@@ -385,15 +398,15 @@ mod tests {
     fn the_formats_have_their_shapes() {
         insta::assert_snapshot!(line(&LogFormat::Common), @r#"203.0.113.9 - Ann\x20Lee [21/Nov/2026:02:42:56 +0000] "GET /a%20b?x=%22 HTTP/1.1" 200 5120"#);
         insta::assert_snapshot!(line(&LogFormat::Combined), @r#"203.0.113.9 - Ann\x20Lee [21/Nov/2026:02:42:56 +0000] "GET /a%20b?x=%22 HTTP/1.1" 200 5120 "http://example.org/\"a\"" "curl/8 (\xC3\xA9)\x0A""#);
-        insta::assert_snapshot!(line(&LogFormat::Json), @r#"{"time":"2026-11-21T02:42:56.007Z","remote_addr":"203.0.113.9","method":"GET","path":"/a%20b","query":"x=%22","protocol":"HTTP/1.1","status":200,"bytes":5120,"duration_us":1002345,"referer":"http://example.org/\"a\"","user_agent":"curl/8 (é)\u000A","pid":812,"worker":2,"generation":3}"#);
+        insta::assert_snapshot!(line(&LogFormat::Json), @r#"{"time":"2026-11-21T02:42:56.007Z","remote_addr":"203.0.113.9","method":"GET","path":"/a%20b","query":"x=%22","protocol":"HTTP/1.1","status":200,"bytes":5120,"duration_us":1002345,"referer":"http://example.org/\"a\"","user_agent":"curl/8 (é)\u000A","request_id":"a-1","pid":812,"worker":2,"generation":3}"#);
     }
 
     #[test]
     fn every_atom_has_its_value() {
         let template = "h=%(h)s peer=%(peer)s l=%(l)s u=%(u)s t=%(t)s r=%(r)s m=%(m)s U=%(U)s q=%(q)s H=%(H)s s=%(s)s B=%(B)s b=%(b)s \
-            f=%(f)s a=%(a)s T=%(T)s M=%(M)s D=%(D)s L=%(L)s p=%(p)s i=%({X-Id}i)s o=%({Content-Type}o)s \
+            f=%(f)s a=%(a)s T=%(T)s M=%(M)s D=%(D)s L=%(L)s p=%(p)s id=%(request_id)s i=%({X-Id}i)s o=%({Content-Type}o)s \
             e=%({REMOTE_PORT}e)s none=%({x-none}i)s%({x-none}o)s%({NONE}e)s";
-        insta::assert_snapshot!(line(&LogFormat::Atoms(template.to_owned())), @r#"h=203.0.113.9 peer=10.0.0.5:4711 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> i=42 o=text/html e=5123 none=---"#);
+        insta::assert_snapshot!(line(&LogFormat::Atoms(template.to_owned())), @r#"h=203.0.113.9 peer=10.0.0.5:4711 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> id=a-1 i=42 o=text/html e=5123 none=---"#);
     }
 
     #[test]
@@ -403,9 +416,10 @@ mod tests {
             (record.method, record.target, record.path, record.query) = (b"", b"", b"", b"");
             (record.protocol, record.status, record.bytes) = ("", 400, 0);
             record.request_header = &|_| None;
+            record.request_id = b"";
         };
         insta::assert_snapshot!(write(&LogFormat::Combined, nothing), @r#"- - - [21/Nov/2026:02:42:56 +0000] "-" 400 - "-" "-""#);
-        insta::assert_snapshot!(write(&LogFormat::Json, nothing), @r#"{"time":"2026-11-21T02:42:56.007Z","remote_addr":null,"method":null,"path":null,"query":null,"protocol":null,"status":400,"bytes":0,"duration_us":1002345,"referer":null,"user_agent":null,"pid":812,"worker":2,"generation":3}"#);
+        insta::assert_snapshot!(write(&LogFormat::Json, nothing), @r#"{"time":"2026-11-21T02:42:56.007Z","remote_addr":null,"method":null,"path":null,"query":null,"protocol":null,"status":400,"bytes":0,"duration_us":1002345,"referer":null,"user_agent":null,"request_id":null,"pid":812,"worker":2,"generation":3}"#);
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl AccessLog {
         }
     }
 
+    /// Whether lines show the ids of requests.
+    pub fn shows_request_ids(&self) -> bool {
+        self.is_on() && lock(&self.pending).format.shows_request_ids()
+    }
+
     /// Whether records are wanted at all.
     pub fn is_on(&self) -> bool {
         self.is_on.load(Relaxed)
@@ -319,6 +324,7 @@ mod tests {
             protocol: "HTTP/1.1",
             status: 200,
             bytes: 0,
+            request_id: b"",
             duration: Duration::ZERO,
             finished_us: 0,
             request_header: &nothing,

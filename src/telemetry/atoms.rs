@@ -48,6 +48,8 @@ pub(super) enum Atom {
     DecimalSeconds,
     /// `p`
     Pid,
+    /// `request_id`, which Gunicorn has not.
+    RequestId,
     /// `{name}i`; `f` and `a` are the referer and the user agent.
     RequestHeader(String),
     /// `{name}o`
@@ -60,7 +62,7 @@ pub(super) enum Atom {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AtomError {
     #[error(
-        "the atom `%({atom})s` does not exist (known: h l u t r m U q H s B b f a T M D L p peer, {{header}}i, {{header}}o, {{variable}}e)"
+        "the atom `%({atom})s` does not exist (known: h l u t r m U q H s B b f a T M D L p request_id peer, {{header}}i, {{header}}o, {{variable}}e)"
     )]
     Unknown { atom: String },
     #[error("`%({atom})` must be followed by `s`")]
@@ -135,6 +137,7 @@ fn atom(name: &str) -> Option<Atom> {
         "D" => Atom::Microseconds,
         "L" => Atom::DecimalSeconds,
         "p" => Atom::Pid,
+        "request_id" => Atom::RequestId,
         other => {
             let (name, kind) = other.strip_prefix('{')?.rsplit_once('}')?;
             match kind {
@@ -187,8 +190,8 @@ mod tests {
     #[test]
     fn a_mistake_is_named() {
         let message = |template| compile(template).unwrap_err().to_string();
-        insta::assert_snapshot!(message("%(h)s %(x)s"), @"the atom `%(x)s` does not exist (known: h l u t r m U q H s B b f a T M D L p peer, {header}i, {header}o, {variable}e)");
-        insta::assert_snapshot!(message("%({}i)s"), @"the atom `%({}i)s` does not exist (known: h l u t r m U q H s B b f a T M D L p peer, {header}i, {header}o, {variable}e)");
+        insta::assert_snapshot!(message("%(h)s %(x)s"), @"the atom `%(x)s` does not exist (known: h l u t r m U q H s B b f a T M D L p request_id peer, {header}i, {header}o, {variable}e)");
+        insta::assert_snapshot!(message("%({}i)s"), @"the atom `%({}i)s` does not exist (known: h l u t r m U q H s B b f a T M D L p request_id peer, {header}i, {header}o, {variable}e)");
         insta::assert_snapshot!(message("%(h)d"), @"`%(h)` must be followed by `s`");
         insta::assert_snapshot!(message("é %(h"), @"the `%(` at byte 3 has no `)`");
         insta::assert_snapshot!(message("%(h)s %h"), @"the `%` at byte 6 begins no atom (a percent sign is written `%%`)");

@@ -8,8 +8,11 @@
 mod access_format;
 mod access_log;
 mod atoms;
+mod datagram;
+mod entry;
 mod error_log;
 mod escape;
+mod lines;
 pub mod metrics;
 mod moment;
 mod sink;
@@ -20,9 +23,12 @@ pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
 pub use atoms::AtomError;
+pub use entry::{Printer, Role, identify};
 pub use error_log::{
-    block, count_in, descriptor, enabled, init, line, raw, redirect, reopen, set_level, set_owner,
+    block, count_in, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen,
+    set_format, set_level, set_owner,
 };
+pub use lines::Lines;
 pub use sink::Sink;
 pub use tap::{Tap, close_tap, open_tap};
 

@@ -1,4 +1,5 @@
-//! A descriptor that takes whole lines, and the rules by which it may be written without waiting for its reader.
+//! A descriptor that takes whole lines, and the rules by which it may be written without waiting for its reader. Or that
+//! of a [`Daemon`], which takes messages.
 //!
 //! Files are opened with O_APPEND, so one write(2) lands in one piece whichever process makes it. Pipes promise that
 //! up to PIPE_BUF bytes only, and only poll(2) tells that such a piece fits; so what goes to a pipe, a terminal or
@@ -22,7 +23,8 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use crate::config::LogTarget;
+use super::datagram::{self, Daemon, Message};
+use crate::config::{Facility, LogLevel, LogTarget};
 
 /// What one write to a pipe may carry to be atomic, in bytes (PIPE_BUF of Linux, pipe(7)).
 const PIPE_BUF: usize = 4096;
@@ -38,6 +40,10 @@ pub struct Sink {
     path: Option<PathBuf>,
     /// A regular file: a write never waits for a reader.
     never_waits: bool,
+    /// Each line is a message of its own.
+    daemon: Option<Daemon>,
+    /// The stream goes to the journal, which looks for a level at the beginning of each line (sd-daemon(3)).
+    is_journal: bool,
 }
 
 /// How a write ended. `written` bytes are gone for good in every case.
@@ -59,38 +65,60 @@ impl Sink {
     /// Opens the target; `None` for [`LogTarget::Off`]. `owner` (user, group) becomes the owner of a file, so that
     /// workers which gave up their privileges can reopen it.
     pub fn open(target: &LogTarget, owner: Option<(u32, u32)>) -> io::Result<Option<Self>> {
-        let sink = match target {
+        let descriptor = match target {
             LogTarget::Off => return Ok(None),
-            LogTarget::Stdout => Self::new(io::stdout().as_fd().try_clone_to_owned()?, None),
-            LogTarget::Stderr => Self::new(io::stderr().as_fd().try_clone_to_owned()?, None),
-            LogTarget::File(path) => {
-                let sink = Self::new(open_file(path)?.into(), Some(path.clone()));
-                if let Some((user, group)) = owner {
-                    sink.set_owner(user, group);
-                }
-                sink
-            }
+            LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+            LogTarget::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
+            LogTarget::File(path) => open_file(path)?.into(),
+            LogTarget::Syslog(_) | LogTarget::Journald(_) => match datagram::open(target)? {
+                Some(socket) => socket,
+                None => return Ok(None),
+            },
         };
+        let sink = Self::new(descriptor, target);
+        if let Some((user, group)) = owner {
+            sink.set_owner(user, group);
+        }
         Ok(Some(sink))
     }
 
     /// Takes over a descriptor that another process opened for this target.
     pub fn from_descriptor(descriptor: OwnedFd, target: &LogTarget) -> io::Result<Self> {
-        let path = match target {
-            LogTarget::File(path) => Some(path.clone()),
-            LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => None,
-        };
         fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        Ok(Self::new(descriptor, path))
+        Ok(Self::new(descriptor, target))
     }
 
-    fn new(descriptor: OwnedFd, path: Option<PathBuf>) -> Self {
+    fn new(descriptor: OwnedFd, target: &LogTarget) -> Self {
+        let path = match target {
+            LogTarget::File(path) => Some(path.clone()),
+            _ => None,
+        };
         let never_waits = is_regular(descriptor.as_fd());
+        let is_stream = matches!(target, LogTarget::Stdout | LogTarget::Stderr);
         Self {
+            is_journal: is_stream && is_journal(descriptor.as_fd()),
             descriptor,
             path,
             never_waits,
+            daemon: Daemon::of(target, env!("CARGO_PKG_NAME"), Facility::User),
         }
+    }
+
+    /// What a daemon is to know us by.
+    #[must_use]
+    pub fn called(mut self, identifier: &str, facility: Facility) -> Self {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.rename(identifier, facility);
+        }
+        self
+    }
+
+    pub(super) fn daemon(&self) -> Option<&Daemon> {
+        self.daemon.as_ref()
+    }
+
+    pub(super) fn is_journal(&self) -> bool {
+        self.is_journal
     }
 
     /// Opens the file at the path again, after it was moved away. Keeps the number of the descriptor, and keeps
@@ -110,6 +138,8 @@ impl Sink {
         nix::unistd::dup3(&other.descriptor, &mut self.descriptor, OFlag::O_CLOEXEC)?;
         self.never_waits = other.never_waits;
         self.path = other.path;
+        self.daemon = other.daemon;
+        self.is_journal = other.is_journal;
         Ok(())
     }
 
@@ -131,6 +161,57 @@ impl Sink {
     /// Writes lines, and waits at most `patience` in all for a reader that is behind.
     pub(super) fn write(&self, lines: &[u8], patience: Duration) -> Written {
         let deadline = Instant::now() + patience;
+        match &self.daemon {
+            None => self.write_lines(lines, deadline),
+            Some(daemon) => self.send_lines(daemon, lines, deadline),
+        }
+    }
+
+    /// Sends a message to the daemon; there has to be one.
+    pub(super) fn send(&self, message: &Message<'_>, patience: Duration) -> Outcome {
+        match &self.daemon {
+            Some(daemon) => self.send_one(daemon, message, Instant::now() + patience),
+            None => Outcome::Failed(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn send_lines(&self, daemon: &Daemon, lines: &[u8], deadline: Instant) -> Written {
+        let mut written = 0;
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let message = Message {
+                level: LogLevel::Info,
+                text: line.strip_suffix(b"\n").unwrap_or(line),
+                fields: &[],
+            };
+            match self.send_one(daemon, &message, deadline) {
+                Outcome::Complete => written += line.len(),
+                outcome => return Written { written, outcome },
+            }
+        }
+        Written {
+            written,
+            outcome: Outcome::Complete,
+        }
+    }
+
+    fn send_one(&self, daemon: &Daemon, message: &Message<'_>, deadline: Instant) -> Outcome {
+        loop {
+            match daemon.send(self.descriptor(), message) {
+                Ok(()) => return Outcome::Complete,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.wait_for_room(deadline) {
+                        Ok(true) if Instant::now() < deadline => {}
+                        Ok(_) => return Outcome::WouldBlock,
+                        Err(error) => return Outcome::Failed(error),
+                    }
+                }
+                Err(error) => return Outcome::Failed(error),
+            }
+        }
+    }
+
+    fn write_lines(&self, lines: &[u8], deadline: Instant) -> Written {
         let mut written = 0;
         let outcome = loop {
             let rest = &lines[written..];
@@ -199,6 +280,14 @@ fn open_file(path: &Path) -> io::Result<File> {
 fn is_regular(descriptor: BorrowedFd<'_>) -> bool {
     nix::sys::stat::fstat(descriptor)
         .is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
+
+/// Whether it is the stream that systemd says it connected to the journal (systemd.exec(5)).
+fn is_journal(descriptor: BorrowedFd<'_>) -> bool {
+    let told = std::env::var("JOURNAL_STREAM").ok();
+    let status = nix::sys::stat::fstat(descriptor).ok();
+    told.zip(status)
+        .is_some_and(|(told, status)| told == format!("{}:{}", status.st_dev, status.st_ino))
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ pub enum ToGeneration {
     /// one to receive), last words (what is complained about before anything serves), live page (memory, and the socket
     /// in which the logs wait), then one per listener.
     Start(Box<WorkerSettings>),
-    /// Fork one worker into this scoreboard slot. Answered by `Forked`, with a pidfd.
+    /// Fork one worker into this scoreboard slot. Comes with the descriptor of the worker's stack sheet. Answered by
+    /// `Forked`, with a pidfd.
     Fork { worker: u64, slot: u32 },
     /// Fork no more; exit once every child is gone.
     Retire,
@@ -40,8 +41,13 @@ pub enum FromGeneration {
     Forked { worker: u64, pid: u32 },
     /// fork(2) failed.
     NotForked { worker: u64, reason: String },
-    /// A child was reaped; `status` is waitpid's raw status.
-    Exited { worker: u64, pid: u32, status: i32 },
+    /// A child was reaped; `status` is waitpid's raw status, `peak_bytes` the most memory that it ever had resident.
+    Exited {
+        worker: u64,
+        pid: u32,
+        status: i32,
+        peak_bytes: u64,
+    },
 }
 
 /// All that a generation and its workers need to know.

@@ -8,6 +8,7 @@ mod live;
 mod message;
 mod scoreboard;
 mod server_counts;
+mod stack_sheet;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
 pub use counters::{
@@ -23,3 +24,4 @@ pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,
 };
 pub use server_counts::{LogCount, ReloadOutcome, ServerCounts, WorkerEnd};
+pub use stack_sheet::{Lease, StackSheet};

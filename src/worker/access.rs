@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{connection::Connection, peer::Peer, reactor::Refused};
+use super::{
+    connection::Connection, peer::Peer, reactor::Refused, request_id::MADE_DIGITS, station::Station,
+};
 use crate::{
     sys::{self, net::PeerAddress},
-    telemetry::{AccessLog, AccessRecord},
+    telemetry::AccessRecord,
 };
 
 /// What the app answered.
@@ -23,19 +25,23 @@ pub struct Answered<'a> {
 }
 
 /// Logs a request that the app answered.
-pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answered<'_>) {
+pub fn log_answered(station: &Station, connection: &Connection, answered: &Answered<'_>) {
+    let log = &station.access_log;
     if !log.is_on() {
         return;
     }
     let request = connection.request_bytes();
     let head = connection.head();
+    if station.excluded.covers(head.path(request), answered.status) {
+        return;
+    }
     let find_request_header = |name: &str| {
         let mut fields = head.fields(request);
         fields
             .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
     };
-    let find_response_header = |name: &str| find_field(answered.head, name);
+    let find_response_header = |name: &str| find_field(answered.head, name.as_bytes());
     let answered_ns = sys::monotonic_ns();
     connection.answered_ns.set(answered_ns);
     let find_variable = |name: &str| {
@@ -45,6 +51,7 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
             .map(|(_, value)| &value[..])
     };
     let mut address = AddressText::default();
+    let mut request_id = [0; MADE_DIGITS];
     let record = AccessRecord {
         remote_address: address.of(
             connection.client.map(|client| client.address),
@@ -58,6 +65,7 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
         protocol: head.version.as_str(),
         status: answered.status,
         bytes: answered.bytes,
+        request_id: station.request_ids.text(connection, &mut request_id),
         duration: Duration::from_nanos(answered_ns.saturating_sub(connection.request_began_ns)),
         finished_us: sys::unix_micros(),
         request_header: &find_request_header,
@@ -68,7 +76,8 @@ pub fn log_answered(log: &AccessLog, connection: &Connection, answered: &Answere
 }
 
 /// Logs a request that never reached the app.
-pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
+pub(super) fn log_refused(station: &Station, refused: &Refused) {
+    let log = &station.access_log;
     if !log.is_on() {
         return;
     }
@@ -78,7 +87,7 @@ pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
     let mut path_and_query = target.splitn(2, |byte| *byte == b'?');
     let mut address = AddressText::default();
     let record = AccessRecord {
-        remote_address: address.of(None, &refused.peer),
+        remote_address: address.of(refused.client.map(|client| client.address), &refused.peer),
         peer: ip(refused.peer.socket),
         method,
         target,
@@ -87,6 +96,7 @@ pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
         protocol: std::str::from_utf8(word()).unwrap_or_default(),
         status: refused.refusal.status,
         bytes: 0,
+        request_id: b"",
         duration: Duration::ZERO,
         finished_us: sys::unix_micros(),
         request_header: &|_| None,
@@ -97,14 +107,14 @@ pub(super) fn log_refused(log: &AccessLog, refused: &Refused) {
 }
 
 /// The value of a field in a response head that we wrote.
-fn find_field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub(super) fn find_field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let lines = head.split(|byte| *byte == b'\n').skip(1);
     let mut fields = lines.filter_map(|line| {
         let colon = memchr::memchr(b':', line)?;
         Some((&line[..colon], line[colon + 1..].trim_ascii()))
     });
     fields
-        .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+        .find(|(field, _)| field.eq_ignore_ascii_case(name))
         .map(|(_, value)| value)
 }
 

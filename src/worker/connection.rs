@@ -14,6 +14,7 @@ use super::{
     body::{Body, BodyError, BodyReceiver, INLINE_BYTES_MAX},
     output::Output,
     peer::{Introduction, Peer},
+    request_id::RequestId,
 };
 use crate::{
     http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead, forwarded::Node},
@@ -112,6 +113,8 @@ pub struct Connection {
     pub streams: bool,
     /// The kernel said that the peer sends no more; what it sent before may still be unread.
     pub half_closed: bool,
+    /// Of the current request, where ids are wanted.
+    pub request_id: Option<RequestId>,
     /// What the gateway keeps with a connection (its peer as Python strings).
     pub attachment: Option<Box<dyn Any + Send>>,
 }
@@ -144,6 +147,7 @@ impl Connection {
             shown_at: u8::MAX,
             streams: false,
             half_closed: false,
+            request_id: None,
             attachment: None,
         }
     }

@@ -66,6 +66,9 @@ pub enum Next {
 pub trait Interpreter: Send + Sync {
     /// Raises an exception in the thread of a seat, if it is still in that call. May take long; runs on a thread of its own.
     fn interrupt(&self, seat: usize, call: u64);
+
+    /// Logs what the thread of a seat is at, below this line, if it is still in that call. As above, on a thread of its own.
+    fn show(&self, seat: usize, call: u64, headline: String);
 }
 
 pub struct Crew {
@@ -143,6 +146,7 @@ impl Crew {
         drop(reactor);
         match job {
             Some(mut connection) => {
+                self.station.request_ids.assign(&mut connection);
                 self.seats[me].may_hold.store(may_hold, Relaxed);
                 let now_ns = self.begin_call(me, &mut connection, leads);
                 if leads && passes_on && now_ns < self.slow_until_ns.load(Relaxed) {
@@ -169,6 +173,9 @@ impl Crew {
         let head = connection.head();
         if let Some(entry) = self.slot().in_flight.get(me) {
             entry.begin(now_ns, head.method(request), head.target(request));
+        }
+        if self.station.slow.limit_ns().is_some() {
+            self.seats[me].describe(&self.station.request_ids, connection);
         }
         self.seats[me].begin(now_ns, connection.socket().as_raw_fd());
         let busy = self.busy.fetch_add(1, SeqCst) + 1;
@@ -412,10 +419,25 @@ impl Crew {
                 }
             }
         }
+        if let Some(limit_ns) = self.station.slow.limit_ns() {
+            self.tell_slow_calls(now_ns, limit_ns);
+        }
         let leave_by_ns = self.leave_by_ns.load(SeqCst);
         if leave_by_ns != 0 && now_ns >= leave_by_ns {
             self.station.finish_logs();
             sys::exit_now(0);
+        }
+    }
+
+    fn tell_slow_calls(&self, now_ns: u64, limit_ns: u64) {
+        for (index, seat) in self.seats.iter().enumerate() {
+            let Some((call, age_ns, what)) = seat.became_slow(now_ns, limit_ns) else {
+                continue;
+            };
+            let slow = &self.station.slow;
+            if let Some(headline) = slow.headline(self.slot(), &what, age_ns, now_ns) {
+                self.interpreter.show(index, call, headline);
+            }
         }
     }
 

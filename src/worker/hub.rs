@@ -126,6 +126,7 @@ impl Hub {
     /// The next request for the app. It counts as in flight until [`Hub::finish`].
     pub fn next_job(&self) -> Option<Box<Connection>> {
         let mut connection = self.reactor().next_job()?;
+        self.station.request_ids.assign(&mut connection);
         let now_ns = sys::monotonic_ns();
         let slot = self.station.slot();
         slot.stalled_since.store(now_ns, Relaxed);

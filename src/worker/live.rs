@@ -13,7 +13,7 @@ use std::{
 
 use super::settings::{Settings, requests_max};
 use crate::{
-    config::{Config, Limits, LogTarget},
+    config::{Config, Limits, Log, LogTarget},
     telemetry::{self, AccessFormat, AccessLog, Sink},
     wire::{LiveView, Taken},
 };
@@ -72,16 +72,19 @@ impl Live {
         self.set_timeouts(config);
         self.set_requests_max(&before.limits, &config.limits);
         telemetry::set_level(config.log.level);
+        telemetry::set_format(config.log.error_format);
         if config.log.format != before.log.format {
             set_format(access_log, config);
         }
         match logs {
             Some(Ok(logs)) => {
-                let moved = telemetry::redirect(logs.error, &config.log.error).and_then(|()| {
-                    let sink = match &config.log.access {
+                let moved = telemetry::redirect(logs.error, &config.log).and_then(|()| {
+                    let log = &config.log;
+                    let sink = match &log.access {
                         LogTarget::Off => None,
                         target => Some(Sink::from_descriptor(logs.access, target)?),
                     };
+                    let sink = sink.map(|sink| sink.called(&log.identifier, log.syslog_facility));
                     access_log.redirect(sink, Instant::now());
                     Ok(())
                 });
@@ -127,6 +130,12 @@ impl Live {
     pub(super) fn is_served(&self, requests: u64) -> bool {
         let most = self.requests_max.load(Relaxed);
         most != 0 && requests >= most
+    }
+
+    /// `[log]`
+    pub(super) fn log(&self) -> Log {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.log.clone()
     }
 
     /// `timeouts.request`; zero: no limit.

@@ -3,7 +3,7 @@
 use std::{
     os::fd::RawFd,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{
             AtomicBool, AtomicI32, AtomicU64,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -12,6 +12,7 @@ use std::{
     thread::Thread,
 };
 
+use super::{connection::Connection, request_id::RequestIds};
 use crate::{
     http::{Refusal, date},
     sys,
@@ -42,6 +43,12 @@ pub struct Seat {
     socket: AtomicI32,
     /// The last call that was interrupted, or is about to be.
     interrupted: AtomicU64,
+    /// What the call is about, where slow ones are told of.
+    what: Mutex<String>,
+    /// The last call that was told to be slow.
+    told_slow: AtomicU64,
+    /// The kernel's id of the thread that has the seat.
+    thread_id: AtomicI32,
     /// The response of the current call may wait for others of its batch.
     pub may_hold: AtomicBool,
     /// It does, in its connection's output.
@@ -52,6 +59,32 @@ impl Seat {
     /// Takes the seat for the current thread.
     pub fn occupy(&self) {
         let _ = self.thread.set(std::thread::current());
+        self.thread_id.store(sys::thread_id(), Relaxed);
+    }
+
+    /// The kernel's id of the thread that has the seat.
+    pub fn thread_id(&self) -> i32 {
+        self.thread_id.load(Relaxed)
+    }
+
+    /// Keeps what the call to come is about.
+    pub fn describe(&self, ids: &RequestIds, connection: &Connection) {
+        let mut what = self.what.lock().unwrap_or_else(PoisonError::into_inner);
+        what.clear();
+        ids.describe(connection, &mut what);
+    }
+
+    /// If the current call has become slow: its number, how long it has lasted (nanoseconds) and what it is about; once
+    /// per call.
+    pub fn became_slow(&self, now_ns: u64, limit_ns: u64) -> Option<(u64, u64, String)> {
+        // Read before the duration, as in `time_out`.
+        let call = self.call();
+        let lasted_ns = self.lasted_ns(now_ns);
+        if lasted_ns <= limit_ns || self.told_slow.swap(call, SeqCst) == call {
+            return None;
+        }
+        let what = self.what.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((call, lasted_ns, what.clone()))
     }
 
     pub fn wake(&self) {

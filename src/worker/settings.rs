@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::peer::{Introduction, Peer};
+use super::{
+    connection::Connection,
+    forwarding::Forwarding,
+    peer::{Introduction, Peer},
+};
 use crate::{
     config::{Config, Limits, ProxyProtocol, Trusted},
-    http::{HeadLimits, proxy_protocol::Versions},
+    http::{HeadLimits, forwarded::Node, proxy_protocol::Versions},
     sys::{self, net::PeerAddress},
 };
 
@@ -24,6 +28,7 @@ pub struct Settings {
     pub proxy_protocol: Option<Versions>,
     introducers: Trusted,
     trusted: Trusted,
+    forwarding: Forwarding,
 }
 
 impl Settings {
@@ -51,6 +56,7 @@ impl Settings {
             },
             introducers: config.proxy.protocol_allow_ips.clone(),
             trusted: config.proxy.forwarded_allow_ips.clone(),
+            forwarding: Forwarding::of(&config.proxy),
         }
     }
 
@@ -87,6 +93,15 @@ impl Settings {
             introduction,
             address,
             trusted: is_known && includes(&self.trusted, address),
+        }
+    }
+
+    /// The client of a request that never reaches the app, as a trusted proxy told it. The request's head must have been read,
+    /// or refused.
+    pub fn told_client(&self, connection: &Connection) -> Option<Node> {
+        match connection.peer.trusted {
+            true => self.forwarding.read(connection).ok()?.client,
+            false => None,
         }
     }
 }

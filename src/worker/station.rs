@@ -17,12 +17,15 @@ use nix::sys::signal::Signal;
 
 use super::{
     access,
+    exclude::Excluded,
     health::Verdict,
     live::Live,
     reactor::{Calls, Reactor},
+    request_id::RequestIds,
+    slow::SlowRequests,
 };
 use crate::{
-    config::{Config, HealthCheck},
+    config::{Config, HealthCheck, Log},
     sys::{self, Bell, SignalBell},
     telemetry::{self, AccessLog},
     wire::{EXIT_SICK, LiveView, Scoreboard, Slot, WorkerState},
@@ -41,7 +44,7 @@ pub struct Equipment {
     pub lifeline: OwnedFd,
     pub access_log: AccessLog,
     pub live: LiveView,
-    /// As of this version of what `live` shows.
+    /// What was taken from `live` so far, and in which version.
     pub config: Config,
     pub live_version: u64,
 }
@@ -71,6 +74,10 @@ pub struct Station {
     lifeline: OwnedFd,
     pub access_log: AccessLog,
     pub live: Live,
+    /// Paths that the access log leaves out.
+    pub(super) excluded: Excluded,
+    pub request_ids: RequestIds,
+    pub slow: SlowRequests,
     /// `reload.health_check`
     health_check: Option<HealthCheck>,
     /// Responses may not say that the connection goes on.
@@ -84,7 +91,8 @@ impl Station {
         reactor.watch_lifeline(equipment.lifeline.as_fd())?;
         let slot = &equipment.board.slots()[equipment.slot];
         slot.live_version.store(equipment.live_version, SeqCst);
-        Ok(Self {
+        let log = equipment.config.log.clone();
+        let station = Self {
             board: equipment.board,
             slot: equipment.slot,
             bell: equipment.bell,
@@ -92,9 +100,24 @@ impl Station {
             lifeline: equipment.lifeline,
             access_log: equipment.access_log,
             health_check: equipment.config.reload.health_check.clone(),
+            excluded: Excluded::default(),
+            request_ids: RequestIds::default(),
+            slow: SlowRequests::default(),
             live: Live::new(equipment.live, equipment.config),
             closing: AtomicBool::new(!reactor.may_persist()),
-        })
+        };
+        station.go_by_log(&log);
+        Ok(station)
+    }
+
+    /// What is logged of requests, and how they come by their ids.
+    fn go_by_log(&self, log: &Log) {
+        let ids_are_shown = self.access_log.shows_request_ids();
+        self.request_ids.go_by(log, ids_are_shown);
+        self.slow.go_by(log);
+        if let Err(error) = self.excluded.go_by(log) {
+            crate::error!("`log.exclude`: {error}; all goes on as before");
+        }
     }
 
     pub fn slot(&self) -> &Slot {
@@ -199,7 +222,7 @@ impl Station {
             self.on_health(verdict, reactor);
         }
         for refused in reactor.refused.drain(..) {
-            access::log_refused(&self.access_log, &refused);
+            access::log_refused(self, &refused);
         }
         orders.leave |= reactor.is_drained();
         orders
@@ -211,6 +234,7 @@ impl Station {
             return;
         };
         reactor.go_by(settings);
+        self.go_by_log(&self.live.log());
         self.closing.store(!reactor.may_persist(), SeqCst);
         let slot = self.slot();
         crate::debug!(

@@ -5,5 +5,6 @@ mod commands;
 mod figures;
 mod health;
 mod page;
+mod stacks;
 pub(crate) mod support;
 mod top;

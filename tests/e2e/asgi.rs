@@ -71,6 +71,12 @@ fn the_scope_is_complete() {
         scope["server"].to_string(),
         format!(r#"["127.0.0.1",{}]"#, server.port())
     );
+    assert_eq!(
+        scope["extensions"].to_string(),
+        r#"{"http.response.early_hint":{},"http.response.pathsend":{}}"#
+    );
+    // Not `http.response.debug`: the specification wants it from test clients, and from no server. It is dropped.
+    assert_eq!(client.get("/debug").text(), "taken");
     assert_eq!(scope["state"]["made"], "at startup");
     // What one request adds to the state is its own.
     let again = client.get("/scope").json();
@@ -482,6 +488,24 @@ fn a_worker_that_drains_finishes_its_requests() {
 }
 
 #[test]
+fn a_quick_stop_ends_what_waits_and_calls_nothing_a_failure() {
+    let server = start("");
+    let mut waiting = server.client();
+    waiting.send("GET /sleep?s=60 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut sending = server.client();
+    sending.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\na");
+    eventually("both are in the app", || {
+        counter(&server, "/sleep") == "1" && counter(&server, "/echo") == "1"
+    });
+    server.signal(Signal::SIGQUIT);
+    let exit = server.ended();
+    assert_eq!(exit.code, Some(0));
+    for word in ["Traceback", "CRITICAL"] {
+        assert!(!exit.log.contains(word), "{}", exit.log);
+    }
+}
+
+#[test]
 fn a_worker_retires_after_max_requests_without_a_loss() {
     let server = start("[limits]\nmax_requests = 50");
     let hammer = Hammer::start(server.address(), "/", 4, 4);
@@ -623,9 +647,25 @@ fn has_uvloop(python: &std::path::Path) -> bool {
 }
 
 #[test]
-fn gunicorns_word_for_uvicorn_is_understood() {
-    let server = start("worker_class = 'uvicorn.workers.UvicornWorker'");
+fn gunicorns_word_for_uvicorn_is_understood_with_a_note() {
+    let note = "`uvicorn.workers.UvicornWorker` is `worker_class = \"asgi\"` here";
+    let line = "worker_class = 'uvicorn.workers.UvicornWorker'";
+    let server = start(line);
+    server.says(&format!("[INFO] rgunicorn.toml:5: {note}"));
     assert_eq!(server.text("/"), "hello from /");
+    // What was said is not said again with each save.
+    server.edit(&format!("app = 'app:app'\n{line}\nproc_name = 'other'"));
+    server.applied();
+    assert!(!server.has_said(note));
+
+    let checked = setup(line).arguments(&["check", "-c", "rgunicorn.toml"]);
+    let exit = checked.run();
+    assert_eq!(exit.code, Some(0));
+    assert!(
+        exit.stdout.contains(&format!("rgunicorn.toml:5: {note}\n")),
+        "{}",
+        exit.stdout
+    );
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn a_flag_of_gunicorn_that_is_not_here_is_answered_with_what_to_do() {
         (&["-D", "app"][..], "rgunicorn stays in the foreground"),
         (&["--daemon", "app"], "rgunicorn stays in the foreground"),
         (&["--worker-tmp-dir", "/dev/shm", "app"], "shared memory"),
-        (&["--log-config", "x.ini", "app"], "`[log]`"),
+        (&["--logger-class", "x.Logger", "app"], "`[log]`"),
         (&["--check-config", "app"], "`rgunicorn check`"),
     ] {
         let exit = typed(flags);

@@ -15,8 +15,12 @@ fn a_killed_worker_is_replaced_and_the_log_tells_the_signal_and_its_requests() {
     client
         .try_response("GET")
         .expect_err("an answer from the dead");
-    server.says("worker=1 … SIGKILL");
-    server.says("GET /die");
+    let death = server.says("worker=1 … SIGKILL");
+    assert!(death.contains("MiB resident (not by the server"), "{death}");
+    assert!(
+        death.contains("; in flight: GET /die?signal=9 for 0."),
+        "{death}"
+    );
     server.says("worker=2 … ready");
     assert_eq!(server.text("/"), "hello from /");
 }
@@ -27,9 +31,28 @@ fn a_worker_that_crashes_leaves_its_python_stack() {
     server.from_now();
     let mut client = server.client();
     client.send("GET /die?signal=11 HTTP/1.1\r\nHost: test\r\n\r\n");
-    server.says("route_die");
-    server.says("worker=1 … SIGSEGV");
+    server.says(
+        "worker=1 … SIGSEGV after … and 0 requests, at most … MiB resident; in flight: GET /die",
+    );
+    server.says("Fatal Python error: Segmentation fault");
+    server.says("in route_die");
     server.says("worker=2 … ready");
+}
+
+#[test]
+fn the_peak_of_a_workers_memory_is_told_with_its_death() {
+    let app = format!(
+        "{APP}\ndef route_grow(environ, start_response, query):\n    text = b'x' * 200_000_000\n    del text\n    os._exit(7)\n"
+    );
+    let server = Setup::plain().app(&app).start();
+    server.from_now();
+    server
+        .client()
+        .send("GET /grow HTTP/1.1\r\nHost: test\r\n\r\n");
+    let death = server.says("died of exit code 7");
+    let (_, rest) = death.split_once("at most ").unwrap();
+    let mebibytes: u64 = rest.split_once("MiB").unwrap().0.parse().unwrap();
+    assert!((190..400).contains(&mebibytes), "{death}");
 }
 
 #[test]
@@ -173,6 +196,47 @@ fn without_the_arbiter_workers_finish_and_leave() {
     assert_eq!(client.response().text(), "slept");
     eventually("the arbiter is dead", || server.has_ended());
     eventually("all others left", || {
+        family.iter().all(|process| !process.is_alive())
+    });
+}
+
+#[test]
+fn without_the_arbiter_a_worker_whose_app_lets_nothing_else_run_is_ended() {
+    let asgi = include_str!("apps/asgi.py");
+    for (config, app, target) in [
+        ("app = 'app:app'", asgi, "/block?s=60"),
+        ("worker_class = 'gevent'", APP, "/spin?s=60"),
+    ] {
+        let config = format!("{config}\n[timeouts]\ngraceful = '1s'");
+        let mut server = Setup::with(&config).app(app).start();
+        let family = server.below();
+        let mut client = server.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        thread::sleep(Duration::from_millis(300));
+        server.arbiter().signal(Signal::SIGKILL);
+        eventually("the arbiter is dead", || server.has_ended());
+        server.says("did not leave within timeouts.graceful after the arbiter's end: killed");
+        eventually("all others are gone", || {
+            family.iter().all(|process| !process.is_alive())
+        });
+    }
+}
+
+#[test]
+fn without_the_arbiter_an_app_that_hangs_while_it_is_preloaded_is_ended() {
+    let setup = Setup::with("preload = true").app("import time\ntime.sleep(100)\n");
+    let mut server = setup.spawn();
+    eventually("a generation imports the app", || {
+        let title = |process: &Process| process.title();
+        server
+            .below()
+            .iter()
+            .any(|one| title(one).contains("generation 1"))
+    });
+    let family = server.below();
+    server.arbiter().signal(Signal::SIGKILL);
+    eventually("the arbiter is dead", || server.has_ended());
+    eventually("all others are gone", || {
         family.iter().all(|process| !process.is_alive())
     });
 }

@@ -42,7 +42,7 @@ fn without_preload_the_others_serve_on_with_an_alarm_until_it_is_mended() {
     lose_a_worker(&server);
     server.says("ModuleNotFoundError: No module named 'half_copied'");
     server.says(
-        "[ERROR] generation=1 2 starts in a row failed: the next in 0.20s; 1 of 2 workers serve on",
+        "[ERROR] generation=1 2 starts in a row failed: the next in 0.10s; 1 of 2 workers serve on",
     );
     for _ in 0..10 {
         assert_eq!(server.text("/version"), "1");

@@ -1,6 +1,23 @@
 //! What is written, where, and in which form.
 
-use crate::harness::{Server, Setup, eventually};
+mod daemons;
+mod json;
+mod live;
+mod output;
+mod request_id;
+mod slow;
+
+use crate::harness::{Address, Client, Server, Setup, eventually};
+
+/// A server whose error log need not be in the form that the harness reads: it listens on a UNIX socket. `[log]` is the
+/// last table that the config may begin.
+#[track_caller]
+fn start_unseen(setup: Setup) -> (Server, Address) {
+    let server = setup.spawn();
+    let address = Address::Unix(server.directory.path().join("run.sock"));
+    eventually("it serves", || Client::try_to(&address).is_ok());
+    (server, address)
+}
 
 /// A request with all that the access log can tell, and the line that was written for it.
 fn line(format: &str) -> String {

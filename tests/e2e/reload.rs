@@ -136,20 +136,26 @@ fn an_interpreter_that_is_missing_is_refused_and_the_old_one_goes_on() {
 }
 
 #[test]
-fn another_interpreter_is_rolled_in() {
+fn another_interpreter_is_rolled_in_under_load() {
     let supported = interpreters()
         .iter()
-        .filter(|found| ((3, 10)..=(3, 13)).contains(&found.version));
+        .filter(|found| ((3, 11)..=(3, 13)).contains(&found.version));
     let [old, .., new] = &supported.collect::<Vec<_>>()[..] else {
         eprintln!("only one supported interpreter here");
         return;
     };
-    let config = |path: &std::path::Path| format!("python = '{}'", path.display());
+    let config = |path: &std::path::Path| format!("workers = 2\npython = '{}'", path.display());
     let server = Setup::with(&config(&old.path)).start();
     assert_eq!(server.text("/python"), format!("3.{}", old.version.1));
-    server.edit(&config(&new.path));
-    server.applied();
-    assert_eq!(server.text("/python"), format!("3.{}", new.version.1));
+    let hammer = Hammer::start(server.address(), "/python", 8, 8);
+    for next in [new, old, new] {
+        server.edit(&config(&next.path));
+        server.applied();
+        assert_eq!(server.text("/python"), format!("3.{}", next.version.1));
+        hammer.lands(100);
+    }
+    let answered = hammer.stop();
+    assert!(answered > 300, "{answered}");
 }
 
 #[test]

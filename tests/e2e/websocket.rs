@@ -19,6 +19,8 @@ async def app(scope, receive, send):
     assert scope["type"] == "websocket", scope["type"]
     assert (await receive())["type"] == "websocket.connect"
     path = scope["path"]
+    if path == "/undecided":
+        await asyncio.sleep(60)
     if path == "/denied":
         return await send({"type": "websocket.close"})
     if path == "/answered":
@@ -209,7 +211,7 @@ with connect(url + "/", ping_interval=None) as socket:
 "#,
     );
     let mut dead = server.client();
-    dead.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
+    dead.send(handshake("/"));
     let all = dead.rest().unwrap();
     let text = String::from_utf8_lossy(&all);
     assert!(text.starts_with("HTTP/1.1 101 "), "{text}");
@@ -262,6 +264,46 @@ with connect(url + "/") as socket:
     eventually("the old worker left", || server.generations().len() == 1);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.ended().code, Some(0));
+}
+
+#[test]
+fn a_client_that_does_not_answer_the_goodbye_holds_no_worker_that_leaves() {
+    let server = start("[timeouts]\ngraceful = 8");
+    let mut dead = server.client();
+    dead.send(handshake("/"));
+    let accepted = dead.some().unwrap();
+    assert!(accepted.starts_with(b"HTTP/1.1 101 "));
+    server.signal(Signal::SIGHUP);
+    server.applied();
+    assert!(!server.has_said("timeouts.graceful"), "it left by itself");
+    let goodbye = dead.rest().unwrap();
+    assert_eq!(goodbye[2..4], 1012_u16.to_be_bytes());
+}
+
+#[test]
+fn the_time_of_a_request_bounds_the_handshake_and_not_what_follows() {
+    let server = start("[timeouts]\nrequest = 1");
+    let mut client = server.client();
+    assert_eq!(client.request(&handshake("/undecided")).status, 504);
+    server.says("cancelled after timeouts.request: the WebSocket of GET /undecided");
+    self::client(
+        &server,
+        r#"
+with connect(url + "/") as socket:
+    time.sleep(2.5)
+    socket.send("still here")
+    assert socket.recv(timeout=10) == "still here"
+"#,
+    );
+    assert!(!server.has_said("Traceback"), "{}", server.log());
+}
+
+/// A request for a WebSocket, by hand.
+fn handshake(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rgunicorn::config::{
-    Admin, AdminSocket, AppRef, Config, EventLoop, ForwardedBy, HeaderMap, Hooks, Lifespan, Limits,
-    Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, Statsd, Timeouts, Trusted,
-    WebSocket, WorkerClass,
+    Admin, AdminSocket, AppRef, Config, ErrorFormat, EventLoop, Facility, ForwardedBy, HeaderMap,
+    Hooks, Lifespan, Limits, Log, LogFormat, LogLevel, LogTarget, Proxy, ProxyProtocol, Reload,
+    Statsd, Timeouts, Trusted, WebSocket, WorkerClass,
 };
 
 /// `module:attribute` or `module:attribute(arguments)`, served from `folder`.
@@ -57,6 +57,16 @@ pub(crate) fn config(app: &str, folder: &Path) -> Config {
             error: LogTarget::File(folder.join("error.log")),
             level: LogLevel::Info,
             format: LogFormat::Common,
+            error_format: ErrorFormat::Text,
+            exclude: Vec::new(),
+            request_id: false,
+            request_id_header: String::new(),
+            request_id_response: false,
+            slow: Duration::ZERO,
+            syslog_facility: Facility::User,
+            identifier: "test".to_owned(),
+            python_config: None,
+            capture_output: false,
         },
         reload: Reload {
             watch: false,

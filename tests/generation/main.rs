@@ -5,6 +5,7 @@
 mod config;
 mod interpreters;
 mod rig;
+mod stacks;
 
 use std::{
     fs,
@@ -241,7 +242,7 @@ fn a_worker_that_still_boots_can_be_ended() {
 }
 
 #[test]
-fn abort_writes_the_stacks_of_a_worker_to_the_error_log() {
+fn abort_leaves_the_stacks_of_a_worker_on_its_sheet() {
     let project = Project::with_module(
         "import time\ndef wait_for_database():\n    open('booting', 'w')\n    time.sleep(60)\nwait_for_database()",
     );
@@ -253,8 +254,8 @@ fn abort_writes_the_stacks_of_a_worker_to_the_error_log() {
     }
     pidfd.signal(Signal::SIGABRT).unwrap();
     assert!(describe_exit(rig.expect_exit(1)).starts_with("signal SIGABRT"));
-    let log = project.error_log();
-    assert!(log.contains("in wait_for_database"), "{log}");
+    let text = rig.sheets[&1].text().unwrap();
+    assert!(text.contains("in wait_for_database"), "{text}");
     assert_eq!(rig.retire(), 0);
 }
 

@@ -1,12 +1,14 @@
 //! An arbiter reduced to what a generation sees of it: the channel, the scoreboard, the bell, the lifeline, the logs.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,7 +23,7 @@ use rgunicorn::{
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
     wire::{
         FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors, Received, Scoreboard,
-        Slot, ToGeneration, WorkerSettings, WorkerState,
+        Slot, StackSheet, ToGeneration, WorkerSettings, WorkerState,
     },
 };
 use tempfile::TempDir;
@@ -66,6 +68,8 @@ pub(crate) struct Rig {
     bell: Bell,
     live: LivePage,
     lifeline: Option<Lifeline>,
+    /// Where workers write their stacks.
+    pub(crate) sheets: BTreeMap<u64, Arc<StackSheet>>,
     /// Kept open, as the arbiter does.
     _lobby: (OwnedFd, OwnedFd),
 }
@@ -115,6 +119,7 @@ impl Rig {
             bell,
             live,
             lifeline: Some(lifeline),
+            sheets: BTreeMap::new(),
             _lobby: lobby,
         }
     }
@@ -145,7 +150,12 @@ impl Rig {
         let slot = worker as u32;
         self.scoreboard.assign(slot, worker, GENERATION);
         let order = ToGeneration::Fork { worker, slot };
-        self.process.channel.send(order, &[]).unwrap();
+        let sheet = Arc::new(StackSheet::create().unwrap());
+        self.process
+            .channel
+            .send(order, &[sheet.descriptor()])
+            .unwrap();
+        self.sheets.insert(worker, sheet);
         let (message, mut descriptors) = receive(&mut self.process);
         let FromGeneration::Forked { worker: named, pid } = message else {
             panic!("{message:?} answers the order to fork");

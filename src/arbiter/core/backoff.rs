@@ -1,4 +1,4 @@
-//! Exponential back-off for what dies young: a crash loop never spins, and one death costs next to nothing.
+//! Exponential back-off for what dies young: a crash loop never spins, and one death costs nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use super::Moment;
 
 /// What lived this long after it was ready did not die of its start.
 pub const YOUNG: Duration = Duration::from_secs(10);
+/// After the second failure in a row. The first may be chance: what follows it starts at once.
 const DELAY_FIRST: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
@@ -26,9 +27,12 @@ impl Backoff {
             return None; // of a round already counted
         }
         self.failures = self.failures.saturating_add(1);
-        let delay = DELAY_FIRST
-            .saturating_mul(1 << (self.failures - 1).min(16))
-            .min(DELAY_MAX);
+        let delay = match self.failures {
+            1 => Duration::ZERO,
+            failures => DELAY_FIRST
+                .saturating_mul(1 << (failures - 2).min(16))
+                .min(DELAY_MAX),
+        };
         self.until = Some(now + delay);
         Some(delay)
     }
@@ -74,7 +78,7 @@ mod tests {
         assert_eq!(
             delays,
             [
-                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000
+                0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000
             ]
         );
     }
@@ -85,5 +89,6 @@ mod tests {
         assert!(backoff.fail(at(10), at(0)).is_some());
         assert!(backoff.fail(at(11), at(0)).is_none());
         assert_eq!(backoff.failures(), 1);
+        assert!(backoff.waits_until(at(10)).is_none(), "one is chance");
     }
 }

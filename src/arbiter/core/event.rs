@@ -149,6 +149,8 @@ pub enum Action {
     },
     /// Tell the generation to fork no more and to leave after its last child.
     Retire(GenerationId),
+    /// SIGABRT the generation's process, so that it writes where it hangs.
+    AbortGeneration(GenerationId),
     /// SIGKILL the generation's process.
     KillGeneration(GenerationId),
     Signal {

@@ -32,6 +32,8 @@ pub(super) enum Process {
         /// Set once it has no workers left.
         kill_at: Option<Moment>,
     },
+    /// ABRT sent: where it hangs will be in the log.
+    Aborted { kill_at: Moment },
     /// KILL sent.
     Killed,
     /// Reaped. Workers may live on.
@@ -73,6 +75,7 @@ impl Generation {
         match self.process {
             Process::Starting { deadline, .. } => Some(deadline),
             Process::Retired { kill_at } => kill_at,
+            Process::Aborted { kill_at } => Some(kill_at),
             Process::Prepared | Process::Killed | Process::Gone => None,
         }
     }

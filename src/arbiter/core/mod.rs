@@ -182,7 +182,7 @@ impl Core {
     fn may_still_fork(&self, id: GenerationId) -> bool {
         !matches!(
             self.generations[&id].process,
-            Process::Killed | Process::Gone
+            Process::Aborted { .. } | Process::Killed | Process::Gone
         )
     }
 
@@ -201,7 +201,7 @@ impl Core {
                     after,
                 }));
                 actions.push(Action::Signal { worker: id, order });
-                if why == Why::NotReady {
+                if (order, why) == (Order::Abort, Why::NotReady) {
                     not_ready.push((id, generation, worker.started, after));
                 }
             } else if !worker.is_forked() && worker.deadline().is_some_and(|at| at <= now) {
@@ -227,15 +227,30 @@ impl Core {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            let generation = &self.generations[&id];
-            let starting = matches!(generation.process, Process::Starting { .. });
-            let after = now.since(generation.started);
-            self.kill_generation(id, actions);
-            if starting && self.candidate() == Some(id) {
-                self.undo(now, id, Failure::NotPrepared { after }, actions);
-            } else if !starting {
-                actions.push(Action::Report(Report::GenerationOverdue(id)));
+            let after = now.since(self.generations[&id].started);
+            match self.generations[&id].process {
+                Process::Starting { .. } => {
+                    self.abort_generation(now, id, actions);
+                    if self.candidate() == Some(id) {
+                        self.undo(now, id, Failure::NotPrepared { after }, actions);
+                    }
+                }
+                Process::Aborted { .. } => self.kill_generation(id, actions),
+                Process::Prepared | Process::Retired { .. } | Process::Killed | Process::Gone => {
+                    self.kill_generation(id, actions);
+                    actions.push(Action::Report(Report::GenerationOverdue(id)));
+                }
             }
+        }
+    }
+
+    /// Its stacks tell where it hangs.
+    fn abort_generation(&mut self, now: Moment, id: GenerationId, actions: &mut Vec<Action>) {
+        if let Some(generation) = self.generations.get_mut(&id) {
+            let kill_at = now + worker::KILL_AFTER;
+            generation.process = Process::Aborted { kill_at };
+            actions.push(Action::AbortGeneration(id));
+            self.forsake_parked(id);
         }
     }
 
@@ -244,7 +259,10 @@ impl Core {
             return;
         };
         match generation.process {
-            Process::Starting { .. } | Process::Prepared | Process::Retired { .. } => {
+            Process::Starting { .. }
+            | Process::Prepared
+            | Process::Retired { .. }
+            | Process::Aborted { .. } => {
                 generation.process = Process::Killed;
                 actions.push(Action::KillGeneration(id));
                 self.forsake_parked(id);
@@ -277,7 +295,7 @@ impl Core {
                         *kill_at = Some(now + GENERATION_LEAVES_WITHIN);
                     }
                 }
-                Process::Killed => {}
+                Process::Aborted { .. } | Process::Killed => {}
                 Process::Gone => {
                     if empty {
                         self.generations.remove(&id);
@@ -338,7 +356,12 @@ impl Core {
 
     /// How many workers the serving generation is to have.
     pub fn workers_wanted(&self) -> Option<u16> {
-        Some(self.generations[&self.serving()?].workers)
+        self.workers_wanted_of(self.serving()?)
+    }
+
+    /// How many workers the generation is to have while it serves; `None` once it is forgotten.
+    pub fn workers_wanted_of(&self, id: GenerationId) -> Option<u16> {
+        Some(self.generations.get(&id)?.workers)
     }
 
     pub fn is_stopping(&self) -> bool {

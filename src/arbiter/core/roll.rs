@@ -198,6 +198,7 @@ impl Core {
                     Process::Starting { failed: None, .. }
                     | Process::Prepared
                     | Process::Retired { .. }
+                    | Process::Aborted { .. }
                     | Process::Killed
                     | Process::Gone => Failure::Died { exit },
                 };

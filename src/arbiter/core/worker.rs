@@ -4,8 +4,8 @@
 //! Forking ──> Booting ──> Ready ──> Retiring ──> Draining ──> Quitting ──> Killed
 //!    │           │ │        ├────────────────────^ ^                         ^
 //!    └> Unwanted ┼─┼────────┼──────────────────────┘                         │
-//!                └─┼────────┴──────> Stuck ─────> Aborting ──────────────────┤
-//!                  └──────────────────── not ready in time ──────────────────┘
+//!                └─┼────────┴──────> Stuck ─────> Aborting ──────────────────┘
+//!                  └──────────── not ready in time ──^
 //! ```
 //! Only being reaped ends a worker; until then it keeps its slot.
 
@@ -89,8 +89,9 @@ pub enum State {
         since: Moment,
         abort_at: Moment,
     },
-    /// ABRT sent.
+    /// ABRT sent: where it hangs will be in the log.
     Aborting {
+        why: Why,
         since: Moment,
         kill_at: Moment,
     },
@@ -155,8 +156,9 @@ impl Worker {
             State::Unwanted { why, .. }
             | State::Draining { why, .. }
             | State::Quitting { why, .. }
+            | State::Aborting { why, .. }
             | State::Killed { why } => Some(why),
-            State::Stuck { .. } | State::Aborting { .. } => Some(Why::Stuck),
+            State::Stuck { .. } => Some(Why::Stuck),
         }
     }
 
@@ -271,6 +273,15 @@ impl Worker {
         Order::Kill
     }
 
+    fn abort(&mut self, now: Moment, why: Why) -> Order {
+        self.state = State::Aborting {
+            why,
+            since: now,
+            kill_at: now + KILL_AFTER,
+        };
+        Order::Abort
+    }
+
     /// The order that follows when the time of the present one is up, and how long that was.
     pub fn enforce(&mut self, now: Moment) -> Option<(Order, Why, Duration)> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
@@ -279,22 +290,16 @@ impl Worker {
         match self.state {
             State::Booting { .. } => {
                 let took = now.since(self.started);
-                Some((self.kill(Why::NotReady), Why::NotReady, took))
+                Some((self.abort(now, Why::NotReady), Why::NotReady, took))
             }
             State::Draining { why, since, .. } => self
                 .quit(now, why)
                 .map(|order| (order, why, now.since(since))),
             State::Quitting { why, since, .. } => Some((self.kill(why), why, now.since(since))),
             State::Stuck { since, .. } => {
-                self.state = State::Aborting {
-                    since: now,
-                    kill_at: now + KILL_AFTER,
-                };
-                Some((Order::Abort, Why::Stuck, now.since(since)))
+                Some((self.abort(now, Why::Stuck), Why::Stuck, now.since(since)))
             }
-            State::Aborting { since, .. } => {
-                Some((self.kill(Why::Stuck), Why::Stuck, now.since(since)))
-            }
+            State::Aborting { why, since, .. } => Some((self.kill(why), why, now.since(since))),
             // The generation is at fault, see `Core::enforce_deadlines`.
             State::Forking { .. } | State::Unwanted { .. } => None,
             State::Ready { .. } | State::Retiring { .. } | State::Killed { .. } => None,

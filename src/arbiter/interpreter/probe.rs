@@ -17,17 +17,20 @@ use nix::{
 use crate::{arbiter::activation::VARIABLES, sys::PidFd};
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
-/// there, or nothing, and the entries that `sys.path` will have in front.
+/// there, or nothing, and the entries that `sys.path` will have in front. It imports next to nothing, for each roll waits
+/// for it: `platform` and `sysconfig` alone would take as long as the start of the interpreter.
 const QUESTION: &str = "\
-import sys, platform, sysconfig
+import sys
 print('rgunicorn-probe')
-print(platform.python_implementation())
+name = getattr(getattr(sys, 'implementation', None), 'name', 'cpython')
+print({'cpython': 'CPython', 'pypy': 'PyPy'}.get(name, name))
 print('%d.%d.%d' % sys.version_info[:3])
-print(1 if sysconfig.get_config_var('Py_GIL_DISABLED') else 0)
+print(1 if 't' in getattr(sys, 'abiflags', '') else 0)
 print(sys.executable)
 sys.path[:0] = sys.argv[2:]
 try:
-    from importlib.util import find_spec
+    if sys.argv[1]:
+        from importlib.util import find_spec
     print(1 if not sys.argv[1] or find_spec(sys.argv[1]) else 0)
 except ImportError:
     print(0)

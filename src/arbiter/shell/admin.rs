@@ -104,6 +104,7 @@ impl Shell {
                 state: self.generation_state(*id),
                 pid: handle.process.as_ref().map(|process| process.pid),
                 started_ns: self.core.started(*id).map_or(0, Moment::nanoseconds),
+                workers_wanted: self.core.workers_wanted_of(*id).unwrap_or_default(),
                 reload: handle.reload.0,
                 python: self
                     .readings

@@ -24,8 +24,11 @@ impl Shell {
         if let (Some(before), Some(now)) = (of(before), of(reload))
             && before != now
         {
-            let logs_moved =
-                (&before.log.access, &before.log.error) != (&now.log.access, &now.log.error);
+            let place = |config: &LiveConfig| {
+                let log = config.log.clone();
+                (log.access, log.error, log.identifier, log.syslog_facility)
+            };
+            let logs_moved = place(&before) != place(&now);
             self.post(generation, logs_moved);
         }
     }

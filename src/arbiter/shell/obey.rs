@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
+
+use nix::sys::signal::Signal;
 
 use super::{Shell, live};
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, LastWords, ToGeneration, WorkerSettings},
+    wire::{ChannelError, LastWords, StackSheet, ToGeneration, WorkerSettings},
 };
 
 impl Shell {
@@ -37,7 +40,12 @@ impl Shell {
                 slot,
             } => self.fork(generation, worker, slot),
             Action::Retire(generation) => self.send(generation, ToGeneration::Retire, &[]),
-            Action::KillGeneration(generation) => self.processes.kill_generation(generation),
+            Action::AbortGeneration(generation) => {
+                self.processes.tell_generation(generation, Signal::SIGABRT);
+            }
+            Action::KillGeneration(generation) => {
+                self.processes.tell_generation(generation, Signal::SIGKILL);
+            }
             Action::Signal { worker, order } => self.processes.signal(worker, order),
             Action::Release { worker, slot } => self.release(worker, slot),
             Action::Abandon { slot, .. } => self.kill_in_slot(slot),
@@ -136,14 +144,14 @@ impl Shell {
             Ok(live) => handle.live.insert(live),
             Err(reason) => {
                 error!("generation={} cannot be started: {reason}", generation.0);
-                return self.processes.kill_generation(generation);
+                return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         };
         let last_words = match LastWords::create() {
             Ok(words) => handle.last_words.insert(words),
             Err(error) => {
                 error!("generation={} cannot be started: {error}", generation.0);
-                return self.processes.kill_generation(generation);
+                return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         };
         let Some(process) = &mut handle.process else {
@@ -174,14 +182,27 @@ impl Shell {
 
     fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
         self.shared.board.assign(slot, worker.0, generation.0);
+        let sheet = StackSheet::create().map(Arc::new);
         let handle = WorkerHandle {
             generation,
             slot,
+            sheet: sheet.as_ref().ok().map(Arc::clone),
+            peak_bytes: 0,
+            oom_kills_before: crate::sys::oom_kills(),
             process: None,
         };
         self.processes.workers.insert(worker, handle);
-        let worker = worker.0;
-        self.send(generation, ToGeneration::Fork { worker, slot }, &[]);
+        match sheet {
+            Ok(sheet) => {
+                let worker = worker.0;
+                let order = ToGeneration::Fork { worker, slot };
+                self.send(generation, order, &[sheet.descriptor()]);
+            }
+            Err(error) => {
+                let reason = format!("no memory file for its stacks: {error}");
+                self.events.push_back(Event::NotForked { worker, reason });
+            }
+        }
     }
 
     pub(super) fn send(
@@ -203,7 +224,7 @@ impl Shell {
             Err(problem) => {
                 let (id, reason) = (generation.0, reading::told(&problem));
                 error!("generation={id} cannot be talked to: {reason}; it is killed");
-                self.processes.kill_generation(generation);
+                self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         }
     }
@@ -222,7 +243,7 @@ impl Shell {
         if let Some(pid) = place.map(|place| place.pid()).filter(|pid| *pid != 0)
             && let Ok(pidfd) = PidFd::open(pid)
         {
-            let _gone_already = pidfd.signal(nix::sys::signal::Signal::SIGKILL);
+            let _gone_already = pidfd.signal(Signal::SIGKILL);
         }
     }
 
@@ -273,13 +294,11 @@ impl Shell {
     }
 
     fn change_error_log(&mut self, config: &Config) {
-        let (target, level) = (&config.log.error, config.log.level);
+        let log = &config.log;
         let is_overridden = self.log_level.take().is_some();
-        let is_new = is_overridden
-            || self
-                .serving_config()
-                .is_some_and(|before| (&before.log.error, before.log.level) != (target, level));
-        if is_new && let Err(problem) = crate::telemetry::init(target, level) {
+        let is_new =
+            is_overridden || (self.serving_config()).is_some_and(|before| before.log != *log);
+        if is_new && let Err(problem) = crate::telemetry::init(log) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
         if is_overridden {

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use super::{Shell, reload::Cause};
 use crate::{
-    admin::{Answer, Order},
+    admin::{Answer, Order, Ticket},
     arbiter::core::{Event, Stop, WorkerId},
     config::LogLevel,
     info,
@@ -13,40 +13,48 @@ use crate::{
 impl Shell {
     pub(super) fn take_orders(&mut self) {
         for (ticket, order) in self.admin.take_orders() {
-            let answer = self.carry_out(order).unwrap_or_else(Answer::Refused);
+            let answer = match self.carry_out(order, ticket) {
+                Ok(Some(answer)) => answer,
+                Ok(None) => continue,
+                Err(why) => Answer::Refused(why),
+            };
             // Whoever waits for the outcome looks at what the order led to.
             self.take_events();
             self.tell_admin();
-            self.admin.answer(ticket, answer);
+            self.admin.answers().give(ticket, answer);
         }
     }
 
-    fn carry_out(&mut self, order: Order) -> Result<Answer, String> {
-        if let Order::Stop { quick } = order {
-            return Ok(self.stop_as_ordered(quick));
-        }
-        if self.core.is_stopping() {
+    /// `None`: the answer follows.
+    fn carry_out(&mut self, order: Order, ticket: Ticket) -> Result<Option<Answer>, String> {
+        // A second stop does not wait for what the first one does.
+        if self.core.is_stopping() && !matches!(order, Order::Stop { .. }) {
             return Err("the server stops".to_owned());
         }
-        match order {
+        let answer = match order {
             Order::Reload => {
                 self.reload(&Cause::Admin);
-                Ok(Answer::Reload(self.reloads))
+                Answer::Reload(self.reloads)
             }
             Order::Scale(workers) => {
                 info!("admin: scale to {workers} workers");
                 self.events.push_back(Event::Scale(workers));
-                Ok(Answer::Done(format!("scaling to {workers} workers")))
+                Answer::Done(format!("scaling to {workers} workers"))
             }
-            Order::EndWorker { pid, quick } => self.end_worker(pid, quick),
+            Order::EndWorker { pid, quick } => self.end_worker(pid, quick)?,
             Order::LogLevel(level) => self.set_log_level(level),
+            Order::Stacks { pid } => {
+                self.ask_for_stacks(pid, ticket)?;
+                return Ok(None);
+            }
             Order::Upgrade => {
                 info!("admin: upgrade");
                 self.want_upgrade();
-                Ok(Answer::Done("the upgrade was asked for".to_owned()))
+                Answer::Done("the upgrade was asked for".to_owned())
             }
-            Order::Stop { .. } => Err("the server stops".to_owned()),
-        }
+            Order::Stop { quick } => self.stop_as_ordered(quick),
+        };
+        Ok(Some(answer))
     }
 
     fn stop_as_ordered(&mut self, quick: bool) -> Answer {
@@ -74,19 +82,16 @@ impl Shell {
         )))
     }
 
-    fn worker_of_pid(&self, pid: u32) -> Option<WorkerId> {
+    pub(super) fn worker_of_pid(&self, pid: u32) -> Option<WorkerId> {
         let mut workers = self.processes.workers.iter();
         let found = workers.find(|(_, handle)| pid != 0 && handle.pid() == pid);
         found.map(|(id, _)| *id)
     }
 
-    fn set_log_level(&mut self, level: LogLevel) -> Result<Answer, String> {
+    fn set_log_level(&mut self, level: LogLevel) -> Answer {
         crate::telemetry::set_level(level);
         self.log_level = Some(level);
         self.post_to_all(false);
-        Ok(Answer::Done(format!(
-            "log level {} until the next reload",
-            level.word()
-        )))
+        Answer::Done(format!("log level {} until the next reload", level.word()))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         watcher::Changed,
     },
     debug, info,
-    sys::{PidFd, reap_any, resident_bytes},
+    sys::{PidFd, reap_any_measured, resident_bytes},
     warning,
     wire::{FromGeneration, Received, WorkerState},
 };
@@ -95,8 +95,14 @@ impl Shell {
                 let worker = WorkerId(worker);
                 self.events.push_back(Event::NotForked { worker, reason });
             }
-            FromGeneration::Exited { worker, status, .. } => {
+            FromGeneration::Exited {
+                worker,
+                status,
+                peak_bytes,
+                ..
+            } => {
                 let (worker, exit) = (WorkerId(worker), exit_of(status));
+                self.processes.note_peak(worker, peak_bytes);
                 self.events.push_back(Event::WorkerExited { worker, exit });
             }
         }
@@ -134,19 +140,20 @@ impl Shell {
     /// Generations, workers whose generation is gone, and strangers, which an arbiter that is PID 1 gets too.
     fn reap(&mut self) {
         let mut others = Vec::new();
-        while let Some((pid, status)) = reap_any() {
+        while let Some((pid, status, peak_bytes)) = reap_any_measured() {
             match self.processes.generation_of_pid(pid) {
                 Some(generation) => self.on_generation_exited(generation, status),
-                None => others.push((pid, status)),
+                None => others.push((pid, status, peak_bytes)),
             }
         }
         // After the generations: a worker is the arbiter's only once its generation is known to be gone.
         let mut told = Vec::new();
-        for (pid, status) in others {
+        for (pid, status, peak_bytes) in others {
             if self.commands.on_exit(clock::now(), pid, status) {
                 continue;
             }
             if let Some(worker) = self.processes.orphan_of_pid(pid) {
+                self.processes.note_peak(worker, peak_bytes);
                 told.push(worker);
                 let exit = exit_of(status);
                 self.events.push_back(Event::WorkerExited { worker, exit });

@@ -11,7 +11,7 @@ use crate::{
         reading::{self, Reading, Resources},
     },
     config::{Config, Loaded, LogLevel, Plan, changes, effective, summary},
-    error,
+    error, info,
 };
 
 /// Why the configuration is read again.
@@ -72,10 +72,16 @@ impl Shell {
             _ => Change::Roll,
         };
         let (from_serving, from_candidate) = (change_from(self.serving), change_from(candidate));
-        let changes = from(Some(target)).map(|before| changes(&before.config, &loaded.config));
-        let changes = changes.unwrap_or_default();
-        let told = told(cause, &summary(&changes));
-        self.history.tell(reload, &told, changes);
+        let changed = from(Some(target))
+            .map(|before| changes(&before.config, &loaded.config))
+            .unwrap_or_default();
+        let told = told(cause, &summary(&changed));
+        for note in &loaded.notes {
+            if changed.iter().any(|change| change.key == note.key) {
+                info!("{}", note.text);
+            }
+        }
+        self.history.tell(reload, &told, changed);
         match self.reading(loaded, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
                 let mut rules = reading::rules(&reading.config);
@@ -123,7 +129,7 @@ impl Shell {
             }
             None => Resources::open(&loaded, &mut self.listeners).map(Rc::new),
         };
-        let resources = resources.map_err(|unfit| reading::told(&unfit))?;
+        let resources = resources.map_err(|unfit| unfit.told(&loaded.origins))?;
         Ok(Reading {
             effective: effective(&loaded.config, &loaded.origins).into(),
             config: Rc::new(loaded.config),

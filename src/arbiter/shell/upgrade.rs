@@ -7,6 +7,7 @@ use std::{
     env, io,
     os::fd::{AsFd, AsRawFd},
     rc::Rc,
+    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
@@ -39,7 +40,7 @@ use crate::{
         execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
-    wire::{ArbiterEnd, LivePage, Scoreboard},
+    wire::{ArbiterEnd, LivePage, Scoreboard, StackSheet},
 };
 
 impl Shell {
@@ -187,6 +188,10 @@ impl Shell {
                 let worker = HandedWorker {
                     generation: handle.generation,
                     slot: handle.slot,
+                    sheet: handle
+                        .sheet
+                        .as_ref()
+                        .map(|sheet| handed.add(sheet.descriptor())),
                     process: process.map(|(pid, pidfd)| (*pid, handed.add(pidfd.as_fd()))),
                 };
                 (*id, worker)
@@ -229,7 +234,7 @@ impl Shell {
         let serving = state.serving.and_then(|id| readings.get(&id).cloned());
         let serving = serving.ok_or_else(|| io::Error::other("nothing serves"))?;
         let config = Rc::clone(&serving.config);
-        crate::telemetry::init(&config.log.error, config.log.level)?;
+        crate::telemetry::init(&config.log)?;
         let signals = SignalBell::install(&SIGNALS)?;
         become_subreaper()?;
         let mut watcher = Watcher::new(loader.path(), now)?;
@@ -266,6 +271,7 @@ impl Shell {
             history: state.history,
             started: state.started,
             log_level: None,
+            stack_askers: Arc::default(),
             upgrade: Some(Upgrade {
                 upgrade: state.upgrade,
                 outcome: Outcome::Done,
@@ -375,11 +381,18 @@ fn resumed_processes(
         let handle = WorkerHandle {
             generation: handed.generation,
             slot: handed.slot,
+            sheet: handed.sheet.map(resumed_sheet).transpose()?,
+            peak_bytes: 0,
+            oom_kills_before: crate::sys::oom_kills(),
             process,
         };
         processes.workers.insert(id, handle);
     }
     Ok(processes)
+}
+
+fn resumed_sheet(number: i32) -> io::Result<Arc<StackSheet>> {
+    StackSheet::open(adopt_descriptor(number)?).map(Arc::new)
 }
 
 fn resumed_shared(handed: &HandedShared) -> io::Result<Shared> {

@@ -2,14 +2,20 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
+    io::Read as _,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 use super::Moment;
 
+/// What is longer is no configuration, and is not read further.
+const HASHED_BYTES_MAX: u64 = 2 << 20;
+/// A save begins by emptying the file, and whoever saves may be kept from going on.
+const EMPTY_FOR: Duration = Duration::from_millis(500);
 /// Links that a path may lead through, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
@@ -88,13 +94,21 @@ impl ConfigFile {
         self.hops = hops(&self.path);
     }
 
+    /// When to ask for a change.
     pub(super) fn quiet_at(&self) -> Option<Moment> {
-        self.quiet_at
+        self.quiet_at.map(|quiet_at| match is_empty(&self.path) {
+            true => quiet_at + EMPTY_FOR,
+            false => quiet_at,
+        })
     }
 
-    /// A file that is missing or cannot be read is no change: somebody is at work on it.
+    /// A file that is missing or cannot be read is no change: somebody is at work on it. Most often that is true of an
+    /// empty one too, so it has to be quiet for longer.
     pub(super) fn take_changed(&mut self, now: Moment) -> bool {
-        if self.quiet_at.is_none_or(|quiet_at| now < quiet_at) {
+        let Some(quiet_at) = self.quiet_at.filter(|quiet_at| *quiet_at <= now) else {
+            return false;
+        };
+        if is_empty(&self.path) && now < quiet_at + EMPTY_FOR {
             return false;
         }
         self.quiet_at = None;
@@ -109,9 +123,16 @@ impl ConfigFile {
     }
 }
 
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+}
+
 fn hash_of(path: &Path) -> Option<u64> {
+    let mut content = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(HASHED_BYTES_MAX).read_to_end(&mut content).ok()?;
     let mut hasher = DefaultHasher::new();
-    fs::read(path).ok()?.hash(&mut hasher);
+    content.hash(&mut hasher);
     Some(hasher.finish())
 }
 

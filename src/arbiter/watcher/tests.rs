@@ -65,6 +65,18 @@ impl Scene {
 }
 
 #[test]
+fn a_file_that_was_emptied_to_be_written_is_waited_for() {
+    let mut scene = scene();
+    let path = scene.path("server.toml");
+    fs::write(&path, "").unwrap();
+    scene.assert_quiet();
+    fs::write(&path, "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+    fs::write(&path, "").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config], "it stays empty");
+}
+
+#[test]
 fn a_file_that_is_written_is_told_once() {
     let mut scene = scene();
     scene.assert_quiet();

@@ -6,6 +6,7 @@ mod events;
 mod level;
 mod reload;
 mod scale;
+mod stacks;
 mod status;
 mod stop;
 mod table;
@@ -47,6 +48,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "stop", grammar: stop::grammar, run: stop::run },
     Entry { name: "worker", grammar: worker::grammar, run: worker::run },
     Entry { name: "log-level", grammar: level::grammar, run: level::run },
+    Entry { name: "stacks", grammar: stacks::grammar, run: stacks::run },
     Entry { name: "upgrade", grammar: upgrade::grammar, run: upgrade::run },
 ];
 

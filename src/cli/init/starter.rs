@@ -58,8 +58,8 @@ threads = 1
 ";
 
 const ASGI: &str = "
-# As many processes as the processors (or the container's share of them) call for. Each serves any number of requests at once,
-# in an event loop; what the app keeps in memory, such as WebSockets, is not shared between them.
+# One process serves any number of requests at once, in an event loop. More (\"auto\": by the processors) are for apps that
+# compute; what an app keeps in memory, such as WebSockets, they do not share.
 workers = 1
 ";
 

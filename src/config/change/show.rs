@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::config::{
-    AdminSocket, HealthCheck, HookRef, LogFormat, LogTarget, SchemeHeader, Secret, Trusted,
+    AdminSocket, HealthCheck, HookRef, LogFormat, LogTarget, SchemeHeader, Secret, SyslogAddress,
+    Trusted,
     units::{Size, Time},
 };
 
@@ -88,6 +89,14 @@ pub(super) fn log_target(target: &LogTarget) -> String {
         LogTarget::Stdout => "stdout".to_owned(),
         LogTarget::Stderr => "stderr".to_owned(),
         LogTarget::File(file) => path(file),
+        LogTarget::Syslog(SyslogAddress::Local(socket)) => format!("syslog:{}", path(socket)),
+        LogTarget::Syslog(SyslogAddress::Udp { host, port }) if host.contains(':') => {
+            format!("syslog:udp://[{host}]:{port}")
+        }
+        LogTarget::Syslog(SyslogAddress::Udp { host, port }) => {
+            format!("syslog:udp://{host}:{port}")
+        }
+        LogTarget::Journald(socket) => format!("journald:{}", path(socket)),
     }
 }
 

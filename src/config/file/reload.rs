@@ -39,8 +39,8 @@ pub struct Reload {
 
     /// How long files must be quiet before a change counts: 10ms to 1m.
     ///
-    /// Editors write in several steps and `git checkout` many files; the default waits that out and still feels
-    /// immediate.
+    /// Editors write in several steps and `git checkout` many files; the default waits that out and is not felt. What comes
+    /// later than that is another change, which takes the place of the one before.
     #[schemars(extend("minimum" = 0.01, "maximum" = 60), example = &"1s")]
     pub debounce: Time,
 
@@ -82,7 +82,7 @@ impl Default for Reload {
             code: Texts(Vec::new()),
             ignore: Texts(Vec::new()),
             touch: None,
-            debounce: Time(std::time::Duration::from_millis(200)),
+            debounce: Time(std::time::Duration::from_millis(50)),
             surge: Amount::PerCent(25),
             health_check: None,
             probation: Time::seconds(0),

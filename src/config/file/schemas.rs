@@ -63,9 +63,12 @@ pub(super) fn log_target(_: &mut SchemaGenerator) -> Schema {
             { "const": "stdout", "description": "The standard output." },
             { "const": "stderr", "description": "The standard error output." },
             { "const": "off", "description": "Nowhere." },
+            { "const": "syslog", "description": "The syslog daemon of this machine." },
+            { "const": "journald", "description": "systemd's journal." },
+            { "type": "string", "pattern": "^syslog:", "description": "Another syslog: a socket's path, or udp://host:port." },
             { "type": "string", "minLength": 1, "description": "A file." },
         ],
-        EXPECTED: "\"stdout\", \"stderr\", \"off\" or the path of a file",
+        EXPECTED: "\"stdout\", \"stderr\", \"off\", \"syslog\", \"journald\" or the path of a file",
     })
 }
 

@@ -28,7 +28,8 @@ pub struct Timeouts {
     /// The longest one call of the app may take before it is interrupted and answered with 504: up to 1d, 0 for no limit.
     ///
     /// Off by default: the interruption is an exception that can strike anywhere in the app's code, so it is the
-    /// app's author who should want it. The worker goes on.
+    /// app's author who should want it. The worker goes on. An ASGI app's WebSocket is under this limit until it is accepted
+    /// or denied, and no longer then.
     #[schemars(example = &"20s")]
     pub request: Time,
 

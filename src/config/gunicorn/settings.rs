@@ -149,9 +149,9 @@ const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
-const SYSLOG: &str =
-    "syslog is not written; systemd or the container's runtime collects the standard output";
-const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and configure the app's logging in the app";
+const SYSLOG: &str = "write `\"syslog\"`, `\"syslog:/dev/log\"` or `\"syslog:udp://host:514\"` for `error` and `access` in `[log]`, each by itself";
+const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and for what the app logs `[log] python_config`";
+const PYTHON_CONFIG: &str = "it is for what the app logs; the server's own logs are not Python's";
 const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
@@ -212,7 +212,7 @@ pub const SETTINGS: &[Setting] = &[
     row("forwarded_allow_ips", "--forwarded-allow-ips", One, "'127.0.0.1,::1'", Better("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`"), Form::Words),
     row("pythonpath", "--pythonpath", One, "None", Renamed("python_path"), Form::Words),
     gone("paste", "--paste --paster", One, "None", PASTE),
-    row("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", Better("proxy.protocol", "`true` is written `\"auto\"`"), Form::ProxyProtocol),
+    row("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", Better("proxy.protocol", "a connection that does not begin with it is refused then"), Form::ProxyProtocol),
     row("proxy_allow_ips", "--proxy-allow-from", One, "'127.0.0.1,::1'", Renamed("proxy.protocol_allow_ips"), Form::Words),
     gone("protocol", "--protocol", One, "'http'", UWSGI),
     gone("uwsgi_allow_ips", "--uwsgi-allow-from", One, "'127.0.0.1,::1'", UWSGI),
@@ -246,15 +246,15 @@ pub const SETTINGS: &[Setting] = &[
     row("access_log_format", "--access-logformat", One, r#"'%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'"#, Better("log.format", "`\"combined\"` is Gunicorn's default; `\"json\"` needs no template"), Form::AccessFormat),
     row("errorlog", "--error-logfile --log-file", One, "'-'", Better("log.error", "`-` is written `\"stderr\"`"), Form::LogTarget),
     row("loglevel", "--log-level", One, "'info'", Renamed("log.level"), Form::Level),
-    gone("capture_output", "--capture-output", Nothing, "False", "what the app prints goes where the server's output goes: remove it"),
+    row("capture_output", "--capture-output", Nothing, "False", Renamed("log.capture_output"), Form::Switch),
     gone("logger_class", "--logger-class", One, "'gunicorn.glogging.Logger'", LOGGING),
-    gone("logconfig", "--log-config", One, "None", LOGGING),
-    gone("logconfig_dict", "", One, "{}", LOGGING),
-    gone("logconfig_json", "--log-config-json", One, "None", LOGGING),
+    row("logconfig", "--log-config", One, "None", Better("log.python_config", PYTHON_CONFIG), Form::Text),
+    gone("logconfig_dict", "", One, "{}", "write it to a file of TOML or JSON, and name that in `[log] python_config`; it is for what the app logs"),
+    row("logconfig_json", "--log-config-json", One, "None", Better("log.python_config", PYTHON_CONFIG), Form::Text),
     gone("syslog_addr", "--log-syslog-to", One, "'udp://localhost:514'", SYSLOG),
     gone("syslog", "--log-syslog", Nothing, "False", SYSLOG),
-    gone("syslog_prefix", "--log-syslog-prefix", One, "None", SYSLOG),
-    gone("syslog_facility", "--log-syslog-facility", One, "'user'", SYSLOG),
+    row("syslog_prefix", "--log-syslog-prefix", One, "None", Renamed("log.identifier"), Form::Text),
+    row("syslog_facility", "--log-syslog-facility", One, "'user'", Renamed("log.syslog_facility"), Form::Text),
     gone("enable_stdio_inheritance", "-R --enable-stdio-inheritance", Nothing, "False", NO_SUCH_NEED),
     row("statsd_host", "--statsd-host", One, "None", Renamed("statsd.host"), Form::StatsdHost),
     row("dogstatsd_tags", "--dogstatsd-tags", One, "''", Better("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`"), Form::Words),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan},
-    python::{hooks::RequestHooks, say},
+    python::{hooks::RequestHooks, say, stacks},
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
@@ -132,12 +132,15 @@ impl<'a, 'py> Stage<'a, 'py> {
                 .then(DeflateSettings::default),
         };
         let asyncio_loop = &self.asyncio_loop;
-        let turn = Gateway::new(py, asyncio_loop, parts)?.turn_callable(py)?;
+        let gateway = Gateway::new(py, asyncio_loop, parts)?;
+        let turn = gateway.turn_callable(py)?;
         let descriptor = hub.descriptor().as_raw_fd();
         asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
+        stacks::announce_loop();
         hub.station.announce(&mut hub.reactor());
         asyncio_loop.call_method0("run_forever")?;
+        gateway.end(py);
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;
         // The end of the app has a bound of its own.
         hub.station.slot().stalled_since.store(0, SeqCst);

@@ -24,10 +24,11 @@ use super::{
     waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
+    config::LogLevel,
     http::{Refusal, RequestTraits, date, response},
-    python::{ClientDisconnected, ffi::HeldCell, hooks::Met},
+    python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
     sys::{self, Readiness, net},
-    worker::{Answered, Arrival, Connection, log_answered},
+    worker::{Answered, Arrival, Connection, RequestIds, log_answered},
 };
 
 /// Seconds after a client closed its sending side before the app is told that it is gone.
@@ -59,6 +60,8 @@ pub(super) struct State {
     disconnected: bool,
     /// Nothing can be sent any more.
     broken: bool,
+    /// It was told to be slow.
+    is_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
     waiters: Waiters,
@@ -81,6 +84,7 @@ impl Exchange {
                 intake: Intake::Body,
                 disconnected: false,
                 broken: false,
+                is_slow: false,
                 timed_out: false,
                 waiters: Waiters::default(),
                 task: None,
@@ -182,6 +186,11 @@ impl Exchange {
                 Err(_) => is_broken = true,
             }
         }
+        if is_broken {
+            // Who waits is told there.
+            drop(guard);
+            return Self::lose_client(this);
+        }
         let has_input = readiness.can_read() && state.intake == Intake::Body;
         let mut senders = Sleepers::default();
         if has_room {
@@ -192,9 +201,6 @@ impl Exchange {
             receivers = state.waiters.take(Awaited::Message);
         }
         drop(guard);
-        if is_broken {
-            return Self::lose_client(this);
-        }
         if is_newly_closed {
             Self::start_grace(this)?;
         }
@@ -261,7 +267,7 @@ impl Exchange {
                 head: &outcome.head.lines,
                 environ: &[],
             };
-            log_answered(&gateway.hub.station.access_log, &connection, &answered);
+            log_answered(&gateway.hub.station, &connection, &answered);
             let persistent = outcome.shape.is_some_and(|shape| shape.persistent);
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.half_closed || connection.awaits_body();
@@ -305,21 +311,26 @@ impl Exchange {
         let is_open = state.connection.is_some();
         let knows_of_the_end = state.disconnected || state.broken;
         let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
-        let request = state.connection.as_deref().map(Connection::described);
+        let request = state.connection.as_deref().map(|connection| {
+            let id = gateway.hub.station.request_ids.prefix(connection);
+            (id, connection.described())
+        });
         let token = state.connection.as_ref().map(|connection| connection.token);
         drop(state);
         gateway.forget(py, place, token);
-        let request = request.unwrap_or_else(|| "a request that was answered".to_owned());
+        let (id, request) =
+            request.unwrap_or_else(|| (String::new(), "a request that was answered".to_owned()));
         match result {
             Err(error) if knows_of_the_end && error.is_instance_of::<ClientDisconnected>(py) => {}
             Err(_) if timed_out => {}
-            Err(error) => gateway.report(py, error, &format!("the app failed on {request}")),
+            Err(error) if gateway.was_cut_off(py, error) => {}
+            Err(error) => gateway.report(py, error, &format!("{id}the app failed on {request}")),
             Ok(()) if !is_open || knows_of_the_end => {}
             Ok(()) if has_begun => py.detach(|| {
-                crate::error!("the app returned without completing its response to {request}");
+                crate::error!("{id}the app returned without completing its response to {request}");
             }),
             Ok(()) => py.detach(|| {
-                crate::error!("the app returned without a response to {request}");
+                crate::error!("{id}the app returned without a response to {request}");
             }),
         }
         if is_open {
@@ -347,20 +358,45 @@ impl Exchange {
         }
     }
 
+    /// Tells of it once, if it has been with the app for long: where its task waits.
+    fn tell_if_slow(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
+        let (py, station) = (this.py(), &this.get().gateway.hub.station);
+        let mut state = this.get().state.borrow(py);
+        let age_ns = now_ns.saturating_sub(state.began_ns);
+        if state.is_slow || station.slow.limit_ns().is_none_or(|limit| age_ns <= limit) {
+            return Ok(());
+        }
+        state.is_slow = true;
+        let Some((connection, task)) = state.connection.as_ref().zip(state.task.as_ref()) else {
+            return Ok(());
+        };
+        let id = station.request_ids.prefix(connection);
+        let what = format!("{id}{}", connection.described());
+        let task = task.clone_ref(py);
+        drop(state);
+        let Some(headline) = (station.slow).headline(station.slot(), &what, age_ns, now_ns) else {
+            return Ok(());
+        };
+        let stack = stacks::of_task(task.bind(py))?;
+        py.detach(|| {
+            crate::telemetry::block(LogLevel::Warning, format_args!("{headline}"), &stack);
+        });
+        Ok(())
+    }
+
     /// Looks at the deadlines.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
-        let hub = &this.get().gateway.hub;
-        let request_timeout_ns = hub.station.live.request_timeout_ns();
+        Self::tell_if_slow(this, now_ns)?;
+        let gateway = &this.get().gateway;
         let mut state = this.get().state.borrow(this.py());
         let began_ns = state.began_ns;
         let Some(connection) = &mut state.connection else {
             return Ok(());
         };
-        hub.count_traffic(connection);
+        gateway.hub.count_traffic(connection);
         let is_late = connection.deadline_ms <= now_ns / 1_000_000;
         let waits_for_client = !connection.output.is_empty();
-        let is_over =
-            request_timeout_ns > 0 && now_ns.saturating_sub(began_ns) > request_timeout_ns;
+        let is_over = gateway.is_past_request_timeout(began_ns, now_ns);
         drop(state);
         if is_over {
             Self::time_out(this)
@@ -391,6 +427,13 @@ impl Exchange {
 }
 
 impl State {
+    /// In the response's head, where that is wanted.
+    pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
+        if let Some(connection) = &self.connection {
+            ids.write_field(connection, &mut self.outcome.head.lines);
+        }
+    }
+
     /// The app waits for a body that is not there: the client is asked for it if it wants to be.
     fn await_body(&mut self, body_ms: u64) {
         let head_is_sent = self.outcome.head_is_sent();

@@ -30,8 +30,10 @@ use crate::{
     python::{
         app::formatted,
         date::CachedDate,
+        driver::loop_watch,
         ffi::{self, Behaviour, Builtin, HeldCell},
         hooks::RequestHooks,
+        stacks,
     },
     sys::{self, Readiness},
     websocket::{self, DeflateSettings, Opening},
@@ -45,6 +47,8 @@ const SWEEP_MS_MIN: u64 = 10;
 
 /// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
 const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
+/// Clients that have not answered its goodbye after as long again, and after this long at the latest, are dropped.
+const SOCKET_GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Gateway {
     pub(super) hub: Arc<Hub>,
@@ -79,6 +83,8 @@ struct Inner {
     /// A turn is going on, or one is in the loop's queue already.
     is_turning: bool,
     turn: Option<Py<PyAny>>,
+    /// The worker's loop has ended.
+    has_ended: bool,
 }
 
 /// What a gateway is made of.
@@ -128,6 +134,7 @@ impl Gateway {
                 timer: None,
                 is_turning: false,
                 turn: None,
+                has_ended: false,
             }),
         }))
     }
@@ -140,6 +147,18 @@ impl Gateway {
         Ok(turn)
     }
 
+    /// The loop has ended and is run again only to let what is left come to its end: no more turns.
+    pub(super) fn end(&self, py: Python<'_>) {
+        self.inner.borrow(py).has_ended = true;
+    }
+
+    /// Whether an app ended because the worker did.
+    pub(super) fn was_cut_off(&self, py: Python<'_>, error: &PyErr) -> bool {
+        let cancelled = || py.import("asyncio")?.getattr("CancelledError");
+        let has_ended = self.inner.borrow(py).has_ended;
+        has_ended && cancelled().is_ok_and(|cancelled| error.is_instance(py, &cancelled))
+    }
+
     pub(super) fn body_ms(&self) -> u64 {
         self.hub.station.live.body_ms()
     }
@@ -149,10 +168,14 @@ impl Gateway {
     }
 
     fn sweep_every_ms(&self) -> u64 {
-        match self.hub.station.live.request_timeout_ns() / 1_000_000 {
-            0 => SWEEP_MS_MAX,
-            timeout_ms => (timeout_ms / 8).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX),
-        }
+        let station = &self.hub.station;
+        let slow_ns = station.slow.limit_ns().unwrap_or(0);
+        [station.live.request_timeout_ns(), slow_ns]
+            .into_iter()
+            .filter(|limit_ns| *limit_ns > 0)
+            .map(|limit_ns| (limit_ns / 8_000_000).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX))
+            .min()
+            .unwrap_or(SWEEP_MS_MAX)
     }
 
     pub(super) fn done(&self, py: Python<'_>) -> Py<PyAny> {
@@ -221,6 +244,21 @@ impl Gateway {
             .is_some_and(|ns| u128::from(ns) >= grace.as_nanos())
     }
 
+    /// Whether they have had their time to answer the goodbye, too.
+    pub(super) fn must_drop_sockets(&self, now_ns: u64) -> bool {
+        let quarter = self.hub.station.live.graceful() / 4;
+        let most = quarter.min(SOCKET_GRACE_MAX) + quarter.min(SOCKET_GOODBYE_MAX);
+        self.hub
+            .draining_for_ns(now_ns)
+            .is_some_and(|ns| u128::from(ns) >= most.as_nanos())
+    }
+
+    /// Whether a request that began then has had `timeouts.request`.
+    pub(super) fn is_past_request_timeout(&self, began_ns: u64, now_ns: u64) -> bool {
+        let limit_ns = self.hub.station.live.request_timeout_ns();
+        limit_ns > 0 && now_ns.saturating_sub(began_ns) > limit_ns
+    }
+
     /// Room to receive into; to be given back.
     pub(super) fn take_scratch(&self, py: Python<'_>) -> Vec<u8> {
         std::mem::take(&mut self.inner.borrow(py).scratch)
@@ -263,7 +301,12 @@ impl Gateway {
     }
 
     fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        self.inner.borrow(py).is_turning = true;
+        let mut inner = self.inner.borrow(py);
+        if inner.has_ended {
+            return Ok(());
+        }
+        inner.is_turning = true;
+        drop(inner);
         match self.hub.has_cold_work() {
             true => py.detach(|| self.hub.turn()),
             false => self.hub.turn(),
@@ -277,6 +320,8 @@ impl Gateway {
             }
         }
         self.sweep(py)?;
+        stacks::add_tasks(py, self.asyncio_loop.bind(py));
+        loop_watch::start_when_wanted(&self.hub);
         let rest_ms = py.detach(|| self.hub.rest());
         self.inner.borrow(py).is_turning = false;
         match self.hub.leaving() {
@@ -328,7 +373,11 @@ impl Gateway {
     /// Starts a request's task.
     fn begin(self: &Arc<Self>, py: Python<'_>, mut connection: Box<Connection>) -> PyResult<()> {
         let is_half_closed = connection.half_closed;
-        let scope = self.inner.borrow(py).scopes.build(py, &mut connection)?;
+        let scope = self.inner.borrow(py).scopes.build(
+            py,
+            &mut connection,
+            &self.hub.station.request_ids,
+        )?;
         let scope = match scope {
             Ok(scope) => scope,
             Err(refusal) => {

@@ -13,7 +13,7 @@ use crate::{
     python::{ffi, header_hash::header_hash},
     sys::net::{self, PeerAddress},
     wire::ListenerAddress,
-    worker::{Connection, Forwarding, Peer, remote_address},
+    worker::{Connection, Forwarding, MADE_DIGITS, Peer, RequestIds, remote_address},
 };
 
 /// Header lines kept, a power of two.
@@ -37,6 +37,7 @@ struct Keys {
     state: Py<PyString>,
     asgi: Py<PyString>,
     extensions: Py<PyString>,
+    request_id: Py<PyString>,
 }
 
 /// Both ends of a connection as the scope shows them, made once per connection.
@@ -91,6 +92,7 @@ impl ScopeBuilder {
             state: key("state"),
             asgi: key("asgi"),
             extensions: key("extensions"),
+            request_id: key("rgunicorn.request_id"),
         };
         let asgi = PyDict::new(py);
         asgi.set_item("version", "3.0")?;
@@ -126,9 +128,15 @@ impl ScopeBuilder {
         &mut self,
         py: Python<'py>,
         connection: &mut Connection,
+        ids: &RequestIds,
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         let scope = self.template.bind(py).copy()?;
         self.make_ends(py, connection)?;
+        if connection.request_id.is_some() {
+            let mut buffer = [0; MADE_DIGITS];
+            let id = ffi::latin1(py, ids.text(connection, &mut buffer));
+            ffi::set(&scope, &self.keys.request_id, id.as_any());
+        }
         let told = match self.fill(py, &scope, connection)? {
             Ok(told) => told,
             Err(refusal) => return Ok(Err(refusal)),

@@ -111,7 +111,9 @@ fn start(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResul
     let fields = fields(message)?;
     let mut state = exchange.get().state.borrow(py);
     state.open()?;
-    begin(&mut state.outcome, status, &fields)
+    begin(&mut state.outcome, status, &fields)?;
+    state.say_request_id(&exchange.get().gateway.hub.station.request_ids);
+    Ok(())
 }
 
 /// Begins a response with the app's fields.

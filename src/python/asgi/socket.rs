@@ -34,6 +34,8 @@ use crate::{
 const MESSAGES_MAX: usize = 32;
 /// Bytes that are received at once.
 const RECEIVE_BYTES: usize = 64 * 1024;
+/// The app did not decide in time.
+const GATEWAY_TIMEOUT: u16 = 504;
 /// What the log shows for a WebSocket.
 const SWITCHING_PROTOCOLS: u16 = 101;
 
@@ -77,6 +79,8 @@ pub(super) struct State {
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
     app_has_ended: bool,
+    /// The app took longer than `timeouts.request` to decide.
+    timed_out: bool,
 }
 
 impl Socket {
@@ -101,6 +105,7 @@ impl Socket {
                 task: None,
                 place: None,
                 app_has_ended: false,
+                timed_out: false,
             }),
         }
     }
@@ -120,7 +125,7 @@ impl Socket {
             head: b"",
             environ: &[],
         };
-        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        log_answered(&gateway.hub.station, &connection, &answered);
         gateway.hub.finish(connection, true, rejection.0.status);
     }
 
@@ -379,7 +384,7 @@ impl Socket {
             head: &state.outcome.head.lines,
             environ: &[],
         };
-        log_answered(&gateway.hub.station.access_log, &connection, &answered);
+        log_answered(&gateway.hub.station, &connection, &answered);
         let persistent = state.outcome.shape.is_some_and(|shape| shape.persistent);
         let then_close = is_socket || !persistent;
         let token = connection.token;
@@ -403,7 +408,7 @@ impl Socket {
         let mut state = this.get().state.borrow(py);
         state.task = None;
         state.app_has_ended = true;
-        let has_end = state.end.is_some();
+        let (has_end, timed_out) = (state.end.is_some(), state.timed_out);
         let request = state.connection.as_deref().map(Connection::described);
         let is_undecided = matches!(state.phase, Phase::Connecting(_));
         let place = match state.connection.is_none() {
@@ -415,6 +420,8 @@ impl Socket {
         let request = request.unwrap_or_else(|| "a WebSocket that had ended".to_owned());
         let code = match result {
             Ok(()) => close::NORMAL,
+            Err(_) if timed_out => return,
+            Err(error) if gateway.was_cut_off(py, error) => close::GOING_AWAY,
             Err(error) if has_end && error.is_instance_of::<ClientDisconnected>(py) => {
                 close::NORMAL
             }
@@ -439,6 +446,25 @@ impl Socket {
         }
     }
 
+    /// `timeouts.request` is over and the app has not decided: answers in its place and cancels its task. An open
+    /// WebSocket has no such limit; it is meant to last.
+    fn time_out(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let mut state = this.get().state.borrow(py);
+        state.timed_out = true;
+        state.denial.clear();
+        let request = state.connection.as_deref().map(Connection::described);
+        let task = state.task.as_ref().map(|task| task.clone_ref(py));
+        drop(state);
+        Self::deny(this, GATEWAY_TIMEOUT)?;
+        let request = request.unwrap_or_default();
+        py.detach(|| crate::error!("cancelled after timeouts.request: the WebSocket of {request}"));
+        match task {
+            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Keeps the deadlines: pings, the answer to a goodbye, a client that does not read; and says goodbye when the worker
     /// leaves.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
@@ -452,10 +478,19 @@ impl Socket {
         this.get().gateway.hub.count_traffic(connection);
         let is_stuck =
             !connection.output.is_empty() && connection.deadline_ms <= now_ns / 1_000_000;
+        let gateway = &this.get().gateway;
+        let is_late = gateway.is_past_request_timeout(connection.request_began_ns, now_ns);
         let Phase::Open(open) = &mut state.phase else {
-            return Ok(());
+            let is_undecided = matches!(state.phase, Phase::Connecting(_));
+            drop(guard);
+            return match is_late && is_undecided {
+                true => Self::time_out(this),
+                false => Ok(()),
+            };
         };
-        let is_leaving = open.is_open() && this.get().gateway.must_close_sockets(now_ns);
+        let is_leaving = open.is_open() && gateway.must_close_sockets(now_ns);
+        // It had its time to say goodbye, and what waits for it is a worker that has to leave.
+        let is_given_up = !open.is_open() && gateway.must_drop_sockets(now_ns);
         let now = Instant::now();
         let is_due = open.deadline().is_some_and(|deadline| deadline <= now);
         let event = match is_due {
@@ -469,7 +504,7 @@ impl Socket {
         }
         let is_over = open.is_over();
         drop(guard);
-        if is_stuck {
+        if is_stuck || is_given_up {
             return Self::lose_client(this);
         }
         Self::transmit(this, &out)?;

@@ -23,12 +23,15 @@ use crate::{
     python::{
         RequestTimeout,
         app::formatted,
+        driver::loop_watch,
         ffi::HeldCell,
         green::{Library, Loop},
         hooks::RequestHooks,
+        stacks,
         wsgi::{Desk, Gateway},
     },
     sys,
+    telemetry::block,
     wire::ListenerAddress,
     worker::{Connection, Hub, Leaving, Seat},
 };
@@ -65,6 +68,7 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     let event_loop = &greenlets.event_loop;
     let watcher = event_loop.watch(py, hub.descriptor().as_raw_fd(), &on_events)?;
     greenlets.set_alarm(py, 0)?;
+    stacks::announce_loop();
     hub.station.announce(&mut hub.reactor());
     event_loop.switch(py)?;
     event_loop.unwatch(py, &watcher)?;
@@ -96,7 +100,7 @@ struct State {
     alarm: Option<Alarm>,
     /// When to look again for requests that take too long, and by which limit that was reckoned.
     look_ns: u64,
-    limit_ns: u64,
+    limits_ns: [u64; 2],
     main_is_woken: bool,
 }
 
@@ -133,7 +137,9 @@ impl Greenlets {
         while let Some(connection) = self.next_job() {
             self.start(py, connection)?;
         }
-        self.interrupt_the_overdue(py)?;
+        self.look_at_calls(py)?;
+        stacks::add_greenlets(py);
+        loop_watch::start_when_wanted(hub);
         let rest_ms = py.detach(|| hub.rest());
         let mut state = self.state.borrow(py);
         state.is_turning = false;
@@ -216,10 +222,13 @@ impl Greenlets {
             while let Some(connection) = job {
                 let context = self.context.call_method0(py, intern!(py, "copy"))?;
                 greenlet.setattr(py, intern!(py, "gr_context"), context)?;
+                let hub = &self.green.hub;
+                if hub.station.slow.limit_ns().is_some() {
+                    seat.describe(&hub.station.request_ids, &connection);
+                }
                 seat.begin(sys::monotonic_ns(), connection.socket().as_raw_fd());
                 let served = gateway.serve(py, connection)?;
                 seat.end();
-                let hub = &self.green.hub;
                 hub.finish(served.connection, served.then_close, served.status);
                 job = self.next_job();
             }
@@ -265,29 +274,80 @@ impl Greenlets {
         )
     }
 
-    /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.
-    fn interrupt_the_overdue(&self, py: Python<'_>) -> PyResult<()> {
-        let limit_ns = self.green.hub.station.live.request_timeout_ns();
+    /// After how long a request is interrupted, and told to be slow; zero: never.
+    fn limits_ns(&self) -> [u64; 2] {
+        let station = &self.green.hub.station;
+        let slow_ns = station.slow.limit_ns().unwrap_or(0);
+        [station.live.request_timeout_ns(), slow_ns]
+    }
+
+    /// Looks at the time limits of the requests that are with the app.
+    fn look_at_calls(&self, py: Python<'_>) -> PyResult<()> {
+        let limits_ns = self.limits_ns();
         let now_ns = sys::monotonic_ns();
         let mut state = self.state.borrow(py);
-        let is_as_before = std::mem::replace(&mut state.limit_ns, limit_ns) == limit_ns;
-        if limit_ns == 0 || (is_as_before && now_ns < state.look_ns) {
+        let is_as_before = std::mem::replace(&mut state.limits_ns, limits_ns) == limits_ns;
+        let limits_ns = || limits_ns.into_iter().filter(|limit_ns| *limit_ns > 0);
+        let Some(shortest_ns) = limits_ns().min() else {
+            return Ok(());
+        };
+        if is_as_before && now_ns < state.look_ns {
             return Ok(());
         }
-        let mut overdue = Vec::new();
-        let mut look_ns = now_ns + limit_ns;
-        for member in state.members.iter().flatten() {
-            if let Some(call) = member.seat.time_out(now_ns, limit_ns) {
-                overdue.push((
+        let seats = state.members.iter().flatten().map(|member| &member.seat);
+        let due_ns = seats
+            .flat_map(|seat| limits_ns().filter_map(|limit_ns| seat.due_ns(limit_ns)))
+            .filter(|due_ns| *due_ns > now_ns);
+        let look_ns = due_ns.fold(now_ns + shortest_ns, u64::min);
+        state.look_ns = look_ns.max(now_ns + LOOK_EVERY_NS);
+        drop(state);
+        self.tell_the_slow(py, now_ns)?;
+        self.interrupt_the_overdue(py, now_ns)
+    }
+
+    /// Tells, once for each, of requests that have been with the app for long: where their greenlet waits.
+    fn tell_the_slow(&self, py: Python<'_>, now_ns: u64) -> PyResult<()> {
+        let station = &self.green.hub.station;
+        let Some(limit_ns) = station.slow.limit_ns() else {
+            return Ok(());
+        };
+        let state = self.state.borrow(py);
+        let members = state.members.iter().flatten();
+        let slow: Vec<_> = members
+            .filter_map(|member| {
+                let (_, age_ns, what) = member.seat.became_slow(now_ns, limit_ns)?;
+                Some((member.greenlet.clone_ref(py), age_ns, what))
+            })
+            .collect();
+        drop(state);
+        for (greenlet, age_ns, what) in slow {
+            let slot = station.slot();
+            if let Some(headline) = station.slow.headline(slot, &what, age_ns, now_ns) {
+                let stack = stacks::of_greenlet(greenlet.bind(py))?;
+                py.detach(|| block(LogLevel::Warning, format_args!("{headline}"), &stack));
+            }
+        }
+        Ok(())
+    }
+
+    /// Raises an exception in greenlets whose request takes longer than `timeouts.request`.
+    fn interrupt_the_overdue(&self, py: Python<'_>, now_ns: u64) -> PyResult<()> {
+        let limit_ns = self.green.hub.station.live.request_timeout_ns();
+        if limit_ns == 0 {
+            return Ok(());
+        }
+        let state = self.state.borrow(py);
+        let members = state.members.iter().flatten();
+        let overdue: Vec<_> = members
+            .filter_map(|member| {
+                let call = member.seat.time_out(now_ns, limit_ns)?;
+                Some((
                     member.greenlet.clone_ref(py),
                     Arc::clone(&member.seat),
                     call,
-                ));
-            } else if let Some(due_ns) = member.seat.due_ns(limit_ns) {
-                look_ns = look_ns.min(due_ns);
-            }
-        }
-        state.look_ns = look_ns.max(now_ns + LOOK_EVERY_NS);
+                ))
+            })
+            .collect();
         drop(state);
         for (greenlet, seat, call) in overdue {
             // What the one before does in its last breath may have ended the next.
@@ -303,7 +363,7 @@ impl Greenlets {
         let now_ns = sys::monotonic_ns();
         let mut state = self.state.borrow(py);
         let mut due_ns = now_ns + rest_ms * 1_000_000;
-        if state.limit_ns > 0 {
+        if state.limits_ns != [0; 2] {
             due_ns = due_ns.min(state.look_ns);
         }
         if matches!(&state.alarm, Some(alarm) if alarm.due_ns <= due_ns) {
@@ -331,7 +391,7 @@ impl Greenlets {
         let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
         py.detach(|| {
             let headline = format_args!("a worker's hub failed; the worker ends");
-            crate::telemetry::block(LogLevel::Critical, headline, &traceback);
+            block(LogLevel::Critical, headline, &traceback);
         });
         self.green.hub.abandon();
         if let Err(error) = self.leave(py) {

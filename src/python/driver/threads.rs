@@ -22,6 +22,7 @@ use crate::{
         app::formatted,
         ffi,
         hooks::RequestHooks,
+        stacks::{self, Thread},
         wsgi::{Desk, Gateway},
     },
     wire::ListenerAddress,
@@ -76,6 +77,17 @@ impl Interpreter for Interrupter {
         if let Err(error) = spawned {
             crate::error!("cannot interrupt a request: {error}");
         }
+    }
+
+    fn show(&self, seat: usize, call: u64, headline: String) {
+        let Some(crew) = self.0.crew.get().and_then(std::sync::Weak::upgrade) else {
+            return;
+        };
+        let thread = Thread {
+            ident: self.0.idents[seat].load(SeqCst),
+            id: crew.seats[seat].thread_id(),
+        };
+        stacks::tell(thread, headline, move || crew.seats[seat].is_in_call(call));
     }
 }
 

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::Function;
 use crate::{
-    python::fault,
+    python::stacks,
     sys::{self, AbortBell},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn watch(
     worker: &Py<PyAny>,
     who: &str,
 ) -> PyResult<()> {
-    let bell = fault::hand_abort_on(py, AbortBell::install)?;
+    let bell = stacks::hand_abort_on(py, AbortBell::install)?;
     let (hook, worker, who) = (
         Function {
             hook: function.hook,

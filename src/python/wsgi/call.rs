@@ -118,6 +118,10 @@ impl State {
             is_head,
             persistent,
         };
+        if let Some(connection) = &self.connection {
+            let ids = &self.desk.station().request_ids;
+            ids.write_field(connection, &mut self.head.lines);
+        }
         let date = &mut self.date;
         let shape = self
             .head

@@ -26,7 +26,9 @@ use crate::{
     python::{ffi, green::Library},
     sys::net::PeerAddress,
     wire::ListenerAddress,
-    worker::{Body, Connection, Forwarding, Peer, peer_text, remote_address},
+    worker::{
+        Body, Connection, Forwarding, MADE_DIGITS, Peer, RequestIds, peer_text, remote_address,
+    },
 };
 
 /// The keys that are set for each request.
@@ -46,6 +48,7 @@ struct Keys {
     host: Py<PyString>,
     peer: Py<PyString>,
     input: Py<PyString>,
+    request_id: Py<PyString>,
 }
 
 impl Keys {
@@ -67,6 +70,7 @@ impl Keys {
             host: key("HTTP_HOST"),
             peer: key("rgunicorn.peer"),
             input: key("wsgi.input"),
+            request_id: key("rgunicorn.request_id"),
         }
     }
 }
@@ -133,12 +137,18 @@ impl EnvironBuilder {
         &mut self,
         py: Python<'py>,
         connection: &mut Connection,
+        ids: &RequestIds,
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         self.request += 1;
         let listener = connection.peer.listener;
         let environ = self.templates[listener].bind(py).copy()?;
         self.set_body(py, &environ, connection)?;
         self.set_peer(py, &environ, connection);
+        if connection.request_id.is_some() {
+            let mut buffer = [0; MADE_DIGITS];
+            let id = ffi::latin1(py, ids.text(connection, &mut buffer));
+            ffi::set(&environ, &self.keys.request_id, id.as_any());
+        }
         let told = match self.set_request(py, &environ, connection) {
             Ok(told) => told,
             Err(refusal) => return Ok(Err(refusal)),

@@ -20,6 +20,8 @@ impl Errors {
         Ok(())
     }
 
-    /// Nothing is buffered.
-    fn flush(&self) {}
+    /// Only what is written line by line is held back until a line is complete.
+    fn flush(&self, py: Python<'_>) {
+        py.detach(crate::telemetry::flush_raw);
+    }
 }

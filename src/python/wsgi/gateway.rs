@@ -109,14 +109,18 @@ impl Gateway {
             self.callables = Callables::new(py, &self.desk)?;
         }
         self.follow_access_log();
-        let environ = match self.environ.build(py, &mut connection) {
-            Ok(Ok(environ)) => environ,
-            Ok(Err(refusal)) => return Ok(self.refuse(connection, refusal)),
-            Err(error) => {
-                report(py, &connection, &error, "cannot make the environ of");
-                return Ok(self.refuse(connection, Refusal::APP_FAILED));
-            }
-        };
+        let environ =
+            match self
+                .environ
+                .build(py, &mut connection, &self.desk.station().request_ids)
+            {
+                Ok(Ok(environ)) => environ,
+                Ok(Err(refusal)) => return Ok(self.refuse(connection, refusal)),
+                Err(error) => {
+                    self.report(py, &connection, &error, "cannot make the environ of");
+                    return Ok(self.refuse(connection, Refusal::APP_FAILED));
+                }
+            };
         let call = self.callables.call.bind(py).clone();
         {
             let mut state = call.get().state.borrow(py);
@@ -281,7 +285,7 @@ impl Gateway {
             head: &state.head.lines,
             environ: &state.logged_environ,
         };
-        log_answered(&self.desk.station().access_log, &connection, &answered);
+        log_answered(self.desk.station(), &connection, &answered);
         drop(state);
         if excess > 0 || (missing > 0 && then_close) {
             let request = connection.described();
@@ -313,7 +317,7 @@ impl Gateway {
             true => "interrupted after timeouts.request:",
             false => "the app failed on",
         };
-        report(py, connection, error, what);
+        self.report(py, connection, error, what);
         let mut state = call.get().state.borrow(py);
         state.must_close = true;
         if state.head_is_sent() {
@@ -342,12 +346,28 @@ impl Gateway {
             head: b"",
             environ: &[],
         };
-        log_answered(&self.desk.station().access_log, &connection, &answered);
+        log_answered(self.desk.station(), &connection, &answered);
         Served {
             connection,
             then_close: true,
             status: refusal.status,
         }
+    }
+}
+
+impl Gateway {
+    /// Writes an exception to the error log.
+    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
+        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+        let id = self.desk.station().request_ids.prefix(connection);
+        let request = connection.described();
+        py.detach(|| {
+            crate::telemetry::block(
+                crate::config::LogLevel::Error,
+                format_args!("{id}{what} {request}"),
+                &traceback,
+            );
+        });
     }
 }
 
@@ -444,16 +464,4 @@ fn close(iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         Some(close) => close.call0().map(drop),
         None => Ok(()),
     }
-}
-
-fn report(py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
-    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-    let request = connection.described();
-    py.detach(|| {
-        crate::telemetry::block(
-            crate::config::LogLevel::Error,
-            format_args!("{what} {request}"),
-            &traceback,
-        );
-    });
 }

@@ -35,7 +35,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    http::Refusal,
+    http::{Refusal, forwarded::Node},
     sys::{self, Epoll, Event, Readiness, Watch},
     wire::Scoreboard,
 };
@@ -71,6 +71,8 @@ pub struct Calls {
 /// A request that was refused before there was a job, for the access log.
 pub struct Refused {
     pub peer: Peer,
+    /// Whom a trusted proxy told, if the request was good enough to be read.
+    pub client: Option<Node>,
     pub refusal: Refusal,
     /// The request line as far as it was received.
     pub line: Vec<u8>,

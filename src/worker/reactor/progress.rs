@@ -68,7 +68,10 @@ impl Reactor {
                 return Outcome::Job;
             }
             Step::Introduction => return self.be_introduced(connection),
-            Step::Refuse(refusal) => return self.refuse(connection, refusal),
+            Step::Refuse(refusal) => {
+                connection.client = self.settings.told_client(connection);
+                return self.refuse(connection, refusal);
+            }
             Step::Fail(error) => {
                 crate::error!("slot={} cannot buffer a request body: {error}", self.slot);
                 return self.refuse(
@@ -115,6 +118,7 @@ impl Reactor {
             .next();
         let refused = Refused {
             peer: connection.peer,
+            client: connection.client,
             refusal,
             line: line
                 .unwrap_or_default()
@@ -224,6 +228,7 @@ impl Reactor {
                 self.refuse(connection, Refusal::HEAD_TIMEOUT)
             }
             Stage::InlineBody { .. } | Stage::Body(_) => {
+                connection.client = self.settings.told_client(connection);
                 self.refuse(connection, Refusal::BODY_TIMEOUT)
             }
             Stage::Introduction if !connection.is_idle() => {

@@ -140,6 +140,20 @@ fn reload_shows_the_workers_coming_up_and_the_outcome() {
 }
 
 #[test]
+fn reload_counts_the_workers_that_the_new_file_wants() {
+    let server = Server::start("workers = 1\n[reload]\nwatch = false");
+    server.edit("workers = 3\n[reload]\nwatch = false");
+    let ran = run(&server, &["reload"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stdout
+            .starts_with("generation 2: 0 of 3 workers ready\n"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
 fn a_configuration_with_problems_is_rejected_with_them() {
     let server = Server::start("[reload]\nwatch = false");
     server.edit_raw("workers = 'many'\n");

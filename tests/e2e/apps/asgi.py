@@ -182,6 +182,12 @@ async def route_hints(scope, receive, send, query):
     await answer(send, "hinted")
 
 
+async def route_debug(scope, receive, send, query):
+    """Sends what only test clients understand."""
+    await send({"type": "http.response.debug", "info": {"template": "a.html"}})
+    await answer(send, "taken")
+
+
 async def route_lengths(scope, receive, send, query):
     """Says one Content-Length and sends another, in one or two pieces."""
     headers = [(b"content-length", query["said"].encode())]

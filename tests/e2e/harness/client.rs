@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 use super::DEADLINE;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +26,20 @@ pub fn loopback(port: u16) -> Address {
 
 trait Stream: Read + Write + Send {
     fn shut(&self, how: Shutdown) -> io::Result<()>;
+    /// Whatever is under way is thrown away when it is closed.
+    fn discard(&self) -> io::Result<()>;
     fn limit(&self, timeout: Duration) -> io::Result<()>;
 }
 
 impl Stream for TcpStream {
+    fn discard(&self) -> io::Result<()> {
+        let at_once = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        Ok(setsockopt(self, sockopt::Linger, &at_once)?)
+    }
+
     fn shut(&self, how: Shutdown) -> io::Result<()> {
         self.shutdown(how)
     }
@@ -40,6 +52,11 @@ impl Stream for TcpStream {
 }
 
 impl Stream for UnixStream {
+    /// There is no other way to close it.
+    fn discard(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn shut(&self, how: Shutdown) -> io::Result<()> {
         self.shutdown(how)
     }
@@ -104,6 +121,11 @@ impl Client {
     /// Nothing more will come from this side; the other side stays open.
     pub fn finish_sending(&mut self) {
         self.stream.shut(Shutdown::Write).unwrap();
+    }
+
+    /// Goes without a goodbye: over TCP with a reset.
+    pub fn reset(self) {
+        self.stream.discard().unwrap();
     }
 
     #[track_caller]

@@ -29,6 +29,15 @@ impl Interpreter {
             version,
         })
     }
+
+    /// Whether it is new enough for the engine and does not have this package.
+    pub fn lacks(&self, package: &str) -> bool {
+        let question = format!(
+            "import sys; from importlib.util import find_spec; sys.exit(sys.version_info < (3, 10) or bool(find_spec('{package}')))"
+        );
+        let status = Command::new(&self.path).args(["-c", &question]).status();
+        status.is_ok_and(|status| status.success())
+    }
 }
 
 /// One interpreter for each version of CPython found on PATH or in pyenv's and uv's folders, oldest first.

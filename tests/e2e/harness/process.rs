@@ -48,6 +48,14 @@ impl Process {
         fs::read_dir(self.folder().join("task")).map_or(0, |tasks| tasks.count())
     }
 
+    /// Processor time used so far, in ticks of which a second has a hundred; proc_pid_stat(5).
+    pub fn cpu_ticks(self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let (user, system) = (fields[11], fields[12]);
+        user.parse::<u64>().unwrap() + system.parse::<u64>().unwrap()
+    }
+
     pub fn open_files(self) -> io::Result<usize> {
         Ok(fs::read_dir(self.folder().join("fd"))?.count())
     }

@@ -10,6 +10,9 @@ accesslog = settings.ACCESS_LOG
 access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 pidfile = settings.PID_FILE
 logger_class = "airflow_like.logging.Logger"
+syslog = True
+syslog_prefix = "airflow"
+capture_output = True
 statsd_host = "localhost:8125"
 statsd_prefix = "airflow"
 

@@ -189,6 +189,7 @@ fn tell(action: &Action) -> Option<String> {
             slot,
         } => format!("fork w{} of g{} in slot {slot}", worker.0, generation.0),
         Action::Retire(generation) => format!("retire g{}", generation.0),
+        Action::AbortGeneration(generation) => format!("abort g{}", generation.0),
         Action::KillGeneration(generation) => format!("kill g{}", generation.0),
         Action::Signal { worker, order } => {
             let order = match order {

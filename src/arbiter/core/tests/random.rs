@@ -126,7 +126,9 @@ impl Play {
                     let fate = (generation, Fate::Ordered);
                     assert!(self.world.workers.insert(worker, fate).is_none());
                 }
-                Action::Retire(generation) | Action::KillGeneration(generation) => {
+                Action::Retire(generation)
+                | Action::AbortGeneration(generation)
+                | Action::KillGeneration(generation) => {
                     assert!(self.world.generations[&generation], "is not gone");
                 }
                 Action::Signal { worker, order } => {
@@ -327,7 +329,11 @@ impl Play {
                 .filter(|(id, generation)| {
                     let told = matches!(generation.process, Process::Retired { .. });
                     let empty = self.core.workers.values().all(|w| w.generation != **id);
-                    generation.process == Process::Killed || told && empty
+                    let ends = matches!(
+                        generation.process,
+                        Process::Aborted { .. } | Process::Killed
+                    );
+                    ends || told && empty
                 })
                 .map(|(id, _)| *id)
                 .collect();

@@ -54,13 +54,13 @@ fn a_preloaded_app_that_does_not_import_ends_the_first_start() {
 }
 
 #[test]
-fn a_first_worker_that_hangs_is_killed_and_ends_the_start() {
-    insta::assert_snapshot!(trace("boot 1; prepared 1; forked 1; wait 30; exit 1 sig9; exit g1 0"), @r#"
+fn a_first_worker_that_hangs_is_aborted_and_ends_the_start() {
+    insta::assert_snapshot!(trace("boot 1; prepared 1; forked 1; wait 30; exit 1 sig6; exit g1 0"), @r#"
     boot 1 -> spawn g1 for r0
     prepared 1 -> fork w1 of g1 in slot 0
     forked 1 -> -
-    30.0 s -> ‘w1 is overdue, NotReady’, kill w1, ‘g1 undone: w1 not ready in time’, announce the stop, retire g1
-    exit 1 sig9 -> -
+    30.0 s -> ‘w1 is overdue, NotReady’, abort w1, ‘g1 undone: w1 not ready in time’, announce the stop, retire g1
+    exit 1 sig6 -> -
     exit g1 0 -> forget g1, leave with 1
     "#);
 }
@@ -77,23 +77,22 @@ fn a_dead_worker_is_replaced_and_a_crash_loop_slows_down() {
         "), @r#"
     exit 1 sig11 -> ‘w1 died’, fork w3 of g1 in slot 0
     forked 3 -> -
-    exit 3 sig11 -> ‘w3 died’, ‘next try in 100ms’
-    60.1 s -> fork w4 of g1 in slot 0
+    exit 3 sig11 -> ‘w3 died’, ‘next try in 0ns’, fork w4 of g1 in slot 0
     forked 4 -> -
-    exit 4 sig11 -> ‘w4 died’, ‘next try in 200ms’
-    60.3 s -> fork w5 of g1 in slot 0
+    exit 4 sig11 -> ‘w4 died’, ‘next try in 100ms’
+    60.2 s -> fork w5 of g1 in slot 0
     ready 5 -> -
     exit 5 sig11 -> ‘w5 died’, fork w6 of g1 in slot 0
     "#);
 }
 
 #[test]
-fn a_worker_that_hangs_at_boot_is_killed_and_the_next_one_waits() {
-    insta::assert_snapshot!(trace_served("exit 1 1; forked 3; wait 31; exit 3 sig9; wait 1"), @r#"
+fn a_worker_that_hangs_at_boot_is_aborted_and_killed_when_it_does_not_obey() {
+    insta::assert_snapshot!(trace_served("exit 1 1; forked 3; wait 33; exit 3 sig9; wait 1"), @r#"
     exit 1 1 -> ‘w1 died’, fork w3 of g1 in slot 0
     forked 3 -> -
-    90.0 s -> ‘w3 is overdue, NotReady’, kill w3, ‘next try in 100ms’
-    90.1 s -> fork w4 of g1 in slot 2
+    90.0 s -> ‘w3 is overdue, NotReady’, abort w3, ‘next try in 0ns’, fork w4 of g1 in slot 2
+    92.0 s -> ‘w3 is overdue, NotReady’, kill w3
     exit 3 sig9 -> -
     "#);
 }
@@ -143,10 +142,11 @@ fn a_candidate_that_fails_half_way_is_undone_wholly() {
 }
 
 #[test]
-fn a_candidate_that_does_not_prepare_in_time_is_undone() {
-    insta::assert_snapshot!(trace_served("edit roll; wait 31; exit g2 sig9"), @r#"
+fn a_candidate_that_does_not_prepare_in_time_is_aborted_and_undone() {
+    insta::assert_snapshot!(trace_served("edit roll; wait 33; exit g2 sig9"), @r#"
     edit roll -> spawn g2 for r1
-    90.0 s -> kill g2, ‘g2 undone: not prepared in time’
+    90.0 s -> abort g2, ‘g2 undone: not prepared in time’
+    92.0 s -> kill g2
     exit g2 sig9 -> forget g2
     "#);
 }
@@ -283,10 +283,9 @@ fn when_the_process_of_the_serving_generation_dies_its_workers_go_on_until_a_new
 fn a_generation_that_cannot_be_revived_is_tried_again_ever_more_slowly() {
     insta::assert_snapshot!(trace_served("exit g1 sig9; exit g2 1; wait 0.1; exit g3 1; wait 0.2; prepared 4"), @r#"
     exit g1 sig9 -> ‘g1 died’, spawn g2 for r0
-    exit g2 1 -> ‘g2 undone: its process died’, ‘next try in 100ms’, forget g2
-    60.1 s -> spawn g3 for r0
-    exit g3 1 -> ‘g3 undone: its process died’, ‘next try in 200ms’, forget g3
-    60.3 s -> spawn g4 for r0
+    exit g2 1 -> ‘g2 undone: its process died’, ‘next try in 0ns’, spawn g3 for r0, forget g2
+    exit g3 1 -> ‘g3 undone: its process died’, ‘next try in 100ms’, forget g3
+    60.2 s -> spawn g4 for r0
     prepared 4 -> fork w3 of g4 in slot 2
     "#);
 }
@@ -378,12 +377,11 @@ fn a_generation_whose_workers_die_is_rolled_back() {
     ready 4 -> drain w2, commit g2
     exit 1 0 -> -
     exit 2 0 -> -
-    exit 3 sig11 -> ‘w3 died’, ‘next try in 100ms’
-    60.1 s -> fork w5 of g2 in slot 0
+    exit 3 sig11 -> ‘w3 died’, ‘next try in 0ns’, fork w5 of g2 in slot 0
     ready 5 -> -
-    exit 4 sig11 -> ‘w4 died’, ‘g1 back for g2: 2 died’, fork w6 of g2 in slot 1, fork w7 of g1 in slot 2
+    exit 4 sig11 -> ‘w4 died’, ‘next try in 100ms’, ‘g1 back for g2: 2 died’, fork w6 of g1 in slot 1, fork w7 of g1 in slot 2
     ready 6 -> -
-    ready 7 -> drain w5, fork w8 of g1 in slot 3
+    ready 7 -> drain w5, commit g1, ‘g1 is back’, retire g2
     exit 5 0 -> -
     "#);
 }
@@ -400,10 +398,9 @@ fn a_generation_that_cannot_replace_a_worker_is_rolled_back() {
     ready 4 -> drain w2, commit g2
     exit 1 0 -> -
     exit 2 0 -> -
-    exit 3 sig9 -> ‘w3 died’, ‘next try in 100ms’
-    60.1 s -> fork w5 of g2 in slot 0
+    exit 3 sig9 -> ‘w3 died’, ‘next try in 0ns’, fork w5 of g2 in slot 0
     forked 5 -> -
-    exit 5 3 -> ‘w5 died’, ‘next try in 200ms’, ‘g1 back for g2: w5 died’, fork w6 of g1 in slot 0, fork w7 of g1 in slot 1
+    exit 5 3 -> ‘w5 died’, ‘next try in 100ms’, ‘g1 back for g2: w5 died’, fork w6 of g1 in slot 0, fork w7 of g1 in slot 1
     ready 6 -> -
     ready 7 -> drain w4, commit g1, ‘g1 is back’, retire g2
     exit 4 0 -> -
@@ -421,7 +418,7 @@ fn a_generation_whose_process_dies_on_probation_is_rolled_back_and_not_revived()
     ready 4 -> drain w2, commit g2
     exit 1 0 -> -
     exit 2 0 -> -
-    exit g2 sig9 -> ‘g2 died’, ‘next try in 100ms’, ‘g1 back for g2: its process died’, fork w5 of g1 in slot 0
+    exit g2 sig9 -> ‘g2 died’, ‘next try in 0ns’, ‘g1 back for g2: its process died’, fork w5 of g1 in slot 0
     ready 5 -> drain w3, fork w6 of g1 in slot 1
     ready 6 -> drain w4, commit g1, ‘g1 is back’
     exit 3 0 -> -
@@ -591,8 +588,7 @@ fn an_order_to_scale_forks_or_drains_and_survives_a_reload() {
 fn a_fork_that_fails_is_tried_again_later() {
     insta::assert_snapshot!(trace_served("ttin; cannot fork 3; wait 0.1"), @r#"
     ttin -> fork w3 of g1 in slot 2
-    cannot fork 3 -> ‘next try in 100ms’
-    60.1 s -> fork w4 of g1 in slot 2
+    cannot fork 3 -> ‘next try in 0ns’, fork w4 of g1 in slot 2
     "#);
 }
 

@@ -418,6 +418,15 @@ impl World {
                     self.dismissed.insert(generation);
                     self.let_retired_go();
                 }
+                Action::AbortGeneration(generation) => {
+                    assert!(self.lives(generation), "is there to be aborted");
+                    self.dismissed.insert(generation);
+                    if !self.fault(5) {
+                        let exit = Exit::Signal(6);
+                        let soon = self.milliseconds(50);
+                        self.after(soon, Happening::GenerationExits(generation, exit));
+                    }
+                }
                 Action::KillGeneration(generation) => {
                     assert!(self.lives(generation), "is there to be killed");
                     self.dismissed.insert(generation);

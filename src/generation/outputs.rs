@@ -1,0 +1,150 @@
+//! What workers print, where `log.capture_output` wants it in the error log: each worker writes into two pipes of its own,
+//! and the generation reads them.
+//!
+//! The generation and not the worker, so that the last words of one that crashes are read, too. Every process that may write
+//! keeps the reading ends open: a generation that dies makes nobody's `print` fail.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
+    unistd::{dup2_stderr, dup2_stdout, pipe2},
+};
+
+use crate::{
+    config::LogLevel,
+    telemetry::{self, Lines, Printer},
+};
+
+/// Read from one pipe before something else has its turn, bytes: what a pipe holds.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// The two pipes of a process that is about to be forked, or of the generation itself.
+#[derive(Debug)]
+pub struct OutputPipes {
+    readers: [OwnedFd; 2],
+    writers: [OwnedFd; 2],
+}
+
+impl OutputPipes {
+    pub fn create() -> io::Result<Self> {
+        let (stdout, stdout_writer) = pipe2(OFlag::O_CLOEXEC)?;
+        let (stderr, stderr_writer) = pipe2(OFlag::O_CLOEXEC)?;
+        for reader in [&stdout, &stderr] {
+            fcntl(reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(Self {
+            readers: [stdout, stderr],
+            writers: [stdout_writer, stderr_writer],
+        })
+    }
+
+    /// From now on what this process prints goes into the pipes. Returns the ends to keep open.
+    pub fn become_output(self) -> io::Result<[OwnedFd; 2]> {
+        dup2_stdout(&self.writers[0])?;
+        dup2_stderr(&self.writers[1])?;
+        Ok(self.readers)
+    }
+
+    /// In the process that reads.
+    pub fn into_readers(self) -> [OwnedFd; 2] {
+        self.readers
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    source: &'static str,
+    level: LogLevel,
+    /// `None` once nobody can write to it any more.
+    pipe: Option<OwnedFd>,
+    lines: Lines,
+}
+
+/// The streams of one process.
+#[derive(Debug)]
+struct Output {
+    printer: Printer,
+    streams: [Stream; 2],
+}
+
+/// All that is read.
+#[derive(Debug, Default)]
+pub(super) struct Outputs(Vec<Output>);
+
+impl Outputs {
+    pub(super) fn add(&mut self, printer: Printer, readers: [OwnedFd; 2]) {
+        let [stdout, stderr] = readers;
+        let stream = |source, level, pipe| Stream {
+            source,
+            level,
+            pipe: Some(pipe),
+            lines: Lines::default(),
+        };
+        self.0.push(Output {
+            printer,
+            streams: [
+                stream("stdout", LogLevel::Info, stdout),
+                stream("stderr", LogLevel::Warning, stderr),
+            ],
+        });
+    }
+
+    /// What is readable when somebody has printed.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let streams = self.0.iter().flat_map(|output| &output.streams);
+        streams.filter_map(|stream| stream.pipe.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Writes what was printed to the log, as far as its lines are complete.
+    pub(super) fn read(&mut self) {
+        for output in &mut self.0 {
+            for stream in &mut output.streams {
+                stream.read(output.printer, TURN_BYTES);
+            }
+        }
+    }
+
+    /// A process is gone: its last words, complete or not.
+    pub(super) fn finish(&mut self, pid: u32) {
+        let Some(index) = self.0.iter().position(|output| output.printer.pid == pid) else {
+            return;
+        };
+        let mut output = self.0.swap_remove(index);
+        for stream in &mut output.streams {
+            // A child of its own may print on; what is there now is enough.
+            stream.read(output.printer, TURN_BYTES);
+            let (source, level, printer) = (stream.source, stream.level, output.printer);
+            stream
+                .lines
+                .finish(|line| telemetry::printed(level, printer, source, line));
+        }
+    }
+}
+
+impl Stream {
+    fn read(&mut self, printer: Printer, mut bytes_max: usize) {
+        let mut buffer = [0; 4096];
+        while let Some(pipe) = self.pipe.as_ref().filter(|_| bytes_max > 0) {
+            let count = match nix::unistd::read(pipe, &mut buffer) {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return,
+                Ok(0) | Err(_) => {
+                    // It would be readable for ever.
+                    self.pipe = None;
+                    return;
+                }
+                Ok(count) => count,
+            };
+            bytes_max = bytes_max.saturating_sub(count);
+            let (source, level) = (self.source, self.level);
+            self.lines.push(&buffer[..count], |line| {
+                telemetry::printed(level, printer, source, line);
+            });
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Bodies far larger than what a worker may use: memory stays bounded, up and down, in each kind of worker.
+//!
+//! A gigabyte takes a while: `cargo test --test e2e -- --ignored a_gigabyte`.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use crate::harness::{APP, Address, Server, Setup};
+
+const MEBIBYTE: usize = 1 << 20;
+/// What a worker may have used at most: the interpreter, its libraries, and buffers.
+const MEMORY_MAX: usize = 100 * MEBIBYTE;
+
+const ASGI: &str = include_str!("apps/asgi.py");
+const WSGI: &str = "
+def route_count(environ, start_response, query):
+    '''Counts a body without keeping it.'''
+    total, body = 0, environ['wsgi.input']
+    while piece := body.read(1 << 20):
+        total += len(piece)
+    return answer(start_response, json.dumps({'bytes': total}))
+
+
+def route_flood(environ, start_response, query):
+    size, piece = int(query['size']), bytes(1 << 20)
+    start_response('200 OK', [('Content-Length', str(size))])
+    return (piece for _ in range(size >> 20))
+";
+
+#[test]
+fn a_large_body_takes_little_memory() {
+    for server in servers() {
+        there_and_back(&server, 160 * MEBIBYTE);
+    }
+}
+
+#[test]
+#[ignore = "takes a while"]
+fn a_gigabyte_takes_little_memory() {
+    for server in servers() {
+        there_and_back(&server, 1024 * MEBIBYTE);
+    }
+}
+
+fn servers() -> impl Iterator<Item = Server> {
+    let wsgi = format!("{APP}\n{WSGI}");
+    [
+        ("worker_class = 'gthread'\nthreads = 2", wsgi.clone()),
+        ("app = 'app:app'", ASGI.to_owned()),
+        ("worker_class = 'gevent'", wsgi),
+    ]
+    .into_iter()
+    .map(|(config, app)| {
+        Setup::with(&format!("{config}\n[limits]\nbody = '2GiB'"))
+            .app(&app)
+            .start()
+    })
+}
+
+#[track_caller]
+fn there_and_back(server: &Server, size: usize) {
+    let pid = server.worker();
+    assert_eq!(upload(server, size), size);
+    download(server, size);
+    assert_eq!(server.worker(), pid);
+    let peak = peak_memory(pid);
+    assert!(peak < MEMORY_MAX, "{} MiB", peak / MEBIBYTE);
+}
+
+/// How many bytes the app counted.
+fn upload(server: &Server, size: usize) -> usize {
+    let head = format!("POST /count HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n");
+    let mut client = server.client();
+    client.send(head);
+    let piece = vec![0; MEBIBYTE];
+    for _ in 0..size / MEBIBYTE {
+        client.send(&piece);
+    }
+    let counted = client.response().json();
+    counted["bytes"].as_u64().unwrap() as usize
+}
+
+/// Takes in exactly that much, and keeps none of it.
+fn download(server: &Server, size: usize) {
+    let Address::Tcp(address) = server.address() else {
+        panic!("a TCP address is expected")
+    };
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request =
+        format!("GET /flood?size={size} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut buffer = vec![0; MEBIBYTE];
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut buffer[..1]).unwrap();
+        head.push(buffer[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    assert!(
+        head.contains(&format!("content-length: {size}\r\n")),
+        "{head}"
+    );
+    let mut received = 0;
+    loop {
+        match stream.read(&mut buffer).unwrap() {
+            0 => break,
+            count => received += count,
+        }
+    }
+    assert_eq!(received, size);
+}
+
+/// The most that was ever resident (VmHWM of proc_pid_status(5)), in bytes.
+fn peak_memory(pid: i32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.unwrap().trim().trim_end_matches(" kB");
+    kibibytes.parse::<usize>().unwrap() << 10
+}
