@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("page.html");
 
 /// The page's own script and style, named by their SHA-256, and nothing else from anywhere. A test compares the digests.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-bhNuy5T4AGmncW3zQxxcK6E+S/cXDUBcrzPmvBwKP8A='; \
+    script-src 'sha256-nTDbK3ub5RBit2xX4jiOtIHN4u6z4ya3UsjEXcytRDU='; \
     style-src 'sha256-cXBN0mC8BOHnZW9Ufwb07dlccrYHTJWD39o3Tx5ZA90='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -134,7 +134,8 @@ fn a_browser_shows_load_rolls_and_hostile_paths_live() {
 
     let hammer = Hammer::start(server.address(), "/", 2, 2);
     browser.shows("document.querySelectorAll('#workers tr').length === 2");
-    browser.shows("parseFloat(document.querySelector('#tiles dd').textContent) > 1");
+    browser
+        .shows("parseFloat(document.querySelector('#tiles dd').textContent.replace(',', '')) > 1");
     browser.shows("/ (µs|ms|s)$/.test(document.querySelectorAll('#tiles dd')[2].textContent)");
     browser.shows("document.querySelectorAll('#rate .area').length > 0");
     browser.shows("document.querySelectorAll('#memory .curve').length >= 2");

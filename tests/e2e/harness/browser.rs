@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Directory, eventually, venv_python};
+use super::{DEADLINE, Directory, venv_python, within};
 
 const PROGRAMS: [&str; 3] = [
     "/usr/bin/chromium",
@@ -58,7 +58,11 @@ impl Browser {
     /// Waits until an expression is true in the page.
     #[track_caller]
     pub fn shows(&mut self, expression: &str) {
-        eventually(expression, || self.evaluate(expression) == true);
+        if !within(DEADLINE, || self.evaluate(expression) == true) {
+            let page = self.evaluate("document.body.innerText");
+            let page = page.as_str().unwrap_or_default();
+            panic!("the page does not show in time: {expression}\n{page}");
+        }
     }
 
     /// Width and height of all of the page, of which the upper part is taken.

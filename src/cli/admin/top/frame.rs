@@ -69,7 +69,8 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// As many lines as there are, `height` at most, none wider than `width`. Workers give way first.
+    /// As many lines as there are, `height` at most, none wider than `width`. Workers give way first, then what
+    /// stands last.
     pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {
         let mut below = self.slowest();
         below.extend(self.last_events());
