@@ -11,6 +11,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "A running server",
         &[
             "status",
+            "top",
             "events",
             "reload",
             "scale",

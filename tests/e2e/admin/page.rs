@@ -187,6 +187,23 @@ fn the_page_says_that_the_server_is_gone_and_comes_back_by_itself() {
     browser.shows(live);
 }
 
+#[test]
+fn an_upgrade_is_among_the_events_and_origins_outlive_it() {
+    let port = free_port();
+    let server = Server::start(&format!(
+        "[admin]\naddress = '127.0.0.1:{port}'\ntoken = '{TOKEN}'\nopen = ['/status', '/metrics.json', '/events', '/config']"
+    ));
+    let before = get(&server, "/config").json();
+    let browser = Browser::open(&format!("http://127.0.0.1:{port}/"));
+    assert_eq!(post(&server, "/upgrade").status, 200);
+    server.says("upgrade done");
+    if let Some(mut browser) = browser {
+        browser.shows("document.getElementById('events').textContent.includes('upgrade done')");
+        browser.shows("document.getElementById('link').textContent === 'live'");
+    }
+    assert_eq!(get(&server, "/config").json()["values"], before["values"]);
+}
+
 const SHOP: &str = r#"
 import random, time
 
