@@ -11,8 +11,8 @@ const PAGE: &str = include_str!("page.html");
 
 /// The page's own script and style, named by their SHA-256, and nothing else from anywhere. A test compares the digests.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-nTDbK3ub5RBit2xX4jiOtIHN4u6z4ya3UsjEXcytRDU='; \
-    style-src 'sha256-cXBN0mC8BOHnZW9Ufwb07dlccrYHTJWD39o3Tx5ZA90='; \
+    script-src 'sha256-uO9gO8erBUwfMD1rqi//g7o8TbDmbgqkULx3u6EDAvg='; \
+    style-src 'sha256-lxsJ+AEthsdhboVra8t88JOFlroMbiaQ/IKWVmFXABY='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) fn page(_: &Request, _: &mut Scene<'_>) -> Reply {
