@@ -21,7 +21,7 @@ struct Bad {
 enum Act {
     /// These lines stand where `proc_name` stood.
     Line(String),
-    /// A line for the last table, `[reload]`.
+    /// A line for the last table, `[reload]`, with something that rolls.
     Reload(&'static str),
     /// The whole file, as bytes.
     File(Vec<u8>),
@@ -75,7 +75,7 @@ impl Bad {
         let with = |lines: &str| good.replace("proc_name = 'good'", lines);
         match &self.act {
             Act::Line(lines) => server.edit(&with(lines)),
-            Act::Reload(line) => server.edit(&format!("{good}{line}\n")),
+            Act::Reload(line) => server.edit(&(with("proc_name = 'bad'") + line + "\n")),
             Act::File(content) => {
                 server.from_now();
                 fs::write(server.config_path(), content).unwrap();
