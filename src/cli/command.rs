@@ -17,6 +17,8 @@ pub(super) fn command() -> Command {
         .about(env!("CARGO_PKG_DESCRIPTION"))
         .args(configuration().into_iter().map(help::everyday_only))
         .disable_version_flag(true)
+        // Of a flag that is given twice the last one counts, as Gunicorn's users know it.
+        .args_override_self(true)
         .arg(
             Arg::new("version")
                 .short('v')
