@@ -22,7 +22,8 @@ use crate::{
     sys::{Bell, Lifeline, PidFd, describe_exit, seqpacket_pair},
     wire::{
         FromGeneration, LastWords, ListenerAddress, LiveError, LivePage, LogDescriptors,
-        PassedListener, Received, Scoreboard, ToGeneration, WorkerSettings, WorkerState,
+        PassedListener, Received, Scoreboard, StackSheet, ToGeneration, WorkerSettings,
+        WorkerState,
     },
 };
 
@@ -168,7 +169,8 @@ impl Trial {
             worker: WORKER,
             slot: SLOT,
         };
-        let sent = self.process.channel.send(fork, &[]);
+        let sheet = StackSheet::create()?;
+        let sent = self.process.channel.send(fork, &[sheet.descriptor()]);
         sent.map_err(|_| TrialError::Gone)?;
         self.until(|trial, fact| match fact {
             Some(FromGeneration::Exited { status, .. }) => {
