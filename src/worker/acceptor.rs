@@ -7,26 +7,17 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
-    sync::{
-        Arc,
-        atomic::Ordering::{Relaxed, SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 use crate::{
     sys::Epoll,
-    wire::{PassedListener, Scoreboard, Slot, WorkerState},
+    wire::{PassedListener, Scoreboard, WorkerState},
 };
 
 /// Connections above the average that a worker still takes. Without any slack, workers would stop and start watching
 /// with every connection.
 const SLACK: usize = 2;
-
-/// How often a busy worker looks which others are brisk, and for how long what it saw is worth comparing with.
-const BRISK_LOOK_NS: u64 = 1_000_000;
-const BRISK_LOOK_AGE_NS_MAX: u64 = 100_000_000;
-/// A worker that answers a request in this time, or less, is brisk.
-const BRISK_REQUEST_NS: u64 = 2_000_000;
 
 pub struct Listener {
     pub passed: PassedListener,
@@ -39,9 +30,6 @@ pub struct Acceptor {
     board: Arc<Scoreboard>,
     slot: usize,
     watching: bool,
-    /// Requests that each slot had served when [`Acceptor::takers`] last looked, and when that was.
-    served: Vec<u64>,
-    looked_at_ns: u64,
 }
 
 impl Acceptor {
@@ -51,8 +39,6 @@ impl Acceptor {
             board,
             slot,
             watching: false,
-            served: Vec::new(),
-            looked_at_ns: 0,
         }
     }
 
@@ -82,30 +68,6 @@ impl Acceptor {
             }
         }
         (workers > 1).then_some(total / workers + SLACK)
-    }
-
-    /// Workers that would get to a connection soon while all threads of this one are in long calls: those that are idle, and
-    /// now and then those that have been answering briskly.
-    pub(crate) fn takers(&mut self, now_ns: u64) -> usize {
-        let idle = self.idle_others();
-        let since_ns = now_ns.saturating_sub(self.looked_at_ns);
-        if since_ns < BRISK_LOOK_NS {
-            return idle;
-        }
-        let slots = self.board.slots_in_use();
-        let served = slots.iter().map(|slot| slot.requests.load(Relaxed));
-        let before = std::mem::replace(&mut self.served, served.collect());
-        self.looked_at_ns = now_ns;
-        if since_ns > BRISK_LOOK_AGE_NS_MAX {
-            return idle;
-        }
-        let is_brisk = |(index, slot): &(usize, &Slot)| {
-            let delta =
-                self.served[*index].saturating_sub(*before.get(*index).unwrap_or(&u64::MAX));
-            let is_other = *index != self.slot && slot.state() == WorkerState::Ready;
-            is_other && delta * BRISK_REQUEST_NS >= since_ns && slot.idle.load(SeqCst) == 0
-        };
-        idle + slots.iter().enumerate().filter(is_brisk).count()
     }
 
     /// Whether another worker serves.

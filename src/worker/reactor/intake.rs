@@ -151,16 +151,30 @@ impl Reactor {
         }
     }
 
-    /// While the app is slow and requests wait here, one connection of the lobby and one of a backlog join them with each
-    /// call. Requests that come back again and again would keep the others out for ever.
+    /// While the app is slow, each call begins with a look at what waits for any worker: one connection of the lobby or of a
+    /// backlog, in turn, joins those that wait here. Requests that come back again and again would keep the others out.
     pub fn let_one_join(&mut self) {
-        if !self.app_is_slow || !self.has_waiting_jobs() || !self.is_open || self.drain.is_some() {
+        if !self.app_is_slow || !self.is_open || self.drain.is_some() {
             return;
         }
-        self.take_from_lobby(true);
-        self.next_listener = (self.next_listener + 1) % self.acceptor.listeners.len().max(1);
-        if self.now_ms >= self.accept_again_ms && !self.acceptor.listeners.is_empty() {
-            self.accept(self.next_listener, true);
+        self.turn = self.turn.wrapping_add(1);
+        let before = self.table.len();
+        if self.turn.is_multiple_of(2) {
+            self.take_from_lobby(true);
+        }
+        if self.table.len() == before {
+            self.accept_in_turn();
+        }
+        if self.table.len() == before {
+            self.take_from_lobby(true);
+        }
+    }
+
+    fn accept_in_turn(&mut self) {
+        let listeners = self.acceptor.listeners.len();
+        let may_try = self.now_ms >= self.accept_again_ms && self.ready.is_empty();
+        if may_try && listeners > 0 {
+            self.accept(self.turn % listeners, true);
         }
     }
 
@@ -189,16 +203,13 @@ impl Reactor {
         }
     }
 
-    /// A request came in on an idle connection while no thread is free: another worker gets it, or it waits, unread.
-    pub(super) fn offer(&mut self, token: u64, takers: &mut usize) {
-        if *takers > 0
+    /// A request came in on an idle connection while no thread is free: the first worker that is free gets it, unread.
+    pub(super) fn offer(&mut self, token: u64) {
+        if self.acceptor.has_colleagues()
             && let Some(connection) = self.table.take(token)
         {
             match self.hand_over(connection) {
-                Ok(()) => {
-                    *takers -= 1;
-                    return;
-                }
+                Ok(()) => return,
                 Err(connection) => self.hold(connection),
             }
         }

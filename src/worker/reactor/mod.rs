@@ -102,8 +102,8 @@ pub struct Reactor {
     pub acceptor: Acceptor,
     lobby: Lobby,
     lobby_is_watched: bool,
-    /// Whose backlog is looked at next, out of turn.
-    next_listener: usize,
+    /// Counts the calls of a slow app: whether the lobby's turn has come, or a backlog's.
+    turn: usize,
     pub settings: Settings,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -155,7 +155,7 @@ impl Reactor {
             acceptor,
             lobby,
             lobby_is_watched: false,
-            next_listener: 0,
+            turn: 0,
             settings,
             board,
             slot,
@@ -245,7 +245,7 @@ impl Reactor {
                 return Some(connection);
             }
             if let Some(event) = self.events.pop_front() {
-                if let Some(connection) = self.on_event(event, None) {
+                if let Some(connection) = self.on_event(event, true) {
                     return Some(connection);
                 }
             } else if let Some(token) = self.turns.pop_front() {
@@ -268,15 +268,14 @@ impl Reactor {
         !self.ready.is_empty()
     }
 
-    /// Handles what has come in while every thread is with the app: idle connections go to workers that are free, and the
-    /// rest stays where it is.
+    /// Handles what has come in while every thread is with the app: requests on idle connections wait in the lobby, where
+    /// whichever worker is free first takes them, in the order in which they came. Without another worker they wait here.
     pub fn pump_while_busy(&mut self) {
-        let mut takers = self.acceptor.takers(self.now_ns);
         for token in std::mem::take(&mut self.put_off) {
-            self.offer(token, &mut takers);
+            self.offer(token);
         }
         while let Some(event) = self.events.pop_front() {
-            if let Some(connection) = self.on_event(event, Some(&mut takers)) {
+            if let Some(connection) = self.on_event(event, false) {
                 self.ready.push_back(connection);
             }
         }
@@ -298,16 +297,11 @@ impl Reactor {
         !self.cold.is_empty()
     }
 
-    /// `takers`: no thread is free here; so many other workers would take a connection at once.
-    fn on_event(&mut self, event: Event, takers: Option<&mut usize>) -> Option<Box<Connection>> {
-        let thread_is_free = takers.is_none();
+    fn on_event(&mut self, event: Event, thread_is_free: bool) -> Option<Box<Connection>> {
         let token = event.token();
         if token & SPECIAL == 0 {
-            if let Some(takers) = takers
-                && !event.readiness().has_ended()
-                && self.is_idle(token)
-            {
-                self.offer(token, takers);
+            if !thread_is_free && !event.readiness().has_ended() && self.is_idle(token) {
+                self.offer(token);
                 return None;
             }
             return self.on_connection(token, event.readiness());
