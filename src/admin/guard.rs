@@ -1,6 +1,7 @@
 //! Who may ask for what.
 //!
-//! On the UNIX socket everybody may do everything: the file's mode decides who can connect. Over TCP it takes the token;
+//! On the UNIX socket everybody may do everything: the file's mode decides who can connect; but no page of another site, for
+//! whose browser somebody forwards the socket to a port (`ssh -L`). Over TCP it takes the token;
 //! what is open without is read only, and only by who calls the server by its address: a page in a browser that had its own
 //! name resolve to this machine (DNS rebinding) sends that name.
 
@@ -14,15 +15,15 @@ use super::{
 };
 
 pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Result<(), Response> {
-    if request.door == DoorKind::Unix {
-        return Ok(());
-    }
     if is_from_another_site(request) {
         return Err(Response::problem(
             403,
             "pages of other sites may not ask this server",
             "open the page of this server itself, or use a tool that is no browser",
         ));
+    }
+    if request.door == DoorKind::Unix {
+        return Ok(());
     }
     if has_token(request, policy) {
         return Ok(());
