@@ -371,7 +371,7 @@ pub fn summary(changes: &[Change]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LiveConfig, Setting, Sources, keys, load, machine::Anywhere};
+    use crate::config::{LiveConfig, Setting, Sources, keys, load, machine::test_machine};
 
     fn config(settings: &[(&str, &str)]) -> Config {
         let setting = |(key, value): &(&str, &str)| Setting {
@@ -387,7 +387,7 @@ mod tests {
                 .collect(),
             ..Sources::default()
         };
-        load(&sources, &Anywhere { processors: 2 }).unwrap().config
+        load(&sources, &test_machine(2)).unwrap().config
     }
 
     fn told(old: &[(&str, &str)], new: &[(&str, &str)]) -> (String, Plan) {

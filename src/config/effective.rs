@@ -44,7 +44,7 @@ fn origin(key: &str, origins: &Origins) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Setting, Sources, load, machine::Anywhere};
+    use crate::config::{Setting, Sources, load, machine::test_machine};
 
     fn setting(key: &str, value: &str) -> Setting {
         Setting {
@@ -65,7 +65,7 @@ mod tests {
             ],
             ..Sources::default()
         };
-        let loaded = load(&sources, &Anywhere { processors: 2 }).unwrap();
+        let loaded = load(&sources, &test_machine(2)).unwrap();
         let all = effective(&loaded.config, &loaded.origins);
         let find = |key: &str| all.iter().find(|one| one.key == key).unwrap();
         assert_eq!(find("workers").value, "3");

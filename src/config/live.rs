@@ -35,7 +35,7 @@ impl LiveConfig {
 #[cfg(test)]
 impl LiveConfig {
     pub(crate) fn of_defaults() -> Self {
-        use super::{Setting, Sources, load, machine::Anywhere};
+        use super::{Setting, Sources, load, machine::test_machine};
 
         let sources = Sources {
             flags: vec![Setting {
@@ -45,6 +45,6 @@ impl LiveConfig {
             }],
             ..Sources::default()
         };
-        Self::of(&load(&sources, &Anywhere { processors: 1 }).unwrap().config)
+        Self::of(&load(&sources, &test_machine(1)).unwrap().config)
     }
 }

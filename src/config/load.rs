@@ -146,7 +146,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::machine::Anywhere;
+    use crate::config::machine::test_machine;
 
     fn sources(
         file: Option<&str>,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn loaded(sources: &Sources) -> Loaded {
-        load(sources, &Anywhere { processors: 64 }).unwrap()
+        load(sources, &test_machine(64)).unwrap()
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
             &[("WEB_CONCURRENCY", "x")],
             &[("workers", "3")],
         );
-        let problems = load(&sources, &Anywhere { processors: 64 }).unwrap_err();
+        let problems = load(&sources, &test_machine(64)).unwrap_err();
         assert_eq!(problems.list().len(), 2);
     }
 
@@ -296,7 +296,7 @@ mod tests {
             "[[timeouts]]",
         ] {
             assert!(
-                load(&sources(Some(text), &[], &[]), &Anywhere { processors: 64 }).is_err(),
+                load(&sources(Some(text), &[], &[]), &test_machine(64)).is_err(),
                 "{text:?}"
             );
         }

@@ -1,6 +1,6 @@
 //! What the configuration has to know of the machine it is for. Asked through this, so that loading touches nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub trait Machine {
     /// Processors this process may use, quotas regarded.
@@ -20,20 +20,20 @@ pub trait Machine {
     fn has_group(&self, name: &str) -> bool;
 }
 
-/// A machine of tests, where every path and every name exists.
-#[cfg(test)]
-pub(super) struct Anywhere {
-    pub(super) processors: u16,
+/// A machine that is not this one: as far as can be known here, every path and every name exists on it.
+pub(crate) struct Elsewhere {
+    pub(crate) processors: u16,
+    /// The current directory; absolute.
+    pub(crate) directory: PathBuf,
 }
 
-#[cfg(test)]
-impl Machine for Anywhere {
+impl Machine for Elsewhere {
     fn processors(&self) -> u16 {
         self.processors
     }
 
     fn directory(&self) -> &Path {
-        Path::new("/home/me")
+        &self.directory
     }
 
     fn is_directory(&self, _: &Path) -> bool {
@@ -50,5 +50,14 @@ impl Machine for Anywhere {
 
     fn has_group(&self, _: &str) -> bool {
         true
+    }
+}
+
+/// The machine of tests.
+#[cfg(test)]
+pub(super) fn test_machine(processors: u16) -> Elsewhere {
+    Elsewhere {
+        processors,
+        directory: PathBuf::from("/home/me"),
     }
 }

@@ -35,6 +35,7 @@ pub use layer::Setting;
 pub use live::LiveConfig;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
+pub(crate) use machine::Elsewhere;
 pub use machine::Machine;
 pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};

@@ -1,43 +1,9 @@
 //! Nothing is written that our own loader would not take.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{Draft, MigrateError};
-use crate::config::{Machine, Problem, Setting, load};
-
-/// Where the file will run, as far as this machine can know: every user, group and directory may exist there.
-struct Elsewhere {
-    directory: PathBuf,
-}
-
-impl Machine for Elsewhere {
-    fn processors(&self) -> u16 {
-        1
-    }
-
-    fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    fn is_directory(&self, _: &Path) -> bool {
-        true
-    }
-
-    fn is_file(&self, _: &Path) -> bool {
-        true
-    }
-
-    fn has_user(&self, _: &str) -> bool {
-        true
-    }
-
-    fn has_group(&self, _: &str) -> bool {
-        true
-    }
-}
+use crate::config::{Elsewhere, Problem, Setting, load};
 
 /// The text of the draft, after the keys that the loader refuses have become comments with its reasons.
 pub(super) fn until_accepted(
@@ -92,7 +58,9 @@ fn problems(text: &str, has_app: bool, directory: &Path) -> Vec<Problem> {
         environment: BTreeMap::new(),
         flags: (!has_app).then_some(app).into_iter().collect(),
     };
+    // Where the file will run is not known here.
     let machine = Elsewhere {
+        processors: 1,
         directory: directory.to_owned(),
     };
     load(&sources, &machine).map_or_else(|problems| problems.list().to_vec(), |_| Vec::new())

@@ -1,13 +1,15 @@
-//! One WebSocket between the app and its client: the handshake, messages in and out, and the end of both.
+//! One WebSocket between the app and its client: messages in and out, and the end of both.
 //!
 //! What the client sends is read ahead of the app up to [`MESSAGES_MAX`] messages, so that pings are answered and a
 //! goodbye is heard; beyond that nothing is read, and the client has to wait. State is never borrowed while Python code
 //! runs.
 
+mod handshake;
+
 use std::{collections::VecDeque, io, sync::Arc, time::Instant};
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PyValueError},
+    exceptions::PyRuntimeError,
     intern,
     prelude::*,
     types::{PyBytes, PyDict, PyString},
@@ -18,14 +20,12 @@ use super::{
     exchange::{flush, gone},
     gateway::Gateway,
     outcome::Outcome,
-    send::Fields,
     waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
-    http::{RequestTraits, Version, date},
     python::{ClientDisconnected, ffi::HeldCell},
     sys::{self, Readiness, net},
-    websocket::{CloseError, Event, Opening, WebSocket, close, handshake::Rejection},
+    websocket::{CloseError, Event, Opening, WebSocket, close},
     wire::Count,
     worker::{Answered, Connection, log_answered},
 };
@@ -34,8 +34,6 @@ use crate::{
 const MESSAGES_MAX: usize = 32;
 /// Bytes that are received at once.
 const RECEIVE_BYTES: usize = 64 * 1024;
-/// The app did not decide in time.
-const GATEWAY_TIMEOUT: u16 = 504;
 /// What the log shows for a WebSocket.
 const SWITCHING_PROTOCOLS: u16 = 101;
 
@@ -110,25 +108,6 @@ impl Socket {
         }
     }
 
-    /// Answers a request for a WebSocket that does not keep the rules.
-    pub(super) fn reject(
-        gateway: &Gateway,
-        mut connection: Box<Connection>,
-        rejection: &Rejection,
-    ) {
-        let mut answer = Vec::new();
-        rejection.write_response(&mut answer, &date::format(sys::unix_seconds()));
-        connection.output.push_bytes(&answer);
-        let answered = Answered {
-            status: rejection.0.status,
-            bytes: 0,
-            head: b"",
-            environ: &[],
-        };
-        log_answered(&gateway.hub.station, &connection, &answered);
-        gateway.hub.finish(connection, true, rejection.0.status);
-    }
-
     /// Whether what was sent is out.
     pub(super) fn has_room(&self, py: Python<'_>) -> bool {
         has_room(self.state.borrow(py).connection.as_deref())
@@ -184,71 +163,6 @@ impl Socket {
         let mut state = this.get().state.borrow(py);
         state.waiters.add(awaited, future.clone().unbind());
         Ok(future)
-    }
-
-    /// The app accepts: from here on frames are spoken.
-    pub(super) fn accept(
-        this: &Bound<'_, Self>,
-        subprotocol: Option<&str>,
-        fields: &Fields<'_>,
-    ) -> PyResult<()> {
-        let py = this.py();
-        let mut out = Vec::new();
-        let mut state = this.get().state.borrow(py);
-        let opening = state.undecided()?;
-        let fields = fields
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        opening
-            .write_acceptance(subprotocol, fields, &mut out)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let settings = &this.get().gateway.socket_settings;
-        let open = WebSocket::new(settings, opening.deflate(), Instant::now());
-        state.phase = Phase::Open(Box::new(open));
-        this.get().gateway.hub.count_opened();
-        if let Some(connection) = &mut state.connection {
-            let surplus = connection.take_surplus();
-            state.rest = surplus;
-        }
-        drop(state);
-        Self::transmit(this, &out)?;
-        Self::read(this)
-    }
-
-    /// Answers in place of a WebSocket.
-    pub(super) fn deny(this: &Bound<'_, Self>, status: u16) -> PyResult<()> {
-        let mut state = this.get().state.borrow(this.py());
-        state.undecided()?;
-        state.outcome = Outcome::default();
-        state.outcome.begin(status);
-        drop(state);
-        Self::finish_denial(this)
-    }
-
-    pub(super) fn finish_denial(this: &Bound<'_, Self>) -> PyResult<()> {
-        let (py, gateway) = (this.py(), &this.get().gateway);
-        let mut guard = this.get().state.borrow(py);
-        let state = &mut *guard;
-        let Some(connection) = &mut state.connection else {
-            return Ok(());
-        };
-        let traits = RequestTraits {
-            version: Version::Http11,
-            is_head: false,
-            persistent: connection.head().persistent && gateway.hub.station.may_persist(),
-        };
-        let length = state.denial.len();
-        state
-            .outcome
-            .count(length, true)
-            .map_err(PyRuntimeError::new_err)?;
-        gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
-        connection.output.push_bytes(&state.outcome.head.lines);
-        connection.output.push_bytes(&state.denial);
-        state.phase = Phase::Denied;
-        state.end = Some((close::ABNORMAL, String::new()));
-        drop(guard);
-        Self::finish(this)
     }
 
     /// Says goodbye; the connection stays until the client has said so too, or takes too long to.
@@ -446,25 +360,6 @@ impl Socket {
         }
     }
 
-    /// `timeouts.request` is over and the app has not decided: answers in its place and cancels its task. An open
-    /// WebSocket has no such limit; it is meant to last.
-    fn time_out(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let mut state = this.get().state.borrow(py);
-        state.timed_out = true;
-        state.denial.clear();
-        let request = state.connection.as_deref().map(Connection::described);
-        let task = state.task.as_ref().map(|task| task.clone_ref(py));
-        drop(state);
-        Self::deny(this, GATEWAY_TIMEOUT)?;
-        let request = request.unwrap_or_default();
-        py.detach(|| crate::error!("cancelled after timeouts.request: the WebSocket of {request}"));
-        match task {
-            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
-            None => Ok(()),
-        }
-    }
-
     /// Keeps the deadlines: pings, the answer to a goodbye, a client that does not read; and says goodbye when the worker
     /// leaves.
     pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
@@ -525,19 +420,6 @@ impl Socket {
 }
 
 impl State {
-    /// The handshake's request, while the app has not decided about it.
-    pub(super) fn undecided(&mut self) -> PyResult<&mut Opening> {
-        if self.connection.is_none() && self.outcome.status == 0 {
-            return Err(gone());
-        }
-        match &mut self.phase {
-            Phase::Connecting(opening) => Ok(opening),
-            Phase::Open(_) | Phase::Denied => Err(PyRuntimeError::new_err(
-                "the WebSocket was accepted or denied already",
-            )),
-        }
-    }
-
     /// The open WebSocket: an error when it is not, or when the client is gone.
     pub(super) fn open(&mut self) -> PyResult<&mut WebSocket> {
         if self.end.is_some() || self.connection.is_none() {

@@ -32,7 +32,7 @@ pub(super) struct Call {
 pub(super) struct State {
     pub(super) desk: Arc<Desk>,
     /// No Python code runs between the send of a whole response and the end of the call.
-    pub(super) ends_when_sent: bool,
+    ends_when_sent: bool,
     /// `None` outside a call.
     pub(super) connection: Option<Box<Connection>>,
     /// What `start_response` returns; `None` outside a call.
@@ -55,10 +55,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
+    pub(super) fn new(desk: Arc<Desk>, ends_when_sent: bool) -> Self {
         Self {
             desk,
-            ends_when_sent: true,
+            ends_when_sent,
             connection: None,
             write: None,
             started: false,

@@ -88,7 +88,7 @@ impl Gateway {
         let desk = Arc::new(desk);
         Ok(Self {
             environ: EnvironBuilder::new(py, &surroundings)?,
-            callables: Callables::new(py, &desk)?,
+            callables: Callables::new(py, &desk, hooks.is_none())?,
             logged_edition: desk.station().access_log.edition(),
             logged_variables: desk.station().access_log.environ(),
             app,
@@ -106,7 +106,7 @@ impl Gateway {
         mut connection: Box<Connection>,
     ) -> PyResult<Served> {
         if self.callables.are_kept(py) {
-            self.callables = Callables::new(py, &self.desk)?;
+            self.callables = Callables::new(py, &self.desk, self.hooks.is_none())?;
         }
         self.follow_access_log();
         let environ =
@@ -122,11 +122,10 @@ impl Gateway {
                 }
             };
         let call = self.callables.call.bind(py).clone();
-        {
-            let mut state = call.get().state.borrow(py);
-            state.ends_when_sent = self.hooks.is_none();
-            state.begin(connection, self.callables.write.clone_ref(py));
-        }
+        call.get()
+            .state
+            .borrow(py)
+            .begin(connection, self.callables.write.clone_ref(py));
         if self.callables.is_new {
             *self.hints.get().call.borrow(py) = Some(call.clone().unbind());
             self.callables.is_new = false;
@@ -372,8 +371,9 @@ impl Gateway {
 }
 
 impl Callables {
-    fn new(py: Python<'_>, desk: &Arc<Desk>) -> PyResult<Self> {
-        let state = State::new(Arc::clone(desk));
+    /// `ends_when_sent`: no hook is called after the response.
+    fn new(py: Python<'_>, desk: &Arc<Desk>, ends_when_sent: bool) -> PyResult<Self> {
+        let state = State::new(Arc::clone(desk), ends_when_sent);
         let call = Bound::new(
             py,
             Call {

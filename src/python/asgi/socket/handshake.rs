@@ -1,0 +1,141 @@
+//! Up to the app's decision: a WebSocket is accepted, denied in any of several ways, or given up.
+
+use std::time::Instant;
+
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    intern,
+    prelude::*,
+};
+
+use super::{Phase, Socket, State};
+use crate::{
+    http::{RequestTraits, Version, date},
+    python::asgi::{exchange::gone, gateway::Gateway, outcome::Outcome, send::Fields},
+    sys,
+    websocket::{Opening, WebSocket, close, handshake::Rejection},
+    worker::{Answered, Connection, log_answered},
+};
+
+/// The app did not decide in time.
+const GATEWAY_TIMEOUT: u16 = 504;
+
+impl Socket {
+    /// Answers a request for a WebSocket that does not keep the rules.
+    pub(in crate::python::asgi) fn reject(
+        gateway: &Gateway,
+        mut connection: Box<Connection>,
+        rejection: &Rejection,
+    ) {
+        let mut answer = Vec::new();
+        rejection.write_response(&mut answer, &date::format(sys::unix_seconds()));
+        connection.output.push_bytes(&answer);
+        let answered = Answered {
+            status: rejection.0.status,
+            bytes: 0,
+            head: b"",
+            environ: &[],
+        };
+        log_answered(&gateway.hub.station, &connection, &answered);
+        gateway.hub.finish(connection, true, rejection.0.status);
+    }
+
+    /// The app accepts: from here on frames are spoken.
+    pub(in crate::python::asgi) fn accept(
+        this: &Bound<'_, Self>,
+        subprotocol: Option<&str>,
+        fields: &Fields<'_>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let mut out = Vec::new();
+        let mut state = this.get().state.borrow(py);
+        let opening = state.undecided()?;
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        opening
+            .write_acceptance(subprotocol, fields, &mut out)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let settings = &this.get().gateway.socket_settings;
+        let open = WebSocket::new(settings, opening.deflate(), Instant::now());
+        state.phase = Phase::Open(Box::new(open));
+        this.get().gateway.hub.count_opened();
+        if let Some(connection) = &mut state.connection {
+            let surplus = connection.take_surplus();
+            state.rest = surplus;
+        }
+        drop(state);
+        Self::transmit(this, &out)?;
+        Self::read(this)
+    }
+
+    /// Answers in place of a WebSocket.
+    pub(in crate::python::asgi) fn deny(this: &Bound<'_, Self>, status: u16) -> PyResult<()> {
+        let mut state = this.get().state.borrow(this.py());
+        state.undecided()?;
+        state.outcome = Outcome::default();
+        state.outcome.begin(status);
+        drop(state);
+        Self::finish_denial(this)
+    }
+
+    pub(in crate::python::asgi) fn finish_denial(this: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, gateway) = (this.py(), &this.get().gateway);
+        let mut guard = this.get().state.borrow(py);
+        let state = &mut *guard;
+        let Some(connection) = &mut state.connection else {
+            return Ok(());
+        };
+        let traits = RequestTraits {
+            version: Version::Http11,
+            is_head: false,
+            persistent: connection.head().persistent && gateway.hub.station.may_persist(),
+        };
+        let length = state.denial.len();
+        state
+            .outcome
+            .count(length, true)
+            .map_err(PyRuntimeError::new_err)?;
+        gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
+        connection.output.push_bytes(&state.outcome.head.lines);
+        connection.output.push_bytes(&state.denial);
+        state.phase = Phase::Denied;
+        state.end = Some((close::ABNORMAL, String::new()));
+        drop(guard);
+        Self::finish(this)
+    }
+
+    /// `timeouts.request` is over and the app has not decided: answers in its place and cancels its task. An open
+    /// WebSocket has no such limit; it is meant to last.
+    pub(super) fn time_out(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let mut state = this.get().state.borrow(py);
+        state.timed_out = true;
+        state.denial.clear();
+        let request = state.connection.as_deref().map(Connection::described);
+        let task = state.task.as_ref().map(|task| task.clone_ref(py));
+        drop(state);
+        Self::deny(this, GATEWAY_TIMEOUT)?;
+        let request = request.unwrap_or_default();
+        py.detach(|| crate::error!("cancelled after timeouts.request: the WebSocket of {request}"));
+        match task {
+            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl State {
+    /// The handshake's request, while the app has not decided about it.
+    pub(in crate::python::asgi) fn undecided(&mut self) -> PyResult<&mut Opening> {
+        if self.connection.is_none() && self.outcome.status == 0 {
+            return Err(gone());
+        }
+        match &mut self.phase {
+            Phase::Connecting(opening) => Ok(opening),
+            Phase::Open(_) | Phase::Denied => Err(PyRuntimeError::new_err(
+                "the WebSocket was accepted or denied already",
+            )),
+        }
+    }
+}
