@@ -26,7 +26,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// A batch worth a write, in bytes, where somebody reads along: what a pipe takes in one piece.
 const BATCH_BYTES: usize = 4096;
 /// The same for a regular file, where a write costs more than the bytes in it.
-const FILE_BATCH_BYTES: usize = 8 * BATCH_BYTES;
+const FILE_BATCH_BYTES: usize = 16 * BATCH_BYTES;
 /// How long a line may wait for company.
 const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
 /// After a failed write (a full disk) the next try.
@@ -334,7 +334,7 @@ mod tests {
             remote_address: None,
             peer: None,
             method: b"GET",
-            target: path,
+            line: path,
             path,
             query: b"",
             protocol: "HTTP/1.1",
