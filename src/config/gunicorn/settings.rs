@@ -149,7 +149,7 @@ const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
-const SYSLOG: &str = "write `\"syslog\"`, `\"syslog:/dev/log\"` or `\"syslog:udp://host:514\"` for `error` and `access` in `[log]`, each by itself";
+const SYSLOG: &str = "write `\"syslog\"`, `\"syslog:/dev/log\"` or `\"syslog:udp://host:514\"` for `error` and `access` in `[log]`, each by itself; `rgunicorn migrate` does";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and for what the app logs `[log] python_config`";
 const PYTHON_CONFIG: &str = "it is for what the app logs; the server's own logs are not Python's";
 const STRICT: &str =
