@@ -16,6 +16,7 @@ use std::{
 };
 
 use super::{
+    backlogs::Backlogs,
     events::{Event, Events},
     server,
     view::View,
@@ -201,6 +202,11 @@ impl Admin {
     /// To answer the orders by.
     pub fn answers(&self) -> Answers {
         Answers(Arc::clone(&self.link))
+    }
+
+    /// To watch the listeners by.
+    pub fn backlogs(&self) -> Backlogs {
+        Backlogs(Arc::clone(&self.link))
     }
 
     /// To be called around the one place where the shell waits.

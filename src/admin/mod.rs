@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backlogs;
 mod config;
 mod connection;
 mod control;
@@ -29,6 +30,7 @@ mod stacks;
 mod status;
 mod view;
 
+pub use backlogs::Backlogs;
 pub use events::Event;
 pub use link::{Admin, Answer, Answers, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};

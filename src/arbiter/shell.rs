@@ -235,7 +235,9 @@ impl Shell {
         let config = &reading.config;
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         self.own_error_log(reading);
-        self.statsd.apply(&config.statsd, &self.shared.board);
+        let backlogs = self.admin.backlogs();
+        self.statsd
+            .apply(&config.statsd, &self.shared.board, backlogs);
         let python = &reading.resources.interpreter;
         info!(
             "rgunicorn {} starting with Python {} ({}, from {})",

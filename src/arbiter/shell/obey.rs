@@ -284,7 +284,9 @@ impl Shell {
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);
-        self.statsd.apply(&config.statsd, &self.shared.board);
+        let backlogs = self.admin.backlogs();
+        self.statsd
+            .apply(&config.statsd, &self.shared.board, backlogs);
         self.show_config(config);
         self.own_error_log(&reading);
         self.open_admin(&config.admin);

@@ -294,7 +294,8 @@ impl Shell {
         };
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
-        shell.statsd.apply(&config.statsd, &shell.shared.board);
+        let backlogs = shell.admin.backlogs();
+        (shell.statsd).apply(&config.statsd, &shell.shared.board, backlogs);
         shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(

@@ -259,7 +259,7 @@ pub const SETTINGS: &[Setting] = &[
     row("statsd_host", "--statsd-host", One, "None", Renamed("statsd.host"), Form::StatsdHost),
     row("dogstatsd_tags", "--dogstatsd-tags", One, "''", Better("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`"), Form::Words),
     row("statsd_prefix", "--statsd-prefix", One, "''", Renamed("statsd.prefix"), Form::Text),
-    gone("enable_backlog_metric", "--enable-backlog-metric", Nothing, "False", "it is always among the metrics at `/metrics` of the admin interface: remove it"),
+    gone("enable_backlog_metric", "--enable-backlog-metric", Nothing, "False", "it is always among the metrics, at `/metrics` of the admin interface and for statsd: remove it"),
 
     row("proc_name", "-n --name", One, "None", Same("by default the app's name"), Form::Text),
     row("default_proc_name", "", One, "'gunicorn'", Renamed("proc_name"), Form::Text),
