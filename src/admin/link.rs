@@ -37,7 +37,7 @@ const STACK_BYTES: usize = 512 * 1024;
 pub enum Order {
     /// Read the configuration again and roll a new generation in, as HUP does.
     Reload,
-    /// So many workers, until the file changes `workers`.
+    /// So many workers, until the file changes `workers`. As many as before when one cannot boot.
     Scale(u16),
     Stop {
         quick: bool,
@@ -67,6 +67,8 @@ pub enum Answer {
     Done(String),
     /// The reload with this number has begun, or is decided already.
     Reload(u64),
+    /// Another number of workers is wanted; which order for that it is, from 1.
+    Scale(u64),
     /// Not possible; why, in a sentence.
     Refused(String),
 }
@@ -176,6 +178,16 @@ impl Admin {
             drop(published);
             self.link.thread_bell.ring();
         }
+    }
+
+    /// What is remembered of the log, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.link.events_after(0)
+    }
+
+    /// Remembers these, of the program that this one goes on for.
+    pub fn resume_events(&self, events: Vec<Event>) {
+        *lock(&self.link.events) = Events::resume(events);
     }
 
     /// Remembers what this process tells its log from now on.

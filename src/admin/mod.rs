@@ -35,6 +35,6 @@ pub use events::Event;
 pub use link::{Admin, Answer, Answers, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
 pub use view::{
-    Generation, GenerationState, Listener, Outcome, Reload, ServerState, Upgrade, View, Worker,
-    WorkerState,
+    Generation, GenerationState, Listener, Outcome, Reload, ScaleFailure, ServerState, Upgrade,
+    View, Worker, WorkerState,
 };

@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
 
 /// Bytes that are kept: the first complaints say most.
 const BYTES_MAX: usize = 64 * 1024;
@@ -21,6 +24,8 @@ pub struct LastWords(File);
 impl LastWords {
     pub fn create() -> io::Result<Self> {
         let file = memfd_create("rgunicorn-last-words", MFdFlags::MFD_CLOEXEC)?;
+        // Whoever writes goes on at the end, wherever that is by then.
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
         Ok(Self(file.into()))
     }
 
@@ -33,8 +38,8 @@ impl LastWords {
         self.0.as_fd()
     }
 
-    /// One write, so that the words of several workers do not mix: all of them share the file's position. What is too much
-    /// is dropped, and so is what memory is lacking for.
+    /// One write, so that the words of several workers do not mix. What is too much is dropped, and so is what memory is
+    /// lacking for.
     pub fn add(&self, line: &str, text_below: &str) {
         let length = self.0.metadata().map_or(u64::MAX, |file| file.len());
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -45,6 +50,12 @@ impl LastWords {
             .rev()
             .find(|at| words.is_char_boundary(*at));
         let _lost = (&self.0).write_all(&words.as_bytes()[..end.unwrap_or(0)]);
+    }
+
+    /// From here on there is room again.
+    pub fn forget(&self) {
+        // It fails for files that are sealed, and this one is not.
+        let _ = self.0.set_len(0);
     }
 
     /// All of it; `None` when nothing was said.
@@ -77,5 +88,9 @@ mod tests {
         assert!((BYTES_MAX - 2..=BYTES_MAX).contains(&full), "{full}");
         theirs.add("more", "");
         assert!(ours.text().unwrap().len() <= BYTES_MAX);
+        ours.forget();
+        assert_eq!(ours.text(), None);
+        theirs.add("later", "");
+        assert_eq!(ours.text().unwrap(), "later");
     }
 }

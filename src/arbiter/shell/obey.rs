@@ -78,9 +78,9 @@ impl Shell {
 
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
-        self.note_outcome(report);
         self.tell_hooks(report);
         self.note_in_history(report);
+        self.note_scale(report);
         self.count(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
