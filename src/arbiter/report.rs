@@ -6,7 +6,7 @@ mod words;
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 pub(super) use words::{exit_words, failure_words, misconduct_words, seconds};
-use words::{crash_in, killer, limit, reason};
+use words::{killer, limit, reason};
 
 use super::{
     core::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{LogLevel, changes, summary},
     critical, error, info, warning,
-    wire::{EXIT_SICK, Scoreboard},
+    wire::{EXIT_SICK, Scoreboard, crash_in},
 };
 
 /// What reports are about, by number.

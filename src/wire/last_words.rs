@@ -52,6 +52,15 @@ impl LastWords {
         let _lost = (&self.0).write_all(&words.as_bytes()[..end.unwrap_or(0)]);
     }
 
+    /// What a process that crashed wrote: the last one, or nothing.
+    pub fn crash(&self) -> String {
+        let length = self.0.metadata().map_or(0, |file| file.len());
+        let mut bytes = vec![0; BYTES_MAX];
+        let start = length.saturating_sub(BYTES_MAX as u64);
+        let length = self.0.read_at(&mut bytes, start).unwrap_or(0);
+        crash_in(&String::from_utf8_lossy(&bytes[..length])).to_owned()
+    }
+
     /// From here on there is room again.
     pub fn forget(&self) {
         // It fails for files that are sealed, and this one is not.
@@ -66,6 +75,12 @@ impl LastWords {
         let text = text.trim_end();
         (!text.is_empty()).then(|| text.to_owned())
     }
+}
+
+/// The last crash in a text, which may also hold other things: as Python's faulthandler begins it.
+pub fn crash_in(text: &str) -> &str {
+    text.rfind("Fatal Python error")
+        .map_or("", |at| text[at..].trim_end())
 }
 
 #[cfg(test)]
@@ -92,5 +107,17 @@ mod tests {
         assert_eq!(ours.text(), None);
         theirs.add("later", "");
         assert_eq!(ours.text().unwrap(), "later");
+    }
+
+    #[test]
+    fn a_crash_is_found_behind_whatever_was_said() {
+        let words = LastWords::create().unwrap();
+        assert_eq!(words.crash(), "");
+        (&words.0).write_all(&[b'x'; 3 * BYTES_MAX]).unwrap();
+        let crash = b"Fatal Python error: Aborted\n\n  File \"a.py\", line 1\n";
+        (&words.0).write_all(crash).unwrap();
+        let told = words.crash();
+        assert!(told.starts_with("Fatal Python error: Aborted\n"), "{told}");
+        assert!(told.ends_with("line 1"), "{told}");
     }
 }
