@@ -117,8 +117,8 @@ pub fn set_owner(user: u32, group: u32) {
     }
 }
 
-/// The number of the descriptor, for what must write lines without us: Python's faulthandler. It stays the same through
-/// [`reopen`] and [`redirect`]. `None` when the log takes no lines of others: as JSON, to a daemon, or to nowhere.
+/// The number of the descriptor, for programs that write lines without us. It stays the same through [`reopen`] and
+/// [`redirect`]. `None` when the log takes no lines of others: as JSON, to a daemon, or to nowhere.
 pub fn descriptor() -> Option<RawFd> {
     let log = read();
     if log.is_off || log.format == ErrorFormat::Json {

@@ -18,6 +18,7 @@ mod invariants;
 mod moment;
 mod probation;
 mod roll;
+mod scale;
 mod slots;
 mod stop;
 #[cfg(test)]
@@ -113,6 +114,7 @@ impl Core {
                 self.revive(now, actions);
                 self.drain_replaced(now, actions);
                 self.commit(now, actions);
+                self.settle_scale();
                 self.retire_in_turn(now, actions);
                 self.drop_surplus(now, actions);
                 self.fork_missing(now, actions);
