@@ -4,6 +4,7 @@
 //! drives, `awaitable` what the app awaits. All of it runs in the loop's thread with the interpreter held.
 
 mod awaitable;
+mod callables;
 mod driver;
 mod exchange;
 mod first_step;

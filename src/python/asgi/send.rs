@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     http::{ResponseFraming, response},
-    python::ffi::{Behaviour, Builtin, SharedBytes},
+    python::ffi::{self, Behaviour, Builtin, SharedBytes},
     sys::{self, net},
     worker::Connection,
 };
@@ -137,10 +137,13 @@ pub(super) type Fields<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
 
 /// The headers of a message.
 pub(super) fn fields<'py>(message: &Bound<'py, PyDict>) -> PyResult<Fields<'py>> {
-    let mut fields = Vec::new();
     let Some(headers) = message.get_item(intern!(message.py(), "headers"))? else {
-        return Ok(fields);
+        return Ok(Vec::new());
     };
+    if let Some(fields) = plain_fields(&headers) {
+        return Ok(fields);
+    }
+    let mut fields = Vec::new();
     for header in headers.try_iter()? {
         let header = header?;
         fields.push((
@@ -149,6 +152,20 @@ pub(super) fn fields<'py>(message: &Bound<'py, PyDict>) -> PyResult<Fields<'py>>
         ));
     }
     Ok(fields)
+}
+
+/// What nearly all apps give: a list of tuples of `bytes`. `None` for anything else that can be iterated.
+fn plain_fields<'py>(headers: &Bound<'py, PyAny>) -> Option<Fields<'py>> {
+    let count = ffi::list_len(headers)?;
+    let mut fields = Vec::with_capacity(count);
+    for index in 0..count {
+        let (name, value) = ffi::pair(ffi::list_item(headers, index)?)?;
+        fields.push((
+            name.cast::<PyBytes>().ok()?.to_owned(),
+            value.cast::<PyBytes>().ok()?.to_owned(),
+        ));
+    }
+    Some(fields)
 }
 
 /// The status of a response.
@@ -193,11 +210,14 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
         }
     };
     let is_chunked = shape.send_body && shape.framing == ResponseFraming::Chunked;
-    let (mut before, mut after): (Vec<u8>, &[u8]) = (Vec::new(), b"");
-    if is_first {
-        before.append(&mut state.outcome.head.lines.clone());
-    }
+    // The head goes out with the first piece, and is kept for the log.
+    let mut before = match is_first {
+        true => std::mem::take(&mut state.outcome.head.lines),
+        false => Vec::new(),
+    };
+    let head_bytes = before.len();
     let sent_body: &[u8] = if shape.send_body { bytes } else { b"" };
+    let mut after: &[u8] = b"";
     if is_chunked && !sent_body.is_empty() {
         response::write_chunk_start(&mut before, sent_body.len());
         after = if more { b"\r\n" } else { b"\r\n0\r\n\r\n" };
@@ -207,25 +227,28 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     if !shape.send_body {
         state.outcome.body_bytes = 0;
     }
-    let write_ms = gateway.write_ms();
-    let is_small = sent_body.len() <= COPIED_BYTES_MAX;
-    state.is_held = is_first && !more && is_small && gateway.hub.may_hold();
-    let is_held = state.is_held;
-    let connection = state.open()?;
-    if is_held {
-        before.extend_from_slice(sent_body);
-        before.extend_from_slice(after);
-        connection.output.push_bytes(&before);
-        drop(guard);
-        return Exchange::finish(exchange, false);
-    }
-    let next = match more || shape.persistent {
-        true => net::Next::Unknown,
-        false => net::Next::Close,
+    let is_whole = is_first && !more && sent_body.len() <= COPIED_BYTES_MAX;
+    state.is_held = is_whole && gateway.hub.may_hold();
+    let next = match (state.is_held, more || shape.persistent) {
+        (true, _) => None,
+        (false, true) => Some(net::Next::Unknown),
+        (false, false) => Some(net::Next::Close),
     };
-    let sent = write(connection, before, sent_body, after, next, write_ms, || {
-        SharedBytes::new(&body)
-    });
+    let write_ms = gateway.write_ms();
+    let connection = state.open()?;
+    let sent = write(
+        connection,
+        &mut before,
+        sent_body,
+        after,
+        next,
+        write_ms,
+        || SharedBytes::new(&body),
+    );
+    if is_first {
+        before.truncate(head_bytes);
+        state.outcome.head.lines = before;
+    }
     drop(guard);
     match sent {
         Ok(()) if more => Ok(()),
@@ -234,37 +257,38 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     }
 }
 
-/// Sends the three parts, or puts what the socket does not take into the connection's output.
+/// Sends the three parts, or puts what the socket does not take into the connection's output: all, where `next` is `None`.
+/// A small body goes behind `before`.
 fn write(
     connection: &mut Connection,
-    mut before: Vec<u8>,
+    before: &mut Vec<u8>,
     body: &[u8],
     after: &[u8],
-    next: net::Next,
+    next: Option<net::Next>,
     write_ms: u64,
     keep: impl FnOnce() -> SharedBytes,
 ) -> std::io::Result<()> {
-    let is_idle = connection.output.is_empty();
+    let next = next.filter(|_| connection.output.is_empty());
     if body.len() <= COPIED_BYTES_MAX {
         before.extend_from_slice(body);
         before.extend_from_slice(after);
-        let sent = match is_idle && !before.is_empty() {
-            true => net::taken(connection.send(&before, next))?,
-            false => 0,
+        let sent = match next {
+            Some(next) if !before.is_empty() => net::taken(connection.send(before, next))?,
+            _ => 0,
         };
         connection.output.push_bytes(&before[sent..]);
     } else {
         let slices = [&before[..], body, after];
-        let mut sent = match is_idle {
-            true => net::taken(connection.send_vectored(&slices.map(IoSlice::new), next))?,
-            false => 0,
+        let mut sent = match next {
+            Some(next) => net::taken(connection.send_vectored(&slices.map(IoSlice::new), next))?,
+            None => 0,
         };
         let behind = |slice: &[u8], sent: &mut usize| {
             let skipped = slice.len().min(*sent);
             *sent -= skipped;
             skipped
         };
-        let at = behind(&before, &mut sent);
+        let at = behind(before, &mut sent);
         connection.output.push_bytes(&before[at..]);
         let at = behind(body, &mut sent);
         if at < body.len() {
@@ -273,7 +297,7 @@ fn write(
         let at = behind(after, &mut sent);
         connection.output.push_bytes(&after[at..]);
     }
-    if is_idle && !connection.output.is_empty() {
+    if next.is_some() && !connection.output.is_empty() {
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
     }
     Ok(())
