@@ -10,8 +10,6 @@ pub mod harness;
 
 mod admin;
 mod asgi;
-mod asgi_frameworks;
-mod asgi_tasks;
 mod bad_edits;
 mod command_line;
 mod containers;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::harness::{Setup, interpreters, venv_python};
 
-const APP: &str = include_str!("apps/asgi_tasks.py");
+const APP: &str = include_str!("../apps/asgi_tasks.py");
 
 /// Every case of the app, by its name.
 fn cases() -> impl Iterator<Item = &'static str> {
