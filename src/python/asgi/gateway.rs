@@ -2,8 +2,8 @@
 //! up; a turn starts a task for each request that came in, tells exchanges what happened to their connections, and looks
 //! at their deadlines.
 //!
-//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled. The ones that are
-//! not are kept here: asyncio itself holds tasks by weak references only.
+//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled; for 3.11 see
+//! `first_step`. The ones that are not are kept here: asyncio itself holds tasks by weak references only.
 
 use std::{ffi::CStr, sync::Arc, time::Duration};
 

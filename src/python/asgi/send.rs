@@ -1,7 +1,7 @@
 //! `receive()` and `send(message)`, ASGI's HTTP specification. What `send` is given is checked right away, so that the app
 //! gets the exception where it made the mistake; what the socket does not take is waited for.
 
-use std::{ffi::CStr, fs::File, io::IoSlice};
+use std::{ffi::CStr, fs::File, io};
 
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError, PyValueError},
@@ -15,17 +15,14 @@ use super::{
     exchange::Exchange,
     outcome::Outcome,
     party::Party,
+    piece::Piece,
     waiters::has_room,
 };
 use crate::{
-    http::{ResponseFraming, response},
-    python::ffi::{self, Behaviour, Builtin, SharedBytes},
-    sys::{self, net},
-    worker::Connection,
+    http::response,
+    python::ffi::{self, Behaviour, Builtin},
+    sys::net,
 };
-
-/// A body of at most this many bytes is copied behind its head and goes with it in one plain send.
-const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 pub(super) struct Receive;
 
@@ -209,46 +206,16 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
             gateway.complete_head(py, &mut state.outcome, traits, length)
         }
     };
-    let is_chunked = shape.send_body && shape.framing == ResponseFraming::Chunked;
-    // The head goes out with the first piece, and is kept for the log.
-    let mut before = match is_first {
-        true => std::mem::take(&mut state.outcome.head.lines),
-        false => Vec::new(),
-    };
-    let head_bytes = before.len();
-    let sent_body: &[u8] = if shape.send_body { bytes } else { b"" };
-    let mut after: &[u8] = b"";
-    if is_chunked && !sent_body.is_empty() {
-        response::write_chunk_start(&mut before, sent_body.len());
-        after = if more { b"\r\n" } else { b"\r\n0\r\n\r\n" };
-    } else if is_chunked && !more {
-        after = response::LAST_CHUNK;
-    }
     if !shape.send_body {
         state.outcome.body_bytes = 0;
     }
-    let is_whole = is_first && !more && sent_body.len() <= COPIED_BYTES_MAX;
-    state.is_held = is_whole && gateway.hub.may_hold();
-    let next = match (state.is_held, more || shape.persistent) {
-        (true, _) => None,
-        (false, true) => Some(net::Next::Unknown),
-        (false, false) => Some(net::Next::Close),
+    let piece = Piece {
+        shape,
+        body: &body,
+        is_first,
+        is_last: !more,
     };
-    let write_ms = gateway.write_ms();
-    let connection = state.open()?;
-    let sent = write(
-        connection,
-        &mut before,
-        sent_body,
-        after,
-        next,
-        write_ms,
-        || SharedBytes::new(&body),
-    );
-    if is_first {
-        before.truncate(head_bytes);
-        state.outcome.head.lines = before;
-    }
+    let sent = piece.send(gateway, state)?;
     drop(guard);
     match sent {
         Ok(()) if more => Ok(()),
@@ -257,57 +224,11 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     }
 }
 
-/// Sends the three parts, or puts what the socket does not take into the connection's output: all, where `next` is `None`.
-/// A small body goes behind `before`.
-fn write(
-    connection: &mut Connection,
-    before: &mut Vec<u8>,
-    body: &[u8],
-    after: &[u8],
-    next: Option<net::Next>,
-    write_ms: u64,
-    keep: impl FnOnce() -> SharedBytes,
-) -> std::io::Result<()> {
-    let next = next.filter(|_| connection.output.is_empty());
-    if body.len() <= COPIED_BYTES_MAX {
-        before.extend_from_slice(body);
-        before.extend_from_slice(after);
-        let sent = match next {
-            Some(next) if !before.is_empty() => net::taken(connection.send(before, next))?,
-            _ => 0,
-        };
-        connection.output.push_bytes(&before[sent..]);
-    } else {
-        let slices = [&before[..], body, after];
-        let mut sent = match next {
-            Some(next) => net::taken(connection.send_vectored(&slices.map(IoSlice::new), next))?,
-            None => 0,
-        };
-        let behind = |slice: &[u8], sent: &mut usize| {
-            let skipped = slice.len().min(*sent);
-            *sent -= skipped;
-            skipped
-        };
-        let at = behind(before, &mut sent);
-        connection.output.push_bytes(&before[at..]);
-        let at = behind(body, &mut sent);
-        if at < body.len() {
-            connection.output.push_payload(Box::new(keep()), at);
-        }
-        let at = behind(after, &mut sent);
-        connection.output.push_bytes(&after[at..]);
-    }
-    if next.is_some() && !connection.output.is_empty() {
-        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
-    }
-    Ok(())
-}
-
 /// The whole body is a file: the reactor sends it without the app and without the interpreter.
 fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
     let py = exchange.py();
     let path: std::path::PathBuf = required(message, intern!(py, "path"))?.extract()?;
-    let opened = py.detach(|| -> std::io::Result<(File, u64)> {
+    let opened = py.detach(|| -> io::Result<(File, u64)> {
         let file = File::open(&path)?;
         let length = file.metadata()?.len();
         Ok((file, length))
