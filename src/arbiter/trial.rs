@@ -21,9 +21,9 @@ use crate::{
     config::{Bind, Config, LiveConfig, LogLevel, LogTarget},
     sys::{Bell, Lifeline, PidFd, describe_exit, seqpacket_pair},
     wire::{
-        FromGeneration, LastWords, ListenerAddress, LiveError, LivePage, LogDescriptors,
-        PassedListener, Received, Scoreboard, StackSheet, ToGeneration, WorkerSettings,
-        WorkerState,
+        ForkDescriptors, FromGeneration, LastWords, ListenerAddress, LiveError, LivePage,
+        LogDescriptors, PassedListener, Received, Scoreboard, StackSheet, StartDescriptors,
+        ToGeneration, WorkerSettings, WorkerState,
     },
 };
 
@@ -128,18 +128,18 @@ impl Trial {
     fn start(&mut self, lifeline: &impl AsFd) -> Result<(), TrialError> {
         let lobby = seqpacket_pair()?;
         let last_words = LastWords::create()?;
-        let [page, waiting_logs] = self.live.descriptors();
-        let descriptors: [BorrowedFd<'_>; 9] = [
-            self.scoreboard.descriptor(),
-            self.bell.as_fd(),
-            lifeline.as_fd(),
-            lobby.0.as_fd(),
-            lobby.1.as_fd(),
-            last_words.descriptor(),
-            page,
+        let [live_page, waiting_logs] = self.live.descriptors();
+        let descriptors = StartDescriptors {
+            scoreboard: self.scoreboard.descriptor(),
+            bell: self.bell.as_fd(),
+            lifeline: lifeline.as_fd(),
+            lobby_sender: lobby.0.as_fd(),
+            lobby_receiver: lobby.1.as_fd(),
+            last_words: last_words.descriptor(),
+            live_page,
             waiting_logs,
-            self.stand_in.0.as_fd(),
-        ];
+        };
+        let descriptors = descriptors.with_listeners([self.stand_in.0.as_fd()]);
         let settings = WorkerSettings {
             generation: 0,
             config: self.config.clone(),
@@ -170,7 +170,10 @@ impl Trial {
             slot: SLOT,
         };
         let sheet = StackSheet::create()?;
-        let sent = self.process.channel.send(fork, &[sheet.descriptor()]);
+        let descriptors = ForkDescriptors {
+            stack_sheet: sheet.descriptor(),
+        };
+        let sent = self.process.channel.send(fork, &descriptors.into_list());
         sent.map_err(|_| TrialError::Gone)?;
         self.until(|trial, fact| match fact {
             Some(FromGeneration::Exited { status, .. }) => {

@@ -20,8 +20,8 @@ use crate::{
     sys::{PidFd, SignalBell, describe_exit, reap_any_measured},
     telemetry::Printer,
     wire::{
-        ChannelError, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received, StackSheet,
-        ToGeneration, WorkerSettings,
+        ChannelError, ForkDescriptors, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received,
+        StackSheet, ToGeneration, WorkerSettings,
     },
 };
 
@@ -226,9 +226,9 @@ impl ForkServer {
         if !self.children.may_grow() {
             return Err("the generation is retiring".to_owned());
         }
-        let descriptor = descriptors.into_iter().next();
-        let descriptor = descriptor.ok_or("no stack sheet came with the order")?;
-        StackSheet::open(descriptor).map_err(|error| format!("no stack sheet: {error}"))
+        let received = ForkDescriptors::received(descriptors);
+        let received = received.ok_or("other descriptors came with the order than belong to it")?;
+        StackSheet::open(received.stack_sheet).map_err(|error| format!("no stack sheet: {error}"))
     }
 
     fn send(&mut self, fact: FromGeneration, pidfd: Option<&PidFd>) {

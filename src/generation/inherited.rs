@@ -7,11 +7,12 @@ use crate::{
     sys::Bell,
     telemetry::{self, Sink},
     wire::{
-        LastWords, LiveError, LiveView, LogDescriptors, PassedListener, Scoreboard, WorkerSettings,
+        LastWords, LiveError, LiveView, LogDescriptors, PassedListener, Scoreboard,
+        StartDescriptors, WorkerSettings,
     },
 };
 
-/// Settings and resources, in the order in which [`crate::wire::ToGeneration::Start`] lists their descriptors.
+/// Settings and resources.
 pub struct Inherited {
     /// The configuration in them is the one in force.
     pub settings: WorkerSettings,
@@ -43,15 +44,7 @@ pub struct WorkerStart {
     pub worker: u64,
     /// Its place in the scoreboard.
     pub slot: u32,
-    pub settings: WorkerSettings,
-    pub scoreboard: Scoreboard,
-    pub bell: Bell,
-    pub lifeline: OwnedFd,
-    pub lobby: Lobby,
-    pub live: LiveView,
-    pub live_version: u64,
-    pub access_log: Option<Sink>,
-    pub listeners: Vec<(PassedListener, OwnedFd)>,
+    pub inherited: Inherited,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,39 +59,30 @@ pub enum StartError {
     Live(#[source] LiveError),
 }
 
-/// Descriptors that come with every `Start`: scoreboard, bell, lifeline, two of the lobby, last words, two of the live page.
-const FIXED: usize = 8;
-
 impl Inherited {
     /// Gives each descriptor its meaning, and sets up the error log of this process.
     pub fn unpack(settings: WorkerSettings, descriptors: Vec<OwnedFd>) -> Result<Self, StartError> {
         let sent = descriptors.len();
-        let wanted = FIXED + settings.listeners.len();
-        let unequal = || StartError::Descriptors { sent, wanted };
-        let mut rest = descriptors.into_iter();
-        let mut next = || rest.next().ok_or_else(unequal);
-        let (scoreboard, bell, lifeline) = (next()?, next()?, next()?);
-        let lobby = Lobby {
-            sender: next()?,
-            receiver: next()?,
-        };
-        let (last_words, page, logs) = (next()?, next()?, next()?);
-        if sent != wanted {
-            return Err(unequal());
-        }
+        let wanted = StartDescriptors::count_with(settings.listeners.len());
+        let received = StartDescriptors::received(descriptors).filter(|_| sent == wanted);
+        let (own, listeners) = received.ok_or(StartError::Descriptors { sent, wanted })?;
         telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
-        keep_last_words(LastWords::open(last_words));
-        let scoreboard = Scoreboard::open(scoreboard).map_err(StartError::Scoreboard)?;
+        keep_last_words(LastWords::open(own.last_words));
+        let scoreboard = Scoreboard::open(own.scoreboard).map_err(StartError::Scoreboard)?;
         telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
+        let live = LiveView::open(own.live_page, own.waiting_logs);
         let mut inherited = Self {
             scoreboard,
-            bell: Bell::open(bell),
-            lifeline,
-            lobby,
-            live: LiveView::open(page, logs).map_err(|error| StartError::Live(error.into()))?,
+            bell: Bell::open(own.bell),
+            lifeline: own.lifeline,
+            lobby: Lobby {
+                sender: own.lobby_sender,
+                receiver: own.lobby_receiver,
+            },
+            live: live.map_err(|error| StartError::Live(error.into()))?,
             live_version: 0,
             access_log: None,
-            listeners: settings.listeners.iter().cloned().zip(rest).collect(),
+            listeners: settings.listeners.iter().cloned().zip(listeners).collect(),
             settings,
         };
         inherited.try_to_take_live().map_err(StartError::Live)?;
@@ -146,15 +130,7 @@ impl Inherited {
         WorkerStart {
             worker,
             slot,
-            settings: self.settings,
-            scoreboard: self.scoreboard,
-            bell: self.bell,
-            lifeline: self.lifeline,
-            lobby: self.lobby,
-            live: self.live,
-            live_version: self.live_version,
-            access_log: self.access_log,
-            listeners: self.listeners,
+            inherited: self,
         }
     }
 }

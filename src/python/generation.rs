@@ -378,9 +378,10 @@ fn fork_with_pipes(
 }
 
 fn worker_title(start: &WorkerStart) -> String {
+    let settings = &start.inherited.settings;
     format!(
         "rgunicorn: worker {} generation {} [{}]",
-        start.worker, start.settings.generation, start.settings.config.proc_name
+        start.worker, settings.generation, settings.config.proc_name
     )
 }
 

@@ -43,11 +43,12 @@ pub(super) fn run(
     preloaded: Option<Py<PyAny>>,
     glue: Option<&Glue>,
 ) -> i32 {
-    let generation = start.settings.generation;
+    let generation = start.inherited.settings.generation;
     let who = format!("generation={generation} worker={}", start.worker);
     telemetry::identify(telemetry::Role::Worker, generation, start.worker);
-    start.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
-    let config = start.settings.config.clone();
+    let inherited = &start.inherited;
+    inherited.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
+    let config = inherited.settings.config.clone();
     let serving = Serving { who, config };
     let served = stacks::write_on(py, sheet)
         .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
@@ -95,7 +96,8 @@ impl Serving {
         let Some(glue) = glue else {
             return self.load_and_serve(py, start, preloaded, None);
         };
-        let hooks = match WorkerHooks::load(py, glue, &start.settings, start.worker, &self.who) {
+        let settings = &start.inherited.settings;
+        let hooks = match WorkerHooks::load(py, glue, settings, start.worker, &self.who) {
             Ok(hooks) => hooks,
             Err(error) => {
                 py.detach(|| error.log(&self.who));
@@ -220,43 +222,45 @@ impl Serving {
     }
 
     fn gear(&self, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
-        let slot = start.slot as usize;
-        let board = Arc::new(start.scoreboard);
-        let addresses = start
-            .listeners
+        let WorkerStart {
+            worker,
+            slot,
+            inherited,
+        } = start;
+        let slot = slot as usize;
+        let board = Arc::new(inherited.scoreboard);
+        let listeners = inherited.listeners;
+        let addresses = listeners
             .iter()
             .map(|(passed, _)| passed.address.clone())
             .collect();
-        let listeners = start
-            .listeners
-            .into_iter()
-            .map(|(passed, socket)| Listener {
-                passed,
-                socket: Some(socket),
-            });
+        let listeners = listeners.into_iter().map(|(passed, socket)| Listener {
+            passed,
+            socket: Some(socket),
+        });
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
-        let lobby = Lobby::new(start.lobby.sender, start.lobby.receiver);
+        let lobby = Lobby::new(inherited.lobby.sender, inherited.lobby.receiver);
         let reactor = Reactor::new(settings, acceptor, lobby, Arc::clone(&board), slot)?;
         let format = AccessFormat::of(&self.config.log.format)
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
         let origin = Origin {
             pid: std::process::id(),
-            worker: start.worker,
-            generation: start.settings.generation,
+            worker,
+            generation: inherited.settings.generation,
         };
         let equipment = Equipment {
             board,
             slot,
-            bell: start.bell,
+            bell: inherited.bell,
             signals: SignalBell::install(&SIGNALS)?,
-            lifeline: start.lifeline,
+            lifeline: inherited.lifeline,
             access_log: AccessLog::new(
-                start.access_log,
+                inherited.access_log,
                 format.for_worker(origin, telemetry::zone().clone()),
             ),
-            live: start.live,
+            live: inherited.live,
             config: self.config.clone(),
-            live_version: start.live_version,
+            live_version: inherited.live_version,
         };
         Ok(Gear {
             reactor,

@@ -11,12 +11,9 @@ pub const EXIT_SICK: i32 = 5;
 /// Orders of the arbiter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToGeneration {
-    /// First message. Descriptors, in this order: scoreboard, bell (eventfd the workers ring when their state in the
-    /// scoreboard changed), lifeline (read end of a pipe that closes when the arbiter dies), lobby (one end to send,
-    /// one to receive), last words (what is complained about before anything serves), live page (memory, and the socket
-    /// in which the logs wait), then one per listener.
+    /// First message. Comes with [`StartDescriptors`](super::StartDescriptors) and one descriptor per listener.
     Start(Box<WorkerSettings>),
-    /// Fork one worker into this scoreboard slot. Comes with the descriptor of the worker's stack sheet. Answered by
+    /// Fork one worker into this scoreboard slot. Comes with [`ForkDescriptors`](super::ForkDescriptors). Answered by
     /// `Forked`, with a pidfd.
     Fork { worker: u64, slot: u32 },
     /// Fork no more; exit once every child is gone.

@@ -3,6 +3,7 @@
 
 mod channel;
 mod counters;
+mod descriptors;
 mod last_words;
 mod live;
 mod message;
@@ -15,6 +16,7 @@ pub use counters::{
     BUCKETS_NS, Count, Counters, Distribution, Gauges, Histogram, METHODS, REFUSALS, SAMPLES,
     STATUS_CLASSES, STATUSES, Samples, Totals,
 };
+pub use descriptors::{ForkDescriptors, StartDescriptors};
 pub use last_words::LastWords;
 pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{

@@ -224,7 +224,7 @@ impl Crew {
         connection.output.note_sent(held.sent());
         reactor.count_answered(&mut connection, status);
         if still_leads && !held.rest().is_empty() {
-            reactor.hold_back(connection, then_close, &held);
+            reactor.hold_back(connection, then_close, held.rest());
         } else {
             connection.output.push_bytes(held.rest());
             reactor.let_go();

@@ -15,7 +15,7 @@ use std::{
 use super::{
     connection::Connection,
     held::HeldResponse,
-    reactor::{HELD_NS_MAX, QUICK_CALL_NS_MAX},
+    reactor::{QUICK_CALL_NS_MAX, is_in_time},
     request_id::RequestIds,
 };
 use crate::{
@@ -131,9 +131,7 @@ impl Seat {
             return None;
         }
         let now_ns = sys::monotonic_ns();
-        let call_ns = self.lasted_ns(now_ns);
-        // Only if the next response is there in time, should its call take as long as this one.
-        if call_ns > QUICK_CALL_NS_MAX || now_ns + call_ns - since_ns > HELD_NS_MAX {
+        if !is_in_time(self.call_started.load(Acquire), since_ns, now_ns) {
             return None;
         }
         let mut held = self.held();

@@ -21,7 +21,10 @@ use crate::{
     error, info,
     sys::PidFd,
     warning,
-    wire::{ChannelError, LastWords, StackSheet, ToGeneration, WorkerSettings},
+    wire::{
+        ChannelError, ForkDescriptors, LastWords, StackSheet, StartDescriptors, ToGeneration,
+        WorkerSettings,
+    },
 };
 
 impl Shell {
@@ -159,24 +162,26 @@ impl Shell {
         };
         let (listeners, sockets) = self.listeners.passed(&reading.resources.listeners);
         let shared = &self.shared;
-        let mut descriptors = vec![
-            shared.board.descriptor(),
-            shared.bell.as_fd(),
-            shared.lifeline_end.as_fd(),
-            shared.lobby.0.as_fd(),
-            shared.lobby.1.as_fd(),
-            last_words.descriptor(),
-        ];
-        descriptors.extend(live.descriptors());
-        descriptors.extend(sockets);
+        let [live_page, waiting_logs] = live.descriptors();
+        let descriptors = StartDescriptors {
+            scoreboard: shared.board.descriptor(),
+            bell: shared.bell.as_fd(),
+            lifeline: shared.lifeline_end.as_fd(),
+            lobby_sender: shared.lobby.0.as_fd(),
+            lobby_receiver: shared.lobby.1.as_fd(),
+            last_words: last_words.descriptor(),
+            live_page,
+            waiting_logs,
+        };
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
             config: for_workers(&reading.config),
             listeners,
         });
-        let sent = process
-            .channel
-            .send(ToGeneration::Start(settings), &descriptors);
+        let sent = process.channel.send(
+            ToGeneration::Start(settings),
+            &descriptors.with_listeners(sockets),
+        );
         self.on_sent(generation, sent);
     }
 
@@ -196,7 +201,10 @@ impl Shell {
             Ok(sheet) => {
                 let worker = worker.0;
                 let order = ToGeneration::Fork { worker, slot };
-                self.send(generation, order, &[sheet.descriptor()]);
+                let descriptors = ForkDescriptors {
+                    stack_sheet: sheet.descriptor(),
+                };
+                self.send(generation, order, &descriptors.into_list());
             }
             Err(error) => {
                 let reason = format!("no memory file for its stacks: {error}");

@@ -6,10 +6,10 @@
 //! after the other. Should the app become slow just then, the monitor lets them go.
 
 use super::{Connection, Reactor};
-use crate::{sys::net, worker::held::HeldResponse};
+use crate::sys::net;
 
 /// How long the first of several responses may wait for the others, nanoseconds.
-pub(in crate::worker) const HELD_NS_MAX: u64 = 1_000_000;
+const HELD_NS_MAX: u64 = 1_000_000;
 /// A call that lasts longer is not quick: in the time of several such, waking clients costs next to nothing.
 pub(in crate::worker) const QUICK_CALL_NS_MAX: u64 = 200_000;
 /// Requests at hand for which a response waits: with one alone, a second client would only be idle for longer.
@@ -33,6 +33,13 @@ struct Response {
     end: usize,
 }
 
+/// Whether a response may be held back now with those that have waited since `since_ns`: its call was quick, and the next
+/// response is there in time, should its call take as long.
+pub(in crate::worker) fn is_in_time(began_ns: u64, since_ns: u64, now_ns: u64) -> bool {
+    let call_ns = now_ns.saturating_sub(began_ns);
+    call_ns <= QUICK_CALL_NS_MAX && (now_ns + call_ns).saturating_sub(since_ns) <= HELD_NS_MAX
+}
+
 impl Reactor {
     /// Whether the response of the job that was just given out may be held back.
     pub fn may_hold(&self) -> bool {
@@ -51,24 +58,26 @@ impl Reactor {
         (!self.held.responses.is_empty()).then_some(self.held.since_ns)
     }
 
-    /// Takes a connection back whose response may wait.
-    pub(in crate::worker) fn hold_back(
-        &mut self,
-        connection: Box<Connection>,
-        then_close: bool,
-        response: &HeldResponse,
-    ) {
+    /// Takes a connection back whose response may wait: `response`, or what is in its output.
+    pub fn hold_back(&mut self, connection: Box<Connection>, then_close: bool, response: &[u8]) {
         let held = &mut self.held;
         if held.responses.is_empty() {
             held.since_ns = connection.app_began_ns;
         }
-        held.bytes.extend_from_slice(response.rest());
+        held.bytes.extend_from_slice(response);
         held.responses.push(Response {
             connection,
             then_close,
             end: held.bytes.len(),
         });
         if !self.company_comes() {
+            self.let_go();
+        }
+    }
+
+    /// Sends what was held back for too long. For those without a monitor, before each call.
+    pub fn let_go_in_time(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.held.since_ns) > HELD_NS_MAX {
             self.let_go();
         }
     }
@@ -92,9 +101,11 @@ impl Reactor {
                 true => net::Next::Close,
                 false => net::Next::Unknown,
             };
-            // An error is met again by whoever sends the rest.
-            let sent = connection.send(bytes, next).unwrap_or(0);
-            connection.output.push_bytes(&bytes[sent..]);
+            if !bytes.is_empty() {
+                // An error is met again by whoever sends the rest.
+                let sent = connection.send(bytes, next).unwrap_or(0);
+                connection.output.push_bytes(&bytes[sent..]);
+            }
             self.give_back(connection, then_close);
         }
         // Nothing is held back meanwhile; the memory is used again.

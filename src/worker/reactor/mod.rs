@@ -23,7 +23,7 @@ use std::{
 };
 
 use holding::Held;
-pub(super) use holding::{HELD_NS_MAX, QUICK_CALL_NS_MAX};
+pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
 
 use super::{
     acceptor::Acceptor,
