@@ -308,10 +308,10 @@ impl Shell {
     fn rest(&mut self) {
         let is_settled = self.core.is_settled();
         if is_settled && !self.is_resting {
-            sys::trim_heap();
             if let Err(error) = sys::release_program_files() {
                 crate::debug!("the program files stay in memory: {error}");
             }
+            sys::trim_heap();
         }
         self.is_resting = is_settled;
     }

@@ -48,6 +48,7 @@ pub enum Order {
     Leave,
 }
 
+/// The loop of a generation: it tells its caller, who may fork, what to do next.
 pub struct ForkServer {
     /// `None` once the arbiter is gone.
     channel: Option<GenerationEnd>,

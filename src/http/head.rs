@@ -19,6 +19,7 @@ use super::{
     target::Target,
 };
 
+/// How far the head has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Progress {
@@ -92,6 +93,14 @@ impl RequestHead {
     #[inline]
     pub fn method<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
         self.method.bytes(buffer)
+    }
+
+    /// The request line as sent, without its end.
+    #[inline]
+    pub fn line<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        // One space stands between the target and the version (RFC 9112 section 3); what is laxer was refused.
+        let end = self.target.end as usize + 1 + self.version.as_str().len();
+        &buffer[self.method.start as usize..end]
     }
 
     #[inline]
@@ -291,6 +300,28 @@ mod tests {
             head.fields(buffer).collect::<Vec<_>>(),
             [(&b"Host"[..], &b"h:1"[..]), (b"Content-Length", b"2")]
         );
+    }
+
+    #[test]
+    fn the_request_line_is_told_as_it_was_sent() {
+        for (line, end) in [
+            ("GET /a%20b?c HTTP/1.1", "\r\nHost: h\r\n\r\n"),
+            ("PUT http://h/a HTTP/1.0", "\r\nHost: h\r\n\r\n"),
+            ("OPTIONS * HTTP/1.1", "\r\nHost: h\r\n\r\n"),
+        ] {
+            for empty_line in ["", "\r\n"] {
+                let buffer = [empty_line, line, end].concat();
+                let mut head = RequestHead::new();
+                let parsed = head.parse(buffer.as_bytes(), &LIMITS);
+                assert_eq!(parsed, Ok(Progress::Complete));
+                assert_eq!(head.line(buffer.as_bytes()), line.as_bytes());
+            }
+        }
+        for padded in ["GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET / HTTP/1.1 "] {
+            let buffer = [padded, "\r\nHost: h\r\n\r\n"].concat();
+            let parsed = RequestHead::new().parse(buffer.as_bytes(), &LIMITS);
+            assert!(parsed.is_err(), "{padded}");
+        }
     }
 
     #[test]

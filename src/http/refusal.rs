@@ -24,8 +24,6 @@ impl Refusal {
     pub const APP_TIMEOUT: Self = Self::new(504, "the application did not answer in time");
     /// The app failed before it began its answer.
     pub const APP_FAILED: Self = Self::new(500, "the application failed");
-    /// There is no room for one more request.
-    pub const OVERLOADED: Self = Self::new(503, "the server is busy");
 
     pub const fn new(status: u16, detail: &'static str) -> Self {
         Self { status, detail }

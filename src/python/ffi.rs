@@ -96,6 +96,27 @@ pub(super) fn call2<'py>(
     }
 }
 
+/// Calls `object.name(*arguments)`.
+#[inline]
+pub(super) fn call_method<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    [first, second, third]: [&Bound<'py, PyAny>; 3],
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
+    unsafe {
+        let result = ffi::PyObject_CallMethodObjArgs(
+            object.as_ptr(),
+            name.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            third.as_ptr(),
+            std::ptr::null_mut::<ffi::PyObject>(),
+        );
+        Bound::from_owned_ptr_or_err(object.py(), result)
+    }
+}
+
 /// The only element of a list or tuple of one `bytes` object: what most apps return.
 #[inline]
 pub(super) fn only_bytes<'a, 'py>(

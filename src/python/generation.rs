@@ -21,7 +21,7 @@ use crate::{
     },
     sys::{
         SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
-        restore_defaults, set_process_title, trim_heap,
+        restore_defaults, seal_heap, set_process_title, trim_heap,
     },
     telemetry::{self, Printer},
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
@@ -249,9 +249,10 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
     gc.call_method0("freeze")?;
-    trim_heap();
     // A process that forks and waits needs little of the code that imported the app.
     release_program_files()?;
+    trim_heap();
+    seal_heap();
     Ok(())
 }
 

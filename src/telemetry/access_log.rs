@@ -23,8 +23,10 @@ use super::{
 
 /// Lines that wait to be written, in bytes. At the bound new lines are dropped: the old ones tell how it began.
 const WAITING_BYTES_MAX: usize = 1 << 20;
-/// A batch worth a write, in bytes: what a pipe takes in one piece.
+/// A batch worth a write, in bytes, where somebody reads along: what a pipe takes in one piece.
 const BATCH_BYTES: usize = 4096;
+/// The same for a regular file, where a write costs more than the bytes in it.
+const FILE_BATCH_BYTES: usize = 16 * BATCH_BYTES;
 /// How long a line may wait for company.
 const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
 /// After a failed write (a full disk) the next try.
@@ -32,7 +34,7 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long a worker that leaves waits for a slow reader.
 const FINISH_PATIENCE: Duration = Duration::from_millis(500);
 /// Room that is kept for the next lines; what a slow reader made grow is given back.
-const ROOM_KEPT_BYTES: usize = 16 * BATCH_BYTES;
+const ROOM_KEPT_BYTES: usize = 2 * FILE_BATCH_BYTES;
 
 pub struct AccessLog {
     is_on: AtomicBool,
@@ -47,6 +49,8 @@ pub struct AccessLog {
 struct Pending {
     format: AccessFormat,
     lines: Vec<u8>,
+    /// So many bytes are worth a write.
+    batch_bytes: usize,
     /// Bytes that the output has taken over and not written yet.
     left_over: usize,
     /// When the next flush is due; `None` while there is nothing to write.
@@ -69,14 +73,15 @@ impl AccessLog {
         Self {
             is_on: AtomicBool::new(sink.is_some()),
             edition: AtomicU64::new(0),
-            output: Mutex::new(sink.map(Output::new)),
             pending: Mutex::new(Pending {
                 format,
                 lines: Vec::new(),
+                batch_bytes: sink.as_ref().map_or(BATCH_BYTES, batch_bytes),
                 left_over: 0,
                 due: None,
                 lines_dropped: 0,
             }),
+            output: Mutex::new(sink.map(Output::new)),
         }
     }
 
@@ -122,6 +127,9 @@ impl AccessLog {
                 self.write(output, Duration::ZERO, now);
             }
             self.is_on.store(sink.is_some(), Relaxed);
+            if let Some(sink) = &sink {
+                lock(&self.pending).batch_bytes = batch_bytes(sink);
+            }
             match (output, sink) {
                 (Some(output), Some(sink)) => {
                     output.sink = sink;
@@ -137,8 +145,8 @@ impl AccessLog {
         self.edition.fetch_add(1, Release);
     }
 
-    /// Takes a line. Makes no system call and, after the first lines, no allocation.
-    pub fn push(&self, record: &AccessRecord<'_>, now: Instant) {
+    /// Takes a line. Makes no system call and, after the first lines, no allocation; asks for the time if nothing waits yet.
+    pub fn push(&self, record: &AccessRecord<'_>, now: impl FnOnce() -> Instant) {
         if !self.is_on() {
             return;
         }
@@ -152,7 +160,7 @@ impl AccessLog {
             pending.lines.truncate(before);
             pending.lines_dropped += 1;
         } else if pending.due.is_none() {
-            pending.due = Some(now + BATCH_AGE_MAX);
+            pending.due = Some(now() + BATCH_AGE_MAX);
         }
     }
 
@@ -164,7 +172,7 @@ impl AccessLog {
     /// A full batch, or lines that waited long enough. While a reader is behind, only time counts.
     pub fn should_flush(&self, now: Instant) -> bool {
         let pending = lock(&self.pending);
-        let is_batch = pending.lines.len() >= BATCH_BYTES && pending.left_over == 0;
+        let is_batch = pending.lines.len() >= pending.batch_bytes && pending.left_over == 0;
         is_batch || pending.due.is_some_and(|due| due <= now)
     }
 
@@ -296,6 +304,14 @@ impl Output {
     }
 }
 
+fn batch_bytes(sink: &Sink) -> usize {
+    if sink.never_waits() {
+        FILE_BATCH_BYTES
+    } else {
+        BATCH_BYTES
+    }
+}
+
 /// A panic between the two locks leaves whole lines behind, so a poisoned lock is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -315,10 +331,10 @@ mod tests {
     fn push(log: &AccessLog, path: &[u8], now: Instant) {
         let nothing = |_: &str| None;
         let record = AccessRecord {
-            remote_address: "",
+            remote_address: None,
             peer: None,
             method: b"GET",
-            target: path,
+            line: path,
             path,
             query: b"",
             protocol: "HTTP/1.1",
@@ -331,7 +347,7 @@ mod tests {
             response_header: &nothing,
             environ: &nothing,
         };
-        log.push(&record, now);
+        log.push(&record, || now);
     }
 
     fn paths() -> AccessFormat {
@@ -369,12 +385,12 @@ mod tests {
     fn a_full_batch_is_written_at_once() {
         let (log, path, _directory) = into_a_file();
         let now = Instant::now();
-        push(&log, &[b'x'; BATCH_BYTES - 2], now);
+        push(&log, &[b'x'; FILE_BATCH_BYTES - 2], now);
         assert!(!log.should_flush(now));
         push(&log, b"y", now);
         assert!(log.should_flush(now));
         log.flush(now);
-        assert_eq!(fs::read(path).unwrap().len(), BATCH_BYTES - 1 + 2);
+        assert_eq!(fs::read(path).unwrap().len(), FILE_BATCH_BYTES - 1 + 2);
     }
 
     #[test]

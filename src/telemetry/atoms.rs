@@ -16,8 +16,6 @@ pub(super) enum Atom {
     RemoteAddress,
     /// `peer`, of ours: the other end of the socket.
     Peer,
-    /// `l`, always `-`.
-    Identity,
     /// `u`, from basic authentication.
     User,
     /// `t`
@@ -75,6 +73,9 @@ pub enum AtomError {
     ControlCharacter { at: usize },
 }
 
+/// The atom of whom RFC 1413 would name. Nobody is asked any more, so it is the text `-`.
+const IDENTITY: &str = "l";
+
 pub(super) fn compile(template: &str) -> Result<Vec<Piece>, AtomError> {
     if let Some(at) = template.find(|c: char| c.is_control() && c != '\t') {
         return Err(AtomError::ControlCharacter { at });
@@ -91,15 +92,18 @@ pub(super) fn compile(template: &str) -> Result<Vec<Piece>, AtomError> {
             rest = after;
         } else if let Some(after) = after.strip_prefix('(') {
             let (name, after) = after.split_once(')').ok_or(AtomError::Unclosed { at })?;
+            let conversion = || AtomError::Conversion {
+                atom: name.to_owned(),
+            };
+            rest = after.strip_prefix('s').ok_or_else(conversion)?;
+            if name == IDENTITY {
+                text.push(b'-');
+                continue;
+            }
             let unknown = || AtomError::Unknown {
                 atom: name.to_owned(),
             };
             let atom = atom(name).ok_or_else(unknown)?;
-            rest = after
-                .strip_prefix('s')
-                .ok_or_else(|| AtomError::Conversion {
-                    atom: name.to_owned(),
-                })?;
             if !text.is_empty() {
                 pieces.push(Piece::Text(std::mem::take(&mut text)));
             }
@@ -119,7 +123,6 @@ fn atom(name: &str) -> Option<Atom> {
     Some(match name {
         "h" => Atom::RemoteAddress,
         "peer" => Atom::Peer,
-        "l" => Atom::Identity,
         "u" => Atom::User,
         "t" => Atom::Time,
         "r" => Atom::RequestLine,

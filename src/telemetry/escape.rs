@@ -2,6 +2,13 @@
 
 /// For text formats: `"` and `\` with a backslash, everything but printable ASCII as `\xNN` (nginx's way).
 pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) {
+    // Looks at all bytes, so that the compiler can look at many at once; nearly always they are plain.
+    if bytes
+        .iter()
+        .fold(true, |plain, byte| plain & is_plain(*byte))
+    {
+        return out.extend_from_slice(bytes);
+    }
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| !is_plain(*byte)) {
         out.extend_from_slice(&rest[..at]);

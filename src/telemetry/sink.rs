@@ -150,6 +150,11 @@ impl Sink {
         }
     }
 
+    /// Whether it is a regular file, which no reader holds up.
+    pub(super) fn never_waits(&self) -> bool {
+        self.never_waits
+    }
+
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }

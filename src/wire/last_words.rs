@@ -18,6 +18,7 @@ use nix::{
 /// Bytes that are kept: the first complaints say most.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// The file. What is written to it goes behind what is there.
 #[derive(Debug)]
 pub struct LastWords(File);
 

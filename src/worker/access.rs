@@ -50,16 +50,15 @@ pub fn log_answered(station: &Station, connection: &Connection, answered: &Answe
             .find(|(variable, _)| variable == name)
             .map(|(_, value)| &value[..])
     };
-    let mut address = AddressText::default();
     let mut request_id = [0; MADE_DIGITS];
     let record = AccessRecord {
-        remote_address: address.of(
+        remote_address: client_ip(
             connection.client.map(|client| client.address),
             &connection.peer,
         ),
         peer: ip(connection.peer.socket),
+        line: head.line(request),
         method: head.method(request),
-        target: head.target(request),
         path: head.path(request),
         query: head.query(request),
         protocol: head.version.as_str(),
@@ -67,12 +66,12 @@ pub fn log_answered(station: &Station, connection: &Connection, answered: &Answe
         bytes: answered.bytes,
         request_id: station.request_ids.text(connection, &mut request_id),
         duration: Duration::from_nanos(answered_ns.saturating_sub(connection.request_began_ns)),
-        finished_us: sys::unix_micros(),
+        finished_us: station.wall_clock.micros_at(answered_ns),
         request_header: &find_request_header,
         response_header: &find_response_header,
         environ: &find_variable,
     };
-    log.push(&record, Instant::now());
+    log.push(&record, Instant::now);
 }
 
 /// Logs a request that never reached the app.
@@ -85,12 +84,11 @@ pub(super) fn log_refused(station: &Station, refused: &Refused) {
     let mut word = || words.next().unwrap_or_default();
     let (method, target) = (word(), word());
     let mut path_and_query = target.splitn(2, |byte| *byte == b'?');
-    let mut address = AddressText::default();
     let record = AccessRecord {
-        remote_address: address.of(refused.client.map(|client| client.address), &refused.peer),
+        remote_address: client_ip(refused.client.map(|client| client.address), &refused.peer),
         peer: ip(refused.peer.socket),
+        line: &refused.line,
         method,
-        target,
         path: path_and_query.next().unwrap_or_default(),
         query: path_and_query.next().unwrap_or_default(),
         protocol: std::str::from_utf8(word()).unwrap_or_default(),
@@ -103,7 +101,7 @@ pub(super) fn log_refused(station: &Station, refused: &Refused) {
         response_header: &|_| None,
         environ: &|_| None,
     };
-    log.push(&record, Instant::now());
+    log.push(&record, Instant::now);
 }
 
 /// The value of a field in a response head that we wrote.
@@ -118,20 +116,10 @@ pub(super) fn find_field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         .map(|(_, value)| value)
 }
 
-/// Room for a client's address as text.
-#[derive(Default)]
-struct AddressText {
-    text: String,
-}
-
-impl AddressText {
-    /// The client's if proxies told it, else the peer's.
-    fn of(&mut self, client: Option<IpAddr>, peer: &Peer) -> &str {
-        if let Some(address) = client.or(ip(peer.address).map(|address| address.ip())) {
-            self.text = remote_address(address);
-        }
-        &self.text
-    }
+/// The client's address if proxies told it, else the peer's.
+fn client_ip(client: Option<IpAddr>, peer: &Peer) -> Option<IpAddr> {
+    let told = client.map(|address| address.to_canonical());
+    told.or_else(|| ip(peer.address).map(|address| address.ip()))
 }
 
 /// An IPv4 client of an IPv6 socket as IPv4.
@@ -144,7 +132,7 @@ fn ip(address: PeerAddress) -> Option<SocketAddr> {
     }
 }
 
-/// An address as `REMOTE_ADDR` and the access log show it: an IPv4 client of an IPv6 socket as IPv4.
+/// An address as `REMOTE_ADDR` shows it: an IPv4 client of an IPv6 socket as IPv4.
 pub fn remote_address(address: IpAddr) -> String {
     address.to_canonical().to_string()
 }

@@ -24,6 +24,7 @@ mod spool;
 mod station;
 mod table;
 mod timers;
+mod wall_clock;
 
 pub use acceptor::{Acceptor, Listener};
 pub use access::{Answered, log_answered, peer_text, remote_address};

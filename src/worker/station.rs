@@ -23,6 +23,7 @@ use super::{
     reactor::{Calls, Reactor},
     request_id::RequestIds,
     slow::SlowRequests,
+    wall_clock::WallClock,
 };
 use crate::{
     config::{Config, HealthCheck, Log},
@@ -73,6 +74,7 @@ pub struct Station {
     signals: SignalBell,
     lifeline: OwnedFd,
     pub access_log: AccessLog,
+    pub(super) wall_clock: WallClock,
     pub live: Live,
     /// Paths that the access log leaves out.
     pub(super) excluded: Excluded,
@@ -99,6 +101,7 @@ impl Station {
             signals: equipment.signals,
             lifeline: equipment.lifeline,
             access_log: equipment.access_log,
+            wall_clock: WallClock::default(),
             health_check: equipment.config.reload.health_check.clone(),
             excluded: Excluded::default(),
             request_ids: RequestIds::default(),

@@ -10,7 +10,6 @@ pub mod harness;
 
 mod admin;
 mod asgi;
-mod asgi_frameworks;
 mod bad_edits;
 mod command_line;
 mod containers;

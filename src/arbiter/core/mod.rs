@@ -335,11 +335,6 @@ impl Core {
         self.workers.get(&id)
     }
 
-    /// The rules under which the worker's generation runs.
-    pub fn rules_of(&self, worker: &Worker) -> &Rules {
-        &self.generations[&worker.generation].rules
-    }
-
     /// Whether the fleet is as it should be: nothing boots, and as many workers serve as are wanted.
     pub fn is_settled(&self) -> bool {
         let Some(serving) = self.serving() else {

@@ -175,7 +175,7 @@ impl Shell {
         };
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: for_workers(&reading.config),
+            config: reading.config.without_token(),
             listeners,
         });
         let sent = process.channel.send(
@@ -342,11 +342,4 @@ impl Shell {
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
     }
-}
-
-/// Without what the app is not to know.
-fn for_workers(config: &Config) -> Config {
-    let mut config = config.clone();
-    config.admin.token = None;
-    config
 }

@@ -60,6 +60,8 @@ pub(super) struct State {
     disconnected: bool,
     /// Nothing can be sent any more.
     broken: bool,
+    /// The response is complete and waits for others.
+    pub(super) is_held: bool,
     /// It was told to be slow.
     is_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
@@ -84,6 +86,7 @@ impl Exchange {
                 intake: Intake::Body,
                 disconnected: false,
                 broken: false,
+                is_held: false,
                 is_slow: false,
                 timed_out: false,
                 waiters: Waiters::default(),
@@ -269,10 +272,13 @@ impl Exchange {
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.half_closed || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
-            let is_kept = state.place.is_some();
+            let (is_held, is_kept) = (state.is_held, state.place.is_some());
             let met = state.met.take();
             drop(guard);
-            gateway.hub.finish(connection, then_close, status);
+            match is_held {
+                true => gateway.hub.finish_held(connection, then_close, status),
+                false => gateway.hub.finish(connection, then_close, status),
+            }
             gateway.on_finished(py, is_kept.then_some(token))?;
             if let Some(met) = met {
                 this.get().tell_answer(py, &met);

@@ -17,6 +17,7 @@ use pyo3::{
 use super::{
     awaitable::Done,
     exchange::Exchange,
+    first_step::FirstSteps,
     frames::{ReceiveFrame, SendFrame},
     outcome::Outcome,
     party::Party,
@@ -60,6 +61,7 @@ pub(super) struct Gateway {
     get_task_factory: Py<PyAny>,
     task_type: Py<PyAny>,
     task_options: Py<PyDict>,
+    first_steps: Option<Py<FirstSteps>>,
     done: Py<PyAny>,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
@@ -93,6 +95,8 @@ pub(super) struct Parts {
     pub(super) app: Py<PyAny>,
     pub(super) hooks: Option<Arc<RequestHooks>>,
     pub(super) scopes: ScopeBuilder,
+    /// `None`: a request has its task from the beginning.
+    pub(super) first_steps: Option<Py<FirstSteps>>,
     pub(super) socket_settings: websocket::Settings,
     /// `None`: messages are not compressed.
     pub(super) socket_compression: Option<DeflateSettings>,
@@ -119,6 +123,7 @@ impl Gateway {
             get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
             task_type: task_type.unbind(),
             task_options: options.unbind(),
+            first_steps: parts.first_steps,
             done: Bound::new(py, Done)?.into_any().unbind(),
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
@@ -460,27 +465,34 @@ impl Gateway {
             self.app.clone_ref(py),
             arguments.unbind(),
         );
-        let task = self.new_task(py, Bound::new(py, run)?.into_any())?;
-        if task.call_method0(intern!(py, "done"))?.is_truthy()? && party.is_over(py) {
-            return Ok(false);
+        let task = self.start_run(&Bound::new(py, run)?, &party)?;
+        let is_suspended = task.is_some();
+        if let Some(task) = task {
+            self.keep(py, party, task)?;
         }
-        self.keep(py, party, task)?;
-        Ok(true)
+        Ok(is_suspended)
     }
 
-    fn new_task<'py>(
+    /// Has the app called. Returns its task, unless all is over already.
+    fn start_run<'py>(
         &self,
-        py: Python<'py>,
-        run: Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        if !self.get_task_factory.bind(py).call0()?.is_none() {
+        run: &Bound<'py, Run>,
+        party: &Party,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = run.py();
+        let task = if !self.get_task_factory.bind(py).call0()?.is_none() {
             // The app has its own way to make tasks.
             let name = intern!(py, "create_task");
-            return self.asyncio_loop.bind(py).call_method1(name, (run,));
-        }
-        self.task_type
-            .bind(py)
-            .call((run,), Some(self.task_options.bind(py)))
+            self.asyncio_loop.bind(py).call_method1(name, (run,))?
+        } else if let (Some(steps), Party::Request(_)) = (&self.first_steps, party) {
+            let task = steps.get().take(run)?;
+            return Ok(task.map(|task| task.into_bound(py)));
+        } else {
+            let options = Some(self.task_options.bind(py));
+            self.task_type.bind(py).call((run,), options)?
+        };
+        let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
+        Ok((!is_done || !party.is_over(py)).then_some(task))
     }
 
     /// Keeps what is not over, and has the kernel report what happens to its connection.

@@ -6,6 +6,7 @@
 mod awaitable;
 mod driver;
 mod exchange;
+mod first_step;
 mod frames;
 mod gateway;
 mod outcome;

@@ -208,7 +208,17 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
         state.outcome.body_bytes = 0;
     }
     let write_ms = gateway.write_ms();
+    let is_small = sent_body.len() <= COPIED_BYTES_MAX;
+    state.is_held = is_first && !more && is_small && gateway.hub.may_hold();
+    let is_held = state.is_held;
     let connection = state.open()?;
+    if is_held {
+        before.extend_from_slice(sent_body);
+        before.extend_from_slice(after);
+        connection.output.push_bytes(&before);
+        drop(guard);
+        return Exchange::finish(exchange, false);
+    }
     let next = match more || shape.persistent {
         true => net::Next::Unknown,
         false => net::Next::Close,

@@ -21,6 +21,8 @@ pub(super) struct Held {
     /// Calls since `since_ns`.
     calls: u64,
     since_ns: u64,
+    /// When the call began whose response was held first.
+    first_ns: u64,
 }
 
 impl Held {
@@ -52,10 +54,27 @@ impl Reactor {
 
     /// Takes a connection back whose response is in its output and may wait.
     pub fn hold_back(&mut self, connection: Box<Connection>, then_close: bool) {
+        if self.held.responses.is_empty() {
+            self.held.first_ns = connection.app_began_ns;
+        }
         self.held.responses.push_back((connection, then_close));
         if self.held.responses.len() >= self.held.most || !self.has_work() {
             self.let_go();
         }
+    }
+
+    /// Sends what was held back for too long. For those without a monitor, before each call.
+    pub fn let_go_in_time(&mut self, now_ns: u64) {
+        let is_late = now_ns.saturating_sub(self.held.first_ns) > HELD_NS_MAX;
+        if is_late && !self.held.responses.is_empty() {
+            self.let_go();
+        }
+    }
+
+    /// A batch is over.
+    pub fn end_batch(&mut self, now_ns: u64) {
+        self.let_go();
+        self.held.end_batch(now_ns);
     }
 
     /// Sends what was held back.

@@ -344,8 +344,7 @@ impl Reactor {
     /// Goes on with everything that may read or write a file, and with the deadlines. Without the interpreter.
     pub fn do_cold_work(&mut self, now_ns: u64) {
         self.set_now(now_ns);
-        self.let_go();
-        self.held.end_batch(now_ns);
+        self.end_batch(now_ns);
         for (token, readiness) in std::mem::take(&mut self.cold) {
             let Some(mut connection) = self.table.take(token) else {
                 self.on_lent(token, readiness);

@@ -1,5 +1,10 @@
 //! Processes as they really are, and what the core hears of them.
 
+mod chance;
+mod people;
+mod processes;
+mod promises;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
@@ -106,10 +111,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        let start = Moment::from_origin(Duration::from_secs(1000));
         let mut world = Self {
             core: Core::new(24),
-            now: start,
+            now: start(),
             random: seed,
             is_wild: seed % 2 == 1,
             queue: BTreeMap::new(),
@@ -148,35 +152,8 @@ impl World {
         world
     }
 
-    /// SplitMix64.
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.draw() % bound
-    }
-
-    fn chance(&mut self, per_cent: u64) -> bool {
-        self.below(100) < per_cent
-    }
-
-    /// A fault that only a wild schedule has.
-    fn fault(&mut self, per_cent: u64) -> bool {
-        self.chance(per_cent) && self.is_wild && self.age() < BUSY
-    }
-
     fn age(&self) -> Duration {
-        self.now
-            .since(Moment::from_origin(Duration::from_secs(1000)))
-    }
-
-    fn milliseconds(&mut self, most: u64) -> Duration {
-        Duration::from_millis(1 + self.below(most))
+        self.now.since(start())
     }
 
     fn after(&mut self, delay: Duration, happening: Happening) {
@@ -214,7 +191,7 @@ impl World {
         let due = self.core.deadline(self.now);
         assert!(due.is_none_or(|due| due > self.now), "what is due acts");
         let next = [queued, due, self.next_count].into_iter().flatten().min()?;
-        let end = Moment::from_origin(Duration::from_secs(1000)) + end;
+        let end = start() + end;
         (self.finished.is_none() && next <= end).then_some(next)
     }
 
@@ -309,311 +286,9 @@ impl World {
         let (reload, _) = self.generations[&generation];
         self.kinds[self.texts[&reload].code]
     }
-
-    fn begin_boot(&mut self, id: WorkerId, generation: GenerationId) {
-        self.workers.insert(id, (generation, Fate::Booting));
-        let takes = self.milliseconds(4000);
-        let dies = self.fault(4);
-        match self.kind(generation) {
-            Kind::Hangs => {}
-            Kind::Crashes => self.after(takes, Happening::Exits(id, Exit::Code(3))),
-            _ if dies => self.after(takes, Happening::Exits(id, Exit::Signal(11))),
-            _ => self.after(takes, Happening::Ready(id)),
-        }
-        self.step(Event::Forked(id));
-    }
-
-    /// What becomes of a worker that is ready.
-    fn serve(&mut self, id: WorkerId, generation: GenerationId) {
-        if self.kind(generation) == Kind::Deadly {
-            let lives = self.milliseconds(3000);
-            self.after(lives, Happening::Exits(id, Exit::Signal(11)));
-        }
-        let some_time = self.milliseconds(60_000);
-        if self.chance(10) {
-            self.after(some_time, Happening::Tires(id));
-        } else if self.fault(15) {
-            self.after(some_time, Happening::Exits(id, Exit::Signal(9)));
-        } else if self.fault(10) {
-            self.after(some_time, Happening::Stalls(id));
-        }
-    }
-
-    /// A person edits, sends HUP, or asks for more or fewer.
-    fn act(&mut self) {
-        let mut rolls = false;
-        match self.below(10) {
-            0..=3 => {
-                let fault = self.below(FAULTS.len() as u64) as usize;
-                let kind = if self.chance(50) {
-                    Kind::Good
-                } else {
-                    FAULTS[fault]
-                };
-                self.kinds.push(kind);
-                self.file.code = self.kinds.len() - 1;
-            }
-            4 => self.file.live += 1,
-            5 => self.file.workers = 1 + self.below(4) as u16,
-            6 => {
-                let back = self.below(self.texts.len() as u64) as usize;
-                self.file = *self.texts.values().nth(back).unwrap();
-            }
-            7 => rolls = true,
-            8 => return self.step(Event::OneMore),
-            _ => {
-                let event = match self.below(2) {
-                    0 => Event::OneFewer,
-                    _ => Event::Scale(self.below(6) as u16),
-                };
-                return self.step(event);
-            }
-        }
-        let reload = ReloadId(self.texts.keys().last().map_or(0, |last| last.0) + 1);
-        let change = |world: &Self, generation: Option<GenerationId>| match generation {
-            Some(generation) if !rolls => {
-                let (reload, _) = world.generations[&generation];
-                change(world.texts[&reload], world.file)
-            }
-            _ => Change::Roll,
-        };
-        let from_serving = change(self, self.core.serving());
-        let from_candidate = change(self, self.core.candidate());
-        self.texts.insert(reload, self.file);
-        let rules = self.rules(self.file);
-        self.step(Event::Edited {
-            reload,
-            rules,
-            from_serving,
-            from_candidate,
-        });
-    }
-
-    fn count(&mut self) {
-        let ids: Vec<GenerationId> = self.generations.keys().copied().collect();
-        for generation in ids {
-            let errors = match self.kind(generation) {
-                Kind::Errors => 20,
-                _ => 0,
-            };
-            let counts = Counts {
-                requests: 20,
-                errors,
-            };
-            self.step(Event::Counted { generation, counts });
-        }
-    }
-
-    fn obey(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Spawn { generation, reload } => self.spawn(generation, reload),
-                Action::Fork {
-                    generation, worker, ..
-                } => self.fork(generation, worker),
-                Action::Retire(generation) => {
-                    assert!(self.lives(generation), "is there to be told");
-                    let obeys = !self.fault(5);
-                    self.retired.insert(generation, obeys);
-                    self.dismissed.insert(generation);
-                    self.let_retired_go();
-                }
-                Action::AbortGeneration(generation) => {
-                    assert!(self.lives(generation), "is there to be aborted");
-                    self.dismissed.insert(generation);
-                    if !self.fault(5) {
-                        let exit = Exit::Signal(6);
-                        let soon = self.milliseconds(50);
-                        self.after(soon, Happening::GenerationExits(generation, exit));
-                    }
-                }
-                Action::KillGeneration(generation) => {
-                    assert!(self.lives(generation), "is there to be killed");
-                    self.dismissed.insert(generation);
-                    let exit = Exit::Signal(9);
-                    let soon = self.milliseconds(20);
-                    self.after(soon, Happening::GenerationExits(generation, exit));
-                }
-                Action::Signal { worker, order } => self.signal(worker, order),
-                Action::Release { worker, .. } => {
-                    assert!(self.workers.remove(&worker).is_some(), "released once");
-                }
-                Action::Adopt { generation, reload }
-                | Action::AdoptForCandidate { generation, reload } => {
-                    self.generations.get_mut(&generation).unwrap().0 = reload;
-                }
-                Action::Finish(_) => self.finished = Some(self.now),
-                Action::Commit { .. } => self.has_served = true,
-                Action::Abandon { .. }
-                | Action::Forget(_)
-                | Action::AnnounceStop
-                | Action::Report(_) => {}
-            }
-        }
-    }
-
-    fn spawn(&mut self, generation: GenerationId, reload: ReloadId) {
-        let is_new = self
-            .generations
-            .insert(generation, (reload, true))
-            .is_none();
-        assert!(is_new, "a number is used once");
-        let takes = self.milliseconds(3000);
-        match self.kind(generation) {
-            Kind::Mute => {}
-            Kind::NoImport => self.after(takes, Happening::Failed(generation)),
-            _ => self.after(takes, Happening::Prepared(generation)),
-        }
-        if self.fault(10) {
-            let lives = self.milliseconds(60_000);
-            self.after(
-                lives,
-                Happening::GenerationExits(generation, Exit::Signal(9)),
-            );
-        }
-    }
-
-    fn fork(&mut self, generation: GenerationId, worker: WorkerId) {
-        assert!(self.lives(generation), "forks in a living one");
-        self.workers.insert(worker, (generation, Fate::Ordered));
-        let takes = self.milliseconds(50);
-        let fails = self.fault(3);
-        match self.kind(generation) {
-            Kind::Deaf => {}
-            _ if fails => self.after(takes, Happening::NotForked(worker)),
-            _ => self.after(takes, Happening::Forked(worker)),
-        }
-    }
-
-    fn signal(&mut self, worker: WorkerId, order: Order) {
-        let (generation, fate) = self.workers[&worker];
-        assert_ne!(fate, Fate::Ordered, "a signal needs a process");
-        let told = match fate {
-            Fate::Ending(since) => since,
-            Fate::Ordered | Fate::Booting | Fate::Ready => self.now,
-        };
-        self.workers
-            .insert(worker, (generation, Fate::Ending(told)));
-        let obeys = !self.fault(10);
-        let takes = match order {
-            Order::Drain if fate == Fate::Ready && self.chance(20) => self.milliseconds(30_000),
-            Order::Drain if fate == Fate::Ready => self.milliseconds(1000),
-            Order::Drain | Order::Quit | Order::Abort | Order::Kill => self.milliseconds(50),
-        };
-        if obeys || order == Order::Kill {
-            self.after(takes, Happening::Exits(worker, Exit::Code(0)));
-        }
-    }
-
-    fn let_retired_go(&mut self) {
-        let gone: Vec<GenerationId> = self
-            .retired
-            .iter()
-            .filter(|(id, obeys)| {
-                **obeys
-                    && self
-                        .workers
-                        .values()
-                        .all(|(generation, _)| generation != *id)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            self.retired.remove(&id);
-            let soon = self.milliseconds(20);
-            self.after(soon, Happening::GenerationExits(id, Exit::Code(0)));
-        }
-    }
-
-    /// Who serves is never given away: capacity goes down with what is wanted, or by a fault, and by nothing else.
-    pub(super) fn assert_capacity(&mut self) {
-        let is_deadly = |(id, _): &(GenerationId, Fate)| self.kind(*id) == Kind::Deadly;
-        let may_lose = self.is_wild || self.workers.values().any(is_deadly);
-        if self.core.is_stopping() || self.core.serving().is_none() || may_lose {
-            self.floor = 0;
-            return;
-        }
-        let ready = self
-            .workers
-            .values()
-            .filter(|(_, fate)| *fate == Fate::Ready);
-        let capacity = ready.count();
-        let roles = self.core.generations.values();
-        let wanted = roles
-            .filter(|generation| matches!(generation.role, Role::Serving | Role::Candidate))
-            .map(|generation| usize::from(generation.workers))
-            .min()
-            .unwrap_or(0);
-        let floor = self.floor.min(wanted);
-        assert!(capacity >= floor, "{capacity} serve, and {floor} did");
-        self.floor = floor.max(capacity.min(wanted));
-    }
-
-    pub(super) fn assert_deadlines(&self) {
-        let kept = self
-            .generations
-            .iter()
-            .filter(|(id, (_, lives))| *lives && !self.dismissed.contains(id));
-        assert!(kept.count() <= 3, "one serves, one boots, one is parked");
-        let to_leave = GRACEFUL + ABORT_AFTER + KILL_AFTER + KILL_AFTER + SLACK;
-        for (id, (_, fate)) in &self.workers {
-            if let Fate::Ending(since) = fate {
-                let took = self.now.since(*since);
-                assert!(took <= to_leave, "{id:?} leaves since {took:?}");
-            }
-        }
-        if let Some(candidate) = self.core.candidate() {
-            let generation = &self.core.generations[&candidate];
-            let rounds = u32::from(generation.workers) + 2;
-            let took = self.now.since(generation.started);
-            assert!(took <= BOOT * rounds + to_leave, "boots since {took:?}");
-        }
-        if let Some(since) = self.stopped.filter(|_| self.finished.is_none()) {
-            let took = self.now.since(since);
-            let most = BOOT + to_leave + GENERATION_LEAVES_WITHIN + SLACK;
-            assert!(took <= most, "stops since {took:?}");
-        }
-    }
-
-    /// Long after everybody left it alone.
-    pub(super) fn assert_outcome(&self) {
-        if self.core.is_stopping() {
-            assert!(self.finished.is_some(), "a stop ends");
-            assert!(self.workers.is_empty(), "nothing is left");
-            assert!(
-                self.stopped.is_some() || !self.has_served,
-                "nobody asked for it"
-            );
-            return;
-        }
-        assert_eq!(self.core.candidate(), None);
-        let serving = self.core.serving().expect("something serves");
-        let generation = &self.core.generations[&serving];
-        if self.kind(serving) == Kind::Good {
-            let wanted = usize::from(generation.workers);
-            let ready = self
-                .workers
-                .values()
-                .filter(|(_, fate)| *fate == Fate::Ready);
-            assert_eq!(ready.count(), wanted, "all serve");
-            assert_eq!(self.workers.len(), wanted, "nobody else is left");
-            assert_eq!(self.core.generations.len(), 1, "what was replaced is gone");
-        }
-        if !self.is_wild && self.kinds[self.file.code] == Kind::Good {
-            let (reload, _) = self.generations[&serving];
-            assert_eq!(self.texts[&reload], self.file, "the last edit wins");
-        }
-    }
 }
 
-fn change(before: Text, after: Text) -> Change {
-    if before.code != after.code {
-        Change::Roll
-    } else if before.workers != after.workers {
-        Change::Scale
-    } else if before.live != after.live {
-        Change::Live
-    } else {
-        Change::Nothing
-    }
+/// Not the clock's origin, which a fault could leave in a deadline.
+fn start() -> Moment {
+    Moment::from_origin(Duration::from_secs(1000))
 }

@@ -1,0 +1,41 @@
+//! Orders to stop: gracefully, quickly, at once.
+
+use super::trace_served;
+
+#[test]
+fn a_graceful_stop_drains_everything_and_leaves_with_0() {
+    insta::assert_snapshot!(trace_served("term; exit 1 0; wait 30; exit 2 0; exit g1 0"), @r#"
+    term -> announce the stop, drain w1, drain w2, retire g1
+    exit 1 0 -> -
+    90.0 s -> ‘w2 is overdue, Stopping’, quit w2
+    exit 2 0 -> -
+    exit g1 0 -> forget g1, leave with 0
+    "#);
+}
+
+#[test]
+fn a_second_signal_makes_the_stop_quick_and_a_third_kills() {
+    insta::assert_snapshot!(trace_served("term; term; term; exit 1 sig9; exit 2 sig9; exit g1 sig9"), @r#"
+    term -> announce the stop, drain w1, drain w2, retire g1
+    term -> quit w1, quit w2
+    term -> kill w1, kill w2, kill g1
+    exit 1 sig9 -> -
+    exit 2 sig9 -> -
+    exit g1 sig9 -> forget g1, leave with 0
+    "#);
+}
+
+#[test]
+fn a_stop_during_a_roll_ends_both_generations() {
+    insta::assert_snapshot!(trace_served("edit roll; prepared 2; forked 3; term; exit 3 sig9; exit g2 0; exit 1 0; exit 2 0; exit g1 0"), @r#"
+    edit roll -> spawn g2 for r1
+    prepared 2 -> fork w3 of g2 in slot 2
+    forked 3 -> -
+    term -> announce the stop, drain w1, drain w2, drain w3, retire g1, retire g2
+    exit 3 sig9 -> -
+    exit g2 0 -> forget g2
+    exit 1 0 -> -
+    exit 2 0 -> -
+    exit g1 0 -> forget g1, leave with 0
+    "#);
+}

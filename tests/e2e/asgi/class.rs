@@ -1,0 +1,65 @@
+//! The class and its loop, as they are chosen and named in the file.
+
+use super::{APP, setup, start};
+use crate::harness::{Hammer, Setup};
+
+#[test]
+fn a_save_that_switches_the_worker_class_loses_nothing() {
+    let both = format!(
+        "{APP}\n\ndef wsgi(environ, start_response):\n    start_response('200 OK', [('Content-Length', '5')])\n    return [b'hello']\n"
+    );
+    let threads = "app = 'app:wsgi'\nworker_class = 'gthread'\nthreads = 4\nworkers = 2";
+    let asgi = "app = 'app:app'\nworker_class = 'asgi'\nworkers = 2";
+    let server = Setup::with(threads).app(&both).start();
+    let hammer = Hammer::start(server.address(), "/", 8, 4);
+    hammer.lands(200);
+    for config in [asgi, threads, asgi] {
+        server.edit(config);
+        server.applied();
+        hammer.lands(200);
+    }
+    hammer.stop();
+    assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
+fn uvloop_that_is_missing_is_said_before_anything_is_replaced() {
+    let bare = crate::harness::interpreters()
+        .iter()
+        .find(|found| found.version >= (3, 10) && !has_uvloop(&found.path));
+    let Some(bare) = bare else { return };
+    let server = setup("worker_class = 'asgi'")
+        .python(Some(bare.path.clone()))
+        .start();
+    server.edit("app = 'app:app'\nworker_class = 'asgi'\nloop = 'uvloop'");
+    server.says("`loop = \"uvloop\"` needs the package uvloop…pip install uvloop");
+    assert_eq!(server.text("/"), "hello from /");
+}
+
+fn has_uvloop(python: &std::path::Path) -> bool {
+    let mut command = std::process::Command::new(python);
+    let status = command.args(["-c", "import uvloop"]).output();
+    status.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn gunicorns_word_for_uvicorn_is_understood_with_a_note() {
+    let note = "`uvicorn.workers.UvicornWorker` is `worker_class = \"asgi\"` here";
+    let line = "worker_class = 'uvicorn.workers.UvicornWorker'";
+    let server = start(line);
+    server.says(&format!("[INFO] rgunicorn.toml:5: {note}"));
+    assert_eq!(server.text("/"), "hello from /");
+    // What was said is not said again with each save.
+    server.edit(&format!("app = 'app:app'\n{line}\nproc_name = 'other'"));
+    server.applied();
+    assert!(!server.has_said(note));
+
+    let checked = setup(line).arguments(&["check", "-c", "rgunicorn.toml"]);
+    let exit = checked.run();
+    assert_eq!(exit.code, Some(0));
+    assert!(
+        exit.stdout.contains(&format!("rgunicorn.toml:5: {note}\n")),
+        "{}",
+        exit.stdout
+    );
+}

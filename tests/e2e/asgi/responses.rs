@@ -1,0 +1,184 @@
+//! Responses: streams, files, those that contradict themselves, and clients that leave or do not read.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use super::{counter, setup, start};
+use crate::harness::{Address, eventually};
+
+#[test]
+fn a_stream_is_sent_as_it_comes() {
+    let server = start("");
+    let mut client = server.client();
+    client.send("GET /stream?n=3&pause=0.3 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let start = Instant::now();
+    let first = String::from_utf8(client.some().unwrap()).unwrap();
+    assert!(first.contains("Transfer-Encoding: chunked"), "{first}");
+    assert!(start.elapsed() < Duration::from_millis(250));
+    let rest = String::from_utf8(client.rest().unwrap()).unwrap();
+    assert!(
+        rest.contains("chunk 2") && rest.ends_with("0\r\n\r\n"),
+        "{rest}"
+    );
+}
+
+#[test]
+fn http_1_0_and_head_get_no_chunks() {
+    let server = start("");
+    let mut client = server.client();
+    let old = client.request("GET /stream HTTP/1.0\r\nHost: test\r\n\r\n");
+    assert_eq!(old.text(), "chunk 0\nchunk 1\nchunk 2\n");
+    assert!(old.field("Transfer-Encoding").is_none());
+    let mut client = server.client();
+    client.send("HEAD /large?size=70000 HTTP/1.1\r\nHost: test\r\n\r\n");
+    let head = client.try_response("HEAD").unwrap();
+    assert_eq!(head.field("Content-Length").as_deref(), Some("70000"));
+    assert_eq!(client.get("/").text(), "hello from /");
+}
+
+#[test]
+fn a_slow_reader_makes_the_app_wait() {
+    const BYTES: usize = 100 << 20;
+    let server = start("");
+    let mut reader = server.client();
+    reader.send(format!(
+        "GET /flood?size={BYTES} HTTP/1.1\r\nHost: test\r\n\r\n"
+    ));
+    let taken = || counter(&server, "taken").parse::<usize>().unwrap();
+    eventually("the app has begun", || taken() > 0);
+    std::thread::sleep(Duration::from_millis(300));
+    let before = taken();
+    assert!(
+        before < 32 << 20,
+        "{before} bytes were taken that nobody read"
+    );
+    assert_eq!(reader.response().body.len(), BYTES);
+    let rss: u64 = server.text("/rss").parse().unwrap();
+    assert!(rss < 100 << 20, "{rss}");
+}
+
+#[test]
+fn a_slow_client_is_cut_off_and_holds_nothing_up() {
+    let server = start("[timeouts]\nwrite = 1");
+    let Address::Tcp(address) = server.address() else {
+        panic!("a TCP address is expected")
+    };
+    let mut stalled = TcpStream::connect(address).unwrap();
+    stalled
+        .write_all(b"GET /flood?size=100000000 HTTP/1.1\r\nHost: test\r\n\r\n")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(server.text("/"), "hello from /");
+    let mut got = Vec::new();
+    let _ = stalled.read_to_end(&mut got);
+    assert!(got.len() < 100_000_000);
+}
+
+#[test]
+fn the_app_learns_that_its_client_is_gone_at_every_stage() {
+    let server = start("");
+    // Before the answer.
+    let client = {
+        let mut client = server.client();
+        client.send("GET /wait-for-disconnect HTTP/1.1\r\nHost: test\r\n\r\n");
+        client
+    };
+    eventually("it waits", || {
+        counter(&server, "/wait-for-disconnect") == "1"
+    });
+    drop(client);
+    eventually("it was told", || counter(&server, "gone") == "1");
+    // Within the answer.
+    let mut client = server.client();
+    client.send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.some().unwrap();
+    drop(client);
+    eventually("the stream ended", || {
+        counter(&server, "told") == "1" || counter(&server, "raised") != "0"
+    });
+    // Within the body.
+    let mut client = server.client();
+    client.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nabc");
+    eventually("it reads", || counter(&server, "/echo") == "1");
+    drop(client);
+    eventually("it was cut off", || counter(&server, "cut") == "1");
+    assert!(!server.log().contains("Traceback"), "{}", server.log());
+}
+
+#[test]
+fn a_client_that_has_finished_sending_gets_its_answer() {
+    let server = start("");
+    for target in [
+        "/",
+        "/sleep?s=0.3",
+        "/sleep?s=0.8",
+        "/stream?n=3&pause=0.1",
+        "/large?size=5000000",
+    ] {
+        let mut client = server.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client.finish_sending();
+        assert_eq!(client.response().status, 200, "{target}");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn an_answer_that_contradicts_itself_is_an_error() {
+    let server = start("");
+    let request = |target: &str| {
+        let mut client = server.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client.rest().unwrap()
+    };
+    let text = |target: &str| String::from_utf8(request(target)).unwrap();
+    for target in [
+        "/lengths?said=5&sent=4",
+        "/lengths?said=5&sent=6",
+        "/bad-header",
+        "/nothing",
+        "/error",
+    ] {
+        assert!(text(target).starts_with("HTTP/1.1 500 "), "{target}");
+    }
+    for target in [
+        "/lengths?said=5&sent=4&pieces=1",
+        "/lengths?said=5&sent=6&pieces=1",
+    ] {
+        let answer = text(target);
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nx"),
+            "{answer}"
+        );
+    }
+    for target in ["/unfinished", "/error?late=1"] {
+        let answer = text(target);
+        assert!(answer.ends_with("4\r\npart\r\n"), "no last chunk: {answer}");
+    }
+    server.says("the app failed on GET /error");
+    server.says("RuntimeError: the app is broken on purpose");
+    server.says("the app returned without a response to GET /nothing");
+    server.says("the app returned without completing its response to GET /unfinished");
+    assert_eq!(server.text("/twice"), "once");
+    assert_eq!(counter(&server, "refused"), "1");
+}
+
+#[test]
+fn files_are_sent_by_their_path_and_hints_come_before() {
+    let server = setup("")
+        .file("data.bin", &"0123456789".repeat(50_000))
+        .start();
+    let path = server.directory.path().join("data.bin");
+    let mut client = server.client();
+    let file = client.get(&format!("/file?path={}", path.display()));
+    assert_eq!(file.field("Content-Length").as_deref(), Some("500000"));
+    assert_eq!(file.text(), "0123456789".repeat(50_000));
+    let hinted = client.get("/hints");
+    assert_eq!(
+        (hinted.text().as_str(), hinted.interim.len()),
+        ("hinted", 1)
+    );
+}

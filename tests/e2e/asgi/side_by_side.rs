@@ -1,0 +1,105 @@
+//! Many requests on one loop: each a task of its own, within the limits of number and time.
+
+use std::time::{Duration, Instant};
+
+use super::{counter, start};
+use crate::harness::{Client, eventually};
+
+#[test]
+fn each_request_is_a_task_with_a_context_of_its_own() {
+    for event_loop in ["asyncio", "uvloop"] {
+        let server = start(&format!("loop = '{event_loop}'"));
+        let mut clients: Vec<Client> = (0..10).map(|_| server.client()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(format!(
+                "GET /context?name={number} HTTP/1.1\r\nHost: test\r\n\r\n"
+            ));
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(
+                client.response().text(),
+                format!("nobody {number} {number} True")
+            );
+        }
+        assert_eq!(server.text("/parts"), "http.request timeout");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = start("");
+    let mut client = server.client();
+    let targets = [
+        "/sleep?s=0.1",
+        "/",
+        "/stream",
+        "/large?size=100000",
+        "/context?name=x",
+        "/",
+    ];
+    let all: String = targets
+        .iter()
+        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
+        .collect();
+    client.send(all);
+    let expected = ["slept", "hello", "chunk 0", "xxx", "nobody x x", "hello"];
+    for begin in expected {
+        assert!(client.response().text().starts_with(begin));
+    }
+}
+
+#[test]
+fn many_requests_wait_side_by_side() {
+    let server = start("");
+    let start = Instant::now();
+    let mut clients: Vec<Client> = (0..200).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET /sleep?s=0.5 HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "slept");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn no_more_connections_are_taken_than_configured() {
+    let server = start("[limits]\nconnections = 2");
+    let mut first = server.client();
+    let mut second = server.client();
+    assert_eq!(first.get("/").status, 200);
+    assert_eq!(second.get("/").status, 200);
+    let mut third = server.client();
+    third.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    third.expect_silence(Duration::from_millis(300));
+    drop(first);
+    assert_eq!(third.response().status, 200);
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_cancelled_and_answered() {
+    let server = start("[timeouts]\nrequest = '300ms'");
+    let start = Instant::now();
+    assert_eq!(server.get("/sleep?s=10").status, 504);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    eventually("it was cancelled", || counter(&server, "cancelled") == "1");
+    server.says("cancelled after timeouts.request: GET /sleep?s=10");
+    assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
+fn a_blocked_loop_is_noticed_and_its_worker_replaced() {
+    let server = start("workers = 2\n[timeouts]\nworker = 1\ngraceful = 2");
+    let mut client = server.client();
+    client.send("GET /block?s=30 HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.says("in route_block");
+    eventually("a new worker serves", || server.get("/").status == 200);
+}

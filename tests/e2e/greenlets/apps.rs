@@ -1,0 +1,178 @@
+//! Apps: the frameworks keep their requests apart, and what is imported is patched before.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{CLASSES, app, at_once, send, setup};
+use crate::harness::Client;
+
+#[test]
+fn flask_keeps_the_requests_of_its_greenlets_apart() {
+    let flask = "
+import threading, time
+from flask import Flask, g, request
+
+application = Flask(__name__)
+lock = threading.Lock()
+
+@application.get('/hold/<name>')
+def hold(name):
+    g.name = name
+    with lock:
+        time.sleep(0.005)
+    time.sleep(0.2)
+    return f'{g.name} {request.path}'
+";
+    for class in CLASSES {
+        let server = setup(class, "").app(flask).start();
+        let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
+        for _ in 0..2 {
+            let begun = Instant::now();
+            for (number, client) in clients.iter_mut().enumerate() {
+                send(client, &format!("/hold/{number}"));
+            }
+            for (number, client) in clients.iter_mut().enumerate() {
+                let expected = format!("{number} /hold/{number}");
+                assert_eq!(client.response().text(), expected, "{class}");
+            }
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(3), "{class}: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn django_keeps_requests_and_database_connections_of_its_greenlets_apart() {
+    let django = r#"
+import time
+from django.conf import settings
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+
+settings.configure(
+    SECRET_KEY="test",
+    ALLOWED_HOSTS=["*"],
+    ROOT_URLCONF=__name__,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "data.sqlite3", "OPTIONS": {"timeout": 20}}},
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
+)
+
+from django.core.wsgi import get_wsgi_application
+application = get_wsgi_application()
+
+from django.db import connection, transaction
+from django.views.decorators.csrf import csrf_exempt
+
+with connection.cursor() as cursor:
+    cursor.execute("CREATE TABLE note (text TEXT)")
+connection.close()
+
+def slow(request, name):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s", [name])
+        time.sleep(0.2)
+        return HttpResponse(f"{cursor.fetchone()[0]} {request.path}")
+
+@csrf_exempt
+def add(request):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO note VALUES (%s)", [request.body.decode()])
+    return HttpResponse(status=204)
+
+def count(request):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(DISTINCT text) FROM note")
+        return HttpResponse(str(cursor.fetchone()[0]))
+
+def stream(request):
+    return StreamingHttpResponse(f"{number} " for number in range(3))
+
+urlpatterns = [path("slow/<name>", slow), path("add", add), path("count", count), path("stream", stream)]
+"#;
+    for class in CLASSES {
+        let server = setup(class, "").app(django).start();
+        let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
+        let begun = Instant::now();
+        for (number, client) in clients.iter_mut().enumerate() {
+            send(client, &format!("/slow/{number}"));
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(
+                client.response().text(),
+                format!("{number} /slow/{number}"),
+                "{class}"
+            );
+        }
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(3), "{class}: {took:?}");
+        for (number, client) in clients.iter_mut().enumerate() {
+            let note = format!("note {number}");
+            let length = note.len();
+            client.send(format!(
+                "POST /add HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{note}"
+            ));
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().status, 204, "{class}");
+        }
+        assert_eq!(server.text("/count"), "20", "{class}");
+        assert_eq!(server.text("/stream"), "0 1 2 ", "{class}");
+        assert_eq!(server.get("/nowhere").status, 404, "{class}");
+    }
+}
+
+#[test]
+fn context_variables_do_not_leak_from_request_to_request() {
+    let app = app("
+import contextvars
+mark = contextvars.ContextVar('mark', default='unmarked')
+booted = contextvars.ContextVar('booted')
+booted.set('at import')
+
+def route_mark(environ, start_response, query):
+    before = mark.get()
+    mark.set(query['as'])
+    time.sleep(float(query.get('s', 0)))
+    return answer(start_response, f'{before} {mark.get()} {booted.get(None)}')
+");
+    for class in CLASSES {
+        for preload in ["", "preload = true"] {
+            let server = setup(class, preload).app(&app).start();
+            let mut one = server.client();
+            let mut other = server.client();
+            for _ in 0..3 {
+                send(&mut one, "/mark?as=one&s=0.1");
+                send(&mut other, "/mark?as=other");
+                assert_eq!(other.response().text(), "unmarked other at import");
+                assert_eq!(one.response().text(), "unmarked one at import");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_is_patched_before_a_preloaded_app_is_imported() {
+    let app = app("
+import socket
+patched_at_import = socket.socket.__module__
+time.sleep(0.01)  # makes a hub in the process that forks the workers
+
+def route_patched(environ, start_response, query):
+    return answer(start_response, patched_at_import)
+");
+    for class in CLASSES {
+        for preload in ["true", "false"] {
+            let config = format!("workers = 2\npreload = {preload}");
+            let server = setup(class, &config).app(&app).start();
+            assert!(server.text("/patched").contains(class), "{preload}");
+            let (bodies, took) = at_once(&server, 40, "/sleep?s=0.2");
+            assert!(bodies.iter().all(|body| body == "slept"), "{class}");
+            assert!(took < Duration::from_secs(2), "{class}: {took:?}");
+            server.signal(Signal::SIGHUP);
+            server.applied();
+            let (bodies, _) = at_once(&server, 10, "/sleep?s=0.1");
+            assert!(bodies.iter().all(|body| body == "slept"), "{class}");
+        }
+    }
+}
