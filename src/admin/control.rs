@@ -102,5 +102,5 @@ fn follow(order: Order, request: &Request, scene: &Scene<'_>) -> Reply {
 }
 
 fn refused(why: &str) -> Reply {
-    Response::problem(409, why, "look at /status").into()
+    Response::problem(409, why, "look at `rgunicorn status`, or /status").into()
 }

@@ -101,12 +101,29 @@ pub(super) fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
                 pids.join(", ")
             ))
         }
-        (None, _) => Err(format!(
-            "no server runs with `{}`, or it is not yours to look into\n  \
-             = help: run this as the server's user or as root; to look at a file alone, there is `rgunicorn check`",
-            path.display()
-        )),
+        (None, _) => Err(nobody(path)),
     }
+}
+
+/// Why no server was found, as far as it can be known.
+fn nobody(path: &Path) -> String {
+    let shown = path.display();
+    if !path.exists() {
+        return format!(
+            "no server runs with `{shown}`, and there is no such file\n  \
+             = help: name the server's file with `-c`, or the server itself with `--pid`"
+        );
+    }
+    if nix::unistd::geteuid().is_root() {
+        return format!(
+            "no server runs with `{shown}`\n  \
+             = help: to look at a file alone, there is `rgunicorn check`"
+        );
+    }
+    format!(
+        "no server runs with `{shown}`, or it is not yours to look into\n  \
+         = help: run this as the server's user or as root; to look at a file alone, there is `rgunicorn check`"
+    )
 }
 
 /// The words of the reload log, one change on each line, and what it costs or what is in its way.

@@ -110,7 +110,7 @@ mod tests {
         });
         let text = String::from_utf8(out).unwrap();
         assert!(
-            text.ends_with("Content-Length: 47\r\nX-Request-ID: a-1\r\n\r\n"),
+            text.ends_with("Content-Length: 46\r\nX-Request-ID: a-1\r\n\r\n"),
             "{text}"
         );
     }
