@@ -24,6 +24,7 @@ mod resident;
 mod signal;
 mod spawn;
 mod title;
+mod unix_backlog;
 
 pub use abort::AbortBell;
 pub use bell::Bell;

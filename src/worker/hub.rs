@@ -21,7 +21,7 @@ use std::{
 
 use super::{
     connection::Connection,
-    reactor::{EVENTS_MAX, Reactor},
+    reactor::{EVENTS_MAX, Reactor, is_in_time},
     station::{Equipment, Station},
 };
 use crate::{
@@ -125,9 +125,12 @@ impl Hub {
 
     /// The next request for the app. It counts as in flight until [`Hub::finish`].
     pub fn next_job(&self) -> Option<Box<Connection>> {
-        let mut connection = self.reactor().next_job()?;
-        self.station.request_ids.assign(&mut connection);
+        let mut reactor = self.reactor();
+        let mut connection = reactor.next_job()?;
         let now_ns = sys::monotonic_ns();
+        reactor.let_go_in_time(now_ns);
+        drop(reactor);
+        self.station.request_ids.assign(&mut connection);
         let slot = self.station.slot();
         slot.stalled_since.store(now_ns, Relaxed);
         // Only the loop's thread changes it.
@@ -143,15 +146,42 @@ impl Hub {
         std::mem::swap(&mut self.reactor().reports, into);
     }
 
+    /// Whether a small, complete response may wait for others in its connection's output: [`Hub::finish_held`].
+    pub fn may_hold(&self, connection: &Connection) -> bool {
+        let reactor = self.reactor();
+        if !reactor.may_hold() {
+            return false;
+        }
+        let now_ns = sys::monotonic_ns();
+        connection.answered_ns.set(now_ns);
+        let began_ns = connection.app_began_ns;
+        is_in_time(
+            began_ns,
+            reactor.holds_since_ns().unwrap_or(began_ns),
+            now_ns,
+        )
+    }
+
+    /// As [`Hub::finish`]; the response goes out with others, at the end of the turn at the latest.
+    pub fn finish_held(&self, mut connection: Box<Connection>, then_close: bool, status: u16) {
+        let mut reactor = self.count_finished(&mut connection, status);
+        reactor.hold_back(connection, then_close, &[]);
+    }
+
     /// A request is answered; its response is sent, or in the connection's output.
     pub fn finish(&self, mut connection: Box<Connection>, then_close: bool, status: u16) {
+        let mut reactor = self.count_finished(&mut connection, status);
+        reactor.give_back(connection, then_close);
+    }
+
+    fn count_finished(&self, connection: &mut Connection, status: u16) -> MutexGuard<'_, Reactor> {
         self.hide(connection.shown_at);
         self.station.count(status);
         let in_app = &self.station.slot().gauges.in_app;
         in_app.store(in_app.load(Relaxed) - 1, Relaxed);
         let mut reactor = self.reactor();
-        reactor.count_answered(&mut connection, status);
-        reactor.give_back(connection, then_close);
+        reactor.count_answered(connection, status);
+        reactor
     }
 
     /// The app has accepted a WebSocket.
@@ -192,8 +222,9 @@ impl Hub {
     /// write the log.
     pub fn rest(&self) -> u64 {
         let mut reactor = self.reactor();
-        let orders = self.station.attend(&mut reactor);
         let now_ns = sys::monotonic_ns();
+        reactor.let_go();
+        let orders = self.station.attend(&mut reactor);
         if let Some(grace_ns) = orders.leave_within_ns {
             self.leave_by_ns
                 .store(now_ns.saturating_add(grace_ns), SeqCst);

@@ -8,6 +8,7 @@ mod lifespan;
 mod responses;
 mod scope;
 mod side_by_side;
+mod tasks;
 
 use crate::harness::{Server, Setup};
 

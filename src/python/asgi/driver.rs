@@ -12,6 +12,7 @@ use pyo3::{
 };
 
 use super::{
+    first_step::FirstSteps,
     gateway::{Gateway, Parts},
     scope::ScopeBuilder,
 };
@@ -124,6 +125,7 @@ impl<'a, 'py> Stage<'a, 'py> {
             app: self.app,
             hooks,
             scopes,
+            first_steps: FirstSteps::new(&self.glue, &self.asyncio_loop)?,
             socket_settings: socket_settings(&self.config.websocket),
             socket_compression: self
                 .config

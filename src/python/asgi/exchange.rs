@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::LogLevel,
-    http::{Refusal, RequestTraits, date, response},
+    http::{Refusal, RequestTraits, response},
     python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, RequestIds, log_answered},
@@ -60,6 +60,8 @@ pub(super) struct State {
     disconnected: bool,
     /// Nothing can be sent any more.
     broken: bool,
+    /// The response is complete and waits for others.
+    pub(super) is_held: bool,
     /// It was told to be slow.
     is_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
@@ -77,20 +79,7 @@ impl Exchange {
     pub(super) fn new(gateway: Arc<Gateway>, connection: Box<Connection>) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State {
-                outcome: Outcome::default(),
-                began_ns: connection.request_began_ns,
-                connection: Some(connection),
-                intake: Intake::Body,
-                disconnected: false,
-                broken: false,
-                is_slow: false,
-                timed_out: false,
-                waiters: Waiters::default(),
-                task: None,
-                place: None,
-                met: None,
-            }),
+            state: HeldCell::new(State::new(connection)),
         }
     }
 
@@ -238,11 +227,8 @@ impl Exchange {
             && !state.outcome.head_is_sent()
         {
             let mut answer = Vec::new();
-            let date = date::format(sys::unix_seconds());
-            match connection.head().is_head(connection.request_bytes()) {
-                true => refusal.write_head(&mut answer, &date),
-                false => refusal.write_response(&mut answer, &date),
-            }
+            let ids = &this.get().gateway.hub.station.request_ids;
+            ids.write_refusal(refusal, connection, &mut answer);
             connection.output.push_bytes(&answer);
             state.outcome.status = refusal.status;
             state.outcome.head.clear();
@@ -272,10 +258,13 @@ impl Exchange {
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.half_closed || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
-            let is_kept = state.place.is_some();
+            let (is_held, is_kept) = (state.is_held, state.place.is_some());
             let met = state.met.take();
             drop(guard);
-            gateway.hub.finish(connection, then_close, status);
+            match is_held {
+                true => gateway.hub.finish_held(connection, then_close, status),
+                false => gateway.hub.finish(connection, then_close, status),
+            }
             gateway.on_finished(py, is_kept.then_some(token))?;
             if let Some(met) = met {
                 this.get().tell_answer(py, &met);
@@ -343,15 +332,15 @@ impl Exchange {
         let py = this.py();
         let mut state = this.get().state.borrow(py);
         state.timed_out = true;
-        let request = state
-            .connection
-            .as_deref()
-            .map(Connection::described)
+        let ids = &this.get().gateway.hub.station.request_ids;
+        let connection = state.connection.as_deref();
+        let (id, request) = connection
+            .map(|connection| (ids.prefix(connection), connection.described()))
             .unwrap_or_default();
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
         Self::refuse(this, Refusal::APP_TIMEOUT);
-        py.detach(|| crate::error!("cancelled after timeouts.request: {request}"));
+        py.detach(|| crate::error!("{id}cancelled after timeouts.request: {request}"));
         match task {
             Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
             None => Ok(()),
@@ -427,6 +416,34 @@ impl Exchange {
 }
 
 impl State {
+    fn new(connection: Box<Connection>) -> Self {
+        Self {
+            outcome: Outcome::default(),
+            began_ns: connection.request_began_ns,
+            connection: Some(connection),
+            intake: Intake::Body,
+            disconnected: false,
+            broken: false,
+            is_held: false,
+            is_slow: false,
+            timed_out: false,
+            waiters: Waiters::default(),
+            task: None,
+            place: None,
+            met: None,
+        }
+    }
+
+    /// For another request; keeps the room for a head.
+    pub(super) fn renew(&mut self, connection: Box<Connection>) {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.clear();
+        *self = Self {
+            outcome,
+            ..Self::new(connection)
+        };
+    }
+
     /// In the response's head, where that is wanted.
     pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
         if let Some(connection) = &self.connection {

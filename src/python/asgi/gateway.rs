@@ -2,27 +2,23 @@
 //! up; a turn starts a task for each request that came in, tells exchanges what happened to their connections, and looks
 //! at their deadlines.
 //!
-//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled. The ones that are
-//! not are kept here: asyncio itself holds tasks by weak references only.
+//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled; for 3.11 see
+//! `first_step`. The ones that are not are kept here: asyncio itself holds tasks by weak references only.
 
 use std::{ffi::CStr, sync::Arc, time::Duration};
 
-use pyo3::{
-    exceptions::PyRuntimeError,
-    intern,
-    prelude::*,
-    types::{PyDict, PyTuple},
-};
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
     awaitable::Done,
+    callables::Callables,
     exchange::Exchange,
+    first_step::FirstSteps,
     frames::{ReceiveFrame, SendFrame},
     outcome::Outcome,
     party::Party,
     run::Run,
     scope::ScopeBuilder,
-    send::{Receive, Send},
     socket::Socket,
 };
 use crate::{
@@ -60,6 +56,7 @@ pub(super) struct Gateway {
     get_task_factory: Py<PyAny>,
     task_type: Py<PyAny>,
     task_options: Py<PyDict>,
+    first_steps: Option<Py<FirstSteps>>,
     done: Py<PyAny>,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
@@ -75,6 +72,8 @@ struct Inner {
     /// By the low half of the connection's token: where its exchange is, and the token.
     by_token: Vec<Option<(u64, usize)>>,
     reports: Vec<(u64, Readiness)>,
+    /// To be used again.
+    spare: Option<Callables>,
     /// What WebSockets receive into.
     scratch: Vec<u8>,
     next_sweep_ms: u64,
@@ -83,6 +82,8 @@ struct Inner {
     /// A turn is going on, or one is in the loop's queue already.
     is_turning: bool,
     turn: Option<Py<PyAny>>,
+    /// The app has its own way to make tasks; asked once a turn.
+    has_task_factory: bool,
     /// The worker's loop has ended.
     has_ended: bool,
 }
@@ -93,6 +94,8 @@ pub(super) struct Parts {
     pub(super) app: Py<PyAny>,
     pub(super) hooks: Option<Arc<RequestHooks>>,
     pub(super) scopes: ScopeBuilder,
+    /// `None`: a request has its task from the beginning.
+    pub(super) first_steps: Option<Py<FirstSteps>>,
     pub(super) socket_settings: websocket::Settings,
     /// `None`: messages are not compressed.
     pub(super) socket_compression: Option<DeflateSettings>,
@@ -119,6 +122,7 @@ impl Gateway {
             get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
             task_type: task_type.unbind(),
             task_options: options.unbind(),
+            first_steps: parts.first_steps,
             done: Bound::new(py, Done)?.into_any().unbind(),
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
@@ -129,11 +133,13 @@ impl Gateway {
                 free: Vec::new(),
                 by_token: Vec::new(),
                 reports: Vec::new(),
+                spare: None,
                 scratch: Vec::new(),
                 next_sweep_ms: 0,
                 timer: None,
                 is_turning: false,
                 turn: None,
+                has_task_factory: false,
                 has_ended: false,
             }),
         }))
@@ -301,11 +307,13 @@ impl Gateway {
     }
 
     fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let has_task_factory = !self.get_task_factory.bind(py).call0()?.is_none();
         let mut inner = self.inner.borrow(py);
         if inner.has_ended {
             return Ok(());
         }
         inner.is_turning = true;
+        inner.has_task_factory = has_task_factory;
         drop(inner);
         match self.hub.has_cold_work() {
             true => py.detach(|| self.hub.turn()),
@@ -389,11 +397,12 @@ impl Gateway {
         if websocket::handshake::is_asked_for(connection.head(), connection.request_bytes()) {
             return self.begin_socket(py, connection, scope);
         }
-        let exchange = Bound::new(py, Exchange::new(Arc::clone(self), connection))?;
-        let messages = [
-            ffi::builtin::<Receive>(&exchange)?,
-            ffi::builtin::<Send>(&exchange)?,
-        ];
+        let spare = self.inner.borrow(py).spare.take();
+        let callables = match spare {
+            Some(spare) => spare.renew(py, connection),
+            None => Callables::new(py, self, connection)?,
+        };
+        let exchange = callables.exchange.bind(py);
         if let Some(hooks) = &self.hooks {
             let met = hooks.meet_asgi(py, &scope)?;
             if let Err(error) = hooks.before(py, &met) {
@@ -402,11 +411,15 @@ impl Gateway {
             exchange.get().state.borrow(py).met = Some(met);
         }
         let party = Party::Request(exchange.clone().unbind());
+        let messages = [&callables.receive, &callables.send];
         let is_suspended = self.start(py, party, scope, messages)?;
-        match is_suspended && is_half_closed {
-            true => Exchange::start_grace(&exchange),
-            false => Ok(()),
+        if is_suspended && is_half_closed {
+            Exchange::start_grace(exchange)?;
         }
+        if !is_suspended && !callables.are_kept(py) {
+            self.inner.borrow(py).spare = Some(callables);
+        }
+        Ok(())
     }
 
     /// Starts the task of a WebSocket; the app decides whether it becomes one.
@@ -435,6 +448,7 @@ impl Gateway {
             ffi::builtin::<SendFrame>(&socket)?,
         ];
         let party = Party::Socket(socket.unbind());
+        let messages = messages.each_ref();
         self.start(py, party, scope, messages).map(drop)
     }
 
@@ -444,43 +458,41 @@ impl Gateway {
         py: Python<'_>,
         party: Party,
         scope: Bound<'_, PyDict>,
-        messages: [Py<PyAny>; 2],
+        [receive, send]: [&Py<PyAny>; 2],
     ) -> PyResult<bool> {
-        let [receive, send] = messages;
-        let arguments = PyTuple::new(
-            py,
-            [
-                scope.into_any(),
-                receive.into_bound(py),
-                send.into_bound(py),
-            ],
-        )?;
-        let run = Run::new(
-            party.clone_ref(py),
-            self.app.clone_ref(py),
-            arguments.unbind(),
-        );
-        let task = self.new_task(py, Bound::new(py, run)?.into_any())?;
-        if task.call_method0(intern!(py, "done"))?.is_truthy()? && party.is_over(py) {
-            return Ok(false);
+        let arguments = [
+            scope.into_any().unbind(),
+            receive.clone_ref(py),
+            send.clone_ref(py),
+        ];
+        let run = Run::new(party.clone_ref(py), self.app.clone_ref(py), arguments);
+        let task = self.start_run(&Bound::new(py, run)?, &party)?;
+        let is_suspended = task.is_some();
+        if let Some(task) = task {
+            self.keep(py, party, task)?;
         }
-        self.keep(py, party, task)?;
-        Ok(true)
+        Ok(is_suspended)
     }
 
-    fn new_task<'py>(
+    /// Has the app called. Returns its task, unless all is over already.
+    fn start_run<'py>(
         &self,
-        py: Python<'py>,
-        run: Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        if !self.get_task_factory.bind(py).call0()?.is_none() {
-            // The app has its own way to make tasks.
+        run: &Bound<'py, Run>,
+        party: &Party,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = run.py();
+        let task = if self.inner.borrow(py).has_task_factory {
             let name = intern!(py, "create_task");
-            return self.asyncio_loop.bind(py).call_method1(name, (run,));
-        }
-        self.task_type
-            .bind(py)
-            .call((run,), Some(self.task_options.bind(py)))
+            self.asyncio_loop.bind(py).call_method1(name, (run,))?
+        } else if let (Some(steps), Party::Request(_)) = (&self.first_steps, party) {
+            let task = steps.get().take(run)?;
+            return Ok(task.map(|task| task.into_bound(py)));
+        } else {
+            let options = Some(self.task_options.bind(py));
+            self.task_type.bind(py).call((run,), options)?
+        };
+        let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
+        Ok((!is_done || !party.is_over(py)).then_some(task))
     }
 
     /// Keeps what is not over, and has the kernel report what happens to its connection.

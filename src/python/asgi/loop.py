@@ -1,6 +1,7 @@
 # The life of a worker's event loop: made before the app starts up, closed after it has shut down. Runs in the engine,
 # with what the engine gives it: `say(level, text)` writes to the error log.
 import asyncio
+import collections
 import sys
 import traceback
 
@@ -22,6 +23,24 @@ def has_uvloop():
     except ImportError:
         return False
     return True
+
+
+class RunningTasks(collections.UserDict):
+    """asyncio's table of the tasks that run, by loop. A request that has none gets it when somebody looks."""
+
+    def __init__(self, table, loop, current_task):
+        self.data, self.loop, self.current_task = table, loop, current_task
+
+    def get(self, loop, default=None):
+        if loop is not self.loop or loop in self.data:
+            return self.data.get(loop, default)
+        task = self.current_task()
+        return default if task is None else task
+
+
+def watch_running_tasks(loop, current_task):
+    """For CPython 3.11, whose `asyncio.current_task` looks into this table."""
+    asyncio.tasks._current_tasks = RunningTasks(asyncio.tasks._current_tasks, loop, current_task)
 
 
 class StartupFailed(Exception):

@@ -12,15 +12,30 @@ use pyo3::{
 use super::{awaitable::thrown, party::Party};
 use crate::python::ffi::{self, HeldCell, Sent};
 
+/// By this attribute a future tells the task that it was yielded by its `await`.
+const IS_AWAITED: &str = "_asyncio_future_blocking";
+
 enum Stage {
     /// The app is called in the first step, so that it runs in its task.
     Fresh {
         app: Py<PyAny>,
-        arguments: Py<PyTuple>,
+        /// The scope, `receive` and `send`.
+        arguments: [Py<PyAny>; 3],
     },
-    /// What the app's coroutine iterates.
-    Running(Py<PyAny>),
+    Running {
+        /// What the app's coroutine iterates.
+        coroutine: Py<PyAny>,
+        /// The first step was made without a task: what the task is still to be told that it yielded.
+        yielded: Option<Yielded>,
+    },
     Over,
+}
+
+/// What a step yielded.
+struct Yielded {
+    object: Py<PyAny>,
+    /// It was yielded by a future's `await`.
+    is_future: bool,
 }
 
 #[pyclass(frozen, weakref, module = "rgunicorn", name = "request")]
@@ -30,14 +45,39 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: Py<PyTuple>) -> Self {
+    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) -> Self {
         Self {
             party,
             stage: HeldCell::new(Stage::Fresh { app, arguments }),
         }
     }
 
+    pub(super) fn is_over(&self, py: Python<'_>) -> bool {
+        matches!(&*self.stage.borrow(py), Stage::Over)
+    }
+
+    /// The first step was made without a task and yielded this: the task's first step yields it again.
+    pub(super) fn hand_over(&self, yielded: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = yielded.py();
+        let handed_over = Yielded::new(yielded)?;
+        if let Stage::Running { yielded, .. } = &mut *self.stage.borrow(py) {
+            *yielded = Some(handed_over);
+        }
+        Ok(())
+    }
+
+    /// What was handed over, once.
+    fn take_over(&self, py: Python<'_>) -> Option<Yielded> {
+        match &mut *self.stage.borrow(py) {
+            Stage::Running { yielded, .. } => yielded.take(),
+            Stage::Fresh { .. } | Stage::Over => None,
+        }
+    }
+
     fn step(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        if let Some(yielded) = self.take_over(py) {
+            return yielded.again(py).map(Some);
+        }
         let result = match self.coroutine(py) {
             Ok(Some(coroutine)) => ffi::send_into(coroutine.bind(py), value),
             Ok(None) => return Ok(None),
@@ -51,16 +91,19 @@ impl Run {
         let stage = std::mem::replace(&mut *self.stage.borrow(py), Stage::Over);
         let coroutine = match stage {
             Stage::Over => return Ok(None),
-            Stage::Running(coroutine) => coroutine,
+            Stage::Running { coroutine, .. } => coroutine,
             Stage::Fresh { app, arguments } => {
-                let awaitable = app.bind(py).call1(arguments.bind(py))?;
+                let awaitable = ffi::call3(app.bind(py), arguments.each_ref())?;
                 match is_coroutine(py, &awaitable)? {
                     true => awaitable.unbind(),
                     false => awaitable.call_method0(intern!(py, "__await__"))?.unbind(),
                 }
             }
         };
-        *self.stage.borrow(py) = Stage::Running(coroutine.clone_ref(py));
+        *self.stage.borrow(py) = Stage::Running {
+            coroutine: coroutine.clone_ref(py),
+            yielded: None,
+        };
         Ok(Some(coroutine))
     }
 
@@ -83,9 +126,47 @@ impl Run {
     /// An attribute of the app's coroutine, for those who look at tasks.
     fn of_coroutine(&self, py: Python<'_>, name: &str) -> Py<PyAny> {
         match &*self.stage.borrow(py) {
-            Stage::Running(coroutine) => coroutine.getattr(py, name).unwrap_or_else(|_| py.None()),
+            Stage::Running { coroutine, .. } => {
+                coroutine.getattr(py, name).unwrap_or_else(|_| py.None())
+            }
             Stage::Fresh { .. } | Stage::Over => py.None(),
         }
+    }
+}
+
+impl Yielded {
+    /// As a task does, takes back the flag by which a future says that it is being awaited: else nobody else could.
+    fn new(object: Bound<'_, PyAny>) -> PyResult<Self> {
+        let name = intern!(object.py(), IS_AWAITED);
+        let is_future = match object.getattr_opt(name)? {
+            Some(is_awaited) => is_awaited.is_truthy()?,
+            None => false,
+        };
+        if is_future {
+            object.setattr(name, false)?;
+        }
+        Ok(Self {
+            object: object.unbind(),
+            is_future,
+        })
+    }
+
+    /// The object as its `await` yields it.
+    fn again(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if self.is_future {
+            self.object.setattr(py, intern!(py, IS_AWAITED), true)?;
+        }
+        Ok(self.object)
+    }
+
+    /// Has what is waited for cancelled, as the task does that waits for it. False: it is done, or cannot be cancelled.
+    fn cancel(&self, py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+        if !self.is_future {
+            return Ok(false);
+        }
+        let message = error.value(py).getattr(intern!(py, "args"))?;
+        let cancel = self.object.bind(py).getattr(intern!(py, "cancel"))?;
+        cancel.call1(message.cast_into::<PyTuple>()?)?.is_truthy()
     }
 }
 
@@ -138,13 +219,21 @@ impl Run {
         value: Option<&Bound<'_, PyAny>>,
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
+        let error = thrown(kind, value);
+        if let Some(yielded) = self.take_over(py)
+            && is_cancellation(py, &error)
+            && yielded.cancel(py, &error)?
+        {
+            return yielded.again(py);
+        }
         let running = match &*self.stage.borrow(py) {
-            Stage::Running(coroutine) => Some(coroutine.clone_ref(py)),
-            Stage::Fresh { .. } | Stage::Over => None,
+            Stage::Running { coroutine, .. } => Some(coroutine.clone_ref(py)),
+            Stage::Fresh { .. } => None,
+            Stage::Over => return Err(error),
         };
         let result = match running {
-            Some(coroutine) => throw_into(coroutine.bind(py), &thrown(kind, value)),
-            None => Err(thrown(kind, value)),
+            Some(coroutine) => throw_into(coroutine.bind(py), &error),
+            None => Err(error),
         };
         self.after(py, result)?
             .ok_or_else(|| PyStopIteration::new_err(()))
@@ -153,7 +242,9 @@ impl Run {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let stage = std::mem::replace(&mut *self.stage.borrow(py), Stage::Over);
         match stage {
-            Stage::Running(coroutine) => coroutine.call_method0(py, intern!(py, "close")).map(drop),
+            Stage::Running { coroutine, .. } => {
+                coroutine.call_method0(py, intern!(py, "close")).map(drop)
+            }
             Stage::Fresh { .. } | Stage::Over => Ok(()),
         }
     }
