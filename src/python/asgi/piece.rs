@@ -36,8 +36,9 @@ impl Piece<'_, '_> {
         };
         let after = self.write_frame(&mut before, body.len());
         let is_whole = self.is_first && self.is_last && body.len() <= COPIED_BYTES_MAX;
-        state.is_held = is_whole && gateway.hub.may_hold();
-        let next = match (state.is_held, self.is_last && !self.shape.persistent) {
+        let is_held = is_whole && gateway.hub.may_hold(state.open()?);
+        state.is_held = is_held;
+        let next = match (is_held, self.is_last && !self.shape.persistent) {
             (true, _) => None,
             (false, false) => Some(net::Next::Unknown),
             (false, true) => Some(net::Next::Close),
