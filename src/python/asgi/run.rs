@@ -19,7 +19,6 @@ enum Stage {
     /// The app is called in the first step, so that it runs in its task.
     Fresh {
         app: Py<PyAny>,
-        /// The scope, `receive` and `send`.
         arguments: [Py<PyAny>; 3],
     },
     Running {
@@ -45,11 +44,20 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) -> Self {
+    pub(super) fn new(party: Party) -> Self {
         Self {
             party,
-            stage: HeldCell::new(Stage::Fresh { app, arguments }),
+            stage: HeldCell::new(Stage::Over),
         }
+    }
+
+    pub(super) fn party(&self) -> &Party {
+        &self.party
+    }
+
+    /// Has the app called in the next step, with the scope, `receive` and `send`.
+    pub(super) fn prepare(&self, py: Python<'_>, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) {
+        *self.stage.borrow(py) = Stage::Fresh { app, arguments };
     }
 
     pub(super) fn is_over(&self, py: Python<'_>) -> bool {
