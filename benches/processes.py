@@ -45,12 +45,12 @@ def cpu_seconds(root):
     return sum(sum(map(int, fields[11:15])) for pid in tree(root) if (fields := stat(pid))) / TICKS
 
 
-def pss_mib(root):
-    """Proportional set size of the tree in MiB: shared pages are split among those that share them."""
+def pss_mib(root, kind="Pss"):
+    """Proportional set size of the tree in MiB: shared pages are split among those that share them. `Pss_Anon`: without files."""
     kib = 0
     for pid in tree(root):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{kind}:"):
                 kib += int(line.split()[1])
     return kib / 1024
 

@@ -204,7 +204,8 @@ def wait_until_it_answers(name, server):
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.process.poll() is None:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=2)
+            # One request: a server that boots slowly would also serve those that were given up, each in another worker.
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=START_SECONDS)
             connection.request("GET", "/")
             if connection.getresponse().status == 200:
                 return

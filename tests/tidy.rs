@@ -10,132 +10,115 @@ use std::{
 /// Where a file is too long for one idea, whatever the reason.
 const LINES_MAX: usize = 900;
 
+/// What makes a module depend on the moment at which it runs.
+const MOMENT: &[&str] = &[
+    "std::thread",
+    "std::process",
+    "Instant::now",
+    "SystemTime::now",
+];
+/// What makes it depend on the machine.
+const MACHINE: &[&str] = &["std::net", "std::fs", "std::io", "std::env"];
+/// Those whom a part of the server must not know, to be tested without them.
+const OTHERS: &[&str] = &["crate::arbiter", "crate::worker", "crate::python", "pyo3"];
+
 /// Modules, and what they must not touch: these walls make them testable as text. `tests` modules may.
-const WALLS: &[(&str, &[&str])] = &[
+const WALLS: &[(&str, &[&[&str]])] = &[
     (
         "src/config",
         &[
-            "crate::sys",
-            "crate::arbiter",
-            "crate::worker",
-            "crate::python",
-            "crate::http",
-            "std::net::Tcp",
-            "std::thread",
-            "std::process",
-            "Instant::now",
-            "SystemTime::now",
+            OTHERS,
+            MOMENT,
+            &["crate::sys", "crate::http", "std::net::Tcp"],
         ],
     ),
     (
         "src/http",
         &[
-            "crate::",
-            "std::net::Tcp",
-            "std::net::Udp",
-            "std::fs",
-            "std::io",
-            "std::thread",
-            "std::process",
-            "std::env",
-            "Instant::now",
-            "SystemTime::now",
+            MOMENT,
+            &[
+                "crate::",
+                "std::net::Tcp",
+                "std::net::Udp",
+                "std::fs",
+                "std::io",
+                "std::env",
+            ],
         ],
     ),
     (
         "src/websocket",
         &[
-            "crate::sys",
-            "crate::config",
-            "crate::arbiter",
-            "crate::worker",
-            "crate::python",
-            "crate::telemetry",
-            "std::net",
-            "std::fs",
-            "std::io",
-            "std::thread",
-            "std::process",
-            "std::env",
-            "Instant::now",
-            "SystemTime::now",
+            OTHERS,
+            MOMENT,
+            MACHINE,
+            &["crate::sys", "crate::config", "crate::telemetry"],
         ],
     ),
     (
         "src/arbiter/core",
         &[
-            "crate::sys",
-            "crate::config",
-            "crate::worker",
-            "crate::python",
-            "crate::http",
-            "crate::telemetry",
-            "std::net",
-            "std::fs",
-            "std::io",
-            "std::thread",
-            "std::process",
-            "std::env",
-            "Instant::now",
-            "SystemTime::now",
+            MOMENT,
+            MACHINE,
+            &[
+                "crate::sys",
+                "crate::config",
+                "crate::worker",
+                "crate::python",
+                "crate::http",
+                "crate::telemetry",
+            ],
         ],
     ),
     (
         "src/wire/message.rs",
-        &[
-            "crate::sys",
-            "std::fs",
-            "std::io",
-            "std::thread",
-            "std::process",
-            "Instant::now",
-            "SystemTime::now",
-        ],
+        &[MOMENT, &["crate::sys", "std::fs", "std::io"]],
     ),
     (
         "src/worker",
-        &["crate::arbiter", "crate::cli", "crate::python", "pyo3"],
+        &[&["crate::arbiter", "crate::cli", "crate::python", "pyo3"]],
     ),
     (
         "src/arbiter",
-        &["crate::worker", "crate::python", "crate::http", "pyo3"],
+        &[&["crate::worker", "crate::python", "crate::http", "pyo3"]],
     ),
-    (
-        "src/admin",
-        &[
-            "crate::arbiter",
-            "crate::worker",
-            "crate::python",
-            "crate::cli",
-            "pyo3",
-        ],
-    ),
-    (
-        "src/telemetry",
-        &[
-            "crate::arbiter",
-            "crate::worker",
-            "crate::python",
-            "crate::cli",
-            "pyo3",
-        ],
-    ),
+    ("src/admin", &[OTHERS, &["crate::cli"]]),
+    ("src/telemetry", &[OTHERS, &["crate::cli"]]),
     (
         "src/sys",
         &[
-            "crate::config",
-            "crate::arbiter",
-            "crate::worker",
-            "crate::http",
-            "crate::python",
-            "crate::telemetry",
-            "pyo3",
+            OTHERS,
+            &["crate::config", "crate::http", "crate::telemetry"],
         ],
     ),
 ];
 
 /// The only places where `unsafe` may be written.
-const UNSAFE: &[&str] = &["src/sys", "src/python", "src/wire/scoreboard.rs"];
+const UNSAFE: &[&str] = &["src/sys", "src/python/ffi.rs", "src/wire/scoreboard.rs"];
+
+/// Who may call what can cost somebody else's files, and how it knows that they are its own.
+const REMOVALS: &[(&str, &[&str])] = &[
+    (
+        concat!("remove_", "file("),
+        &[
+            // By device and inode, and sockets alone.
+            "src/arbiter/listeners/unix.rs",
+            // By its lock, and files alone that hold a pid.
+            "src/arbiter/pidfile.rs",
+        ],
+    ),
+    (
+        concat!("remove_dir", "_all("),
+        &[
+            "tests/e2e/harness/directory.rs", // made by `tempfile`
+            "tests/e2e/harness/venv.rs",      // below `target`, under a lock
+            "tests/e2e/harness/debian.rs",    // the same
+            "tests/e2e/harness/save.rs",      // in the folder of the file that is saved
+        ],
+    ),
+    // The threads of all tests share the current directory, and relative paths mean another place after it.
+    (concat!("set_current", "_dir("), &[]),
+];
 
 /// Words that promise work instead of doing it, split so that this file does not contain them.
 const PROMISES: &[&str] = &[
@@ -197,7 +180,7 @@ fn the_walls_between_modules_stand() {
         check(sources(&[module]), |file, wrong| {
             for (number, line) in without_tests_and_comments(file) {
                 let found = |name: &&&str| mentions(&file.name, module, line, name);
-                if let Some(name) = forbidden.iter().find(found) {
+                if let Some(name) = forbidden.iter().copied().flatten().find(found) {
                     let code = line.trim();
                     wrong.push(format!(
                         "{}:{number}: {module} must not touch {name}: {code}",
@@ -207,6 +190,25 @@ fn the_walls_between_modules_stand() {
             }
         });
     }
+}
+
+#[test]
+fn files_are_removed_only_where_they_are_known_to_be_our_own() {
+    check(all_sources(), |file, wrong| {
+        for (number, line) in file.text.lines().enumerate() {
+            for (call, allowed) in REMOVALS.iter().filter(|(call, _)| line.contains(call)) {
+                // A test may remove a file by its name, which does nothing to a directory.
+                let is_tests = call.contains("_file") && is_test(file, number);
+                if !allowed.contains(&file.name.as_str()) && !is_tests {
+                    wrong.push(format!(
+                        "{}:{}: list it in REMOVALS, with the reason why nothing else can go: {line}",
+                        file.name,
+                        number + 1
+                    ));
+                }
+            }
+        }
+    });
 }
 
 #[test]
@@ -226,10 +228,27 @@ fn the_documents_name_files_and_items_that_exist() {
     let sources = all_sources();
     let all_code: String = sources.iter().map(|file| file.text.as_str()).collect();
     let mut wrong = Vec::new();
-    for document in ["README.md", "ARCHITECTURE.md"] {
-        let text = fs::read_to_string(root().join(document)).unwrap();
+    let mut documents = ["README.md", "ARCHITECTURE.md", "src/worker/LIFECYCLE.md"]
+        .map(|name| root().join(name))
+        .to_vec();
+    documents.extend(
+        fs::read_dir(root().join("docs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
         for name in text.split('`').skip(1).step_by(2) {
-            let folders = ["src/", "tests/", "examples/", "schema/", "benches/", ".ci/"];
+            let folders = [
+                "src/",
+                "tests/",
+                "docs/",
+                "examples/",
+                "schema/",
+                "benches/",
+                ".ci/",
+            ];
             let exists = if folders.iter().any(|folder| name.starts_with(folder)) {
                 root().join(name).exists()
             } else if is_item_path(name) {
@@ -239,7 +258,10 @@ fn the_documents_name_files_and_items_that_exist() {
                 true
             };
             if !exists {
-                wrong.push(format!("{document} names `{name}`, which does not exist"));
+                wrong.push(format!(
+                    "{} names `{name}`, which does not exist",
+                    document.display()
+                ));
             }
         }
     }
@@ -287,6 +309,12 @@ fn sources(places: &[&str]) -> Vec<Source> {
         }
     }
     found
+}
+
+/// Whether the line, counted from 0, belongs to a test.
+fn is_test(file: &Source, number: usize) -> bool {
+    let code = without_tests_and_comments(file);
+    !file.name.starts_with("src/") || code.iter().all(|(line, _)| *line != number + 1)
 }
 
 /// Numbered lines of code. Modules of tests stand last in a file, or in files called `tests`.

@@ -19,7 +19,7 @@ pub(super) fn reload(request: &Request, scene: &mut Scene<'_>) -> Reply {
     follow(Order::Reload, request, scene)
 }
 
-/// `POST /scale?workers=4`: lines of JSON until so many serve.
+/// `POST /scale?workers=4`: lines of JSON until so many serve, or one cannot boot.
 pub(super) fn scale(request: &Request, scene: &mut Scene<'_>) -> Reply {
     let workers = request.query.get("workers").map(str::parse::<u16>);
     match workers {
@@ -78,6 +78,7 @@ fn simple(order: Order) -> Reply {
         Answer::Refused(why) => refused(&why),
         Answer::Done(done) => Response::json(200, &json!({ "done": done })).into(),
         Answer::Reload(reload) => Response::json(200, &json!({ "reload": reload })).into(),
+        Answer::Scale(scale) => Response::json(200, &json!({ "scale": scale })).into(),
     });
     Reply::Later { order, then }
 }
@@ -88,16 +89,18 @@ fn follow(order: Order, request: &Request, scene: &Scene<'_>) -> Reply {
         Ok(deadline_ns) => deadline_ns,
         Err(problem) => return problem.into(),
     };
-    let then: Then = Box::new(move |answer, _| match answer {
-        Answer::Refused(why) => refused(&why),
-        Answer::Done(_) => Reply::Follow(Box::new(Progress::new(Goal::Settled, deadline_ns))),
-        Answer::Reload(reload) => {
-            Reply::Follow(Box::new(Progress::new(Goal::Reload(reload), deadline_ns)))
-        }
+    let then: Then = Box::new(move |answer, _| {
+        let goal = match answer {
+            Answer::Refused(why) => return refused(&why),
+            Answer::Done(done) => return Response::json(200, &json!({ "done": done })).into(),
+            Answer::Reload(reload) => Goal::Reload(reload),
+            Answer::Scale(scale) => Goal::Scale(scale),
+        };
+        Reply::Follow(Box::new(Progress::new(goal, deadline_ns)))
     });
     Reply::Later { order, then }
 }
 
 fn refused(why: &str) -> Reply {
-    Response::problem(409, why, "look at /status").into()
+    Response::problem(409, why, "look at `rgunicorn status`, or /status").into()
 }

@@ -39,6 +39,14 @@ pub(super) struct Events {
 }
 
 impl Events {
+    /// What another program had remembered.
+    pub(super) fn resume(events: Vec<Event>) -> Self {
+        let surplus = events.len().saturating_sub(EVENTS_MAX);
+        let last: VecDeque<Event> = events.into_iter().skip(surplus).collect();
+        let count = last.back().map_or(0, |event| event.number);
+        Self { last, count }
+    }
+
     pub(super) fn add(&mut self, at_us: i64, level: LogLevel, text: &str, detail: &str) {
         if self.last.len() == EVENTS_MAX {
             self.last.pop_front();
@@ -97,5 +105,9 @@ mod tests {
         let last = &all[EVENTS_MAX - 1];
         assert_eq!((last.text.len(), last.detail.len()), (1024, 8192));
         assert_eq!(last.at, "1970-01-01T00:00:00.000Z");
+        let mut resumed = Events::resume(all.clone());
+        resumed.add(0, LogLevel::Info, "upgrade done", "");
+        assert_eq!(resumed.after(0)[..EVENTS_MAX - 1], all[1..]);
+        assert_eq!(resumed.after(301)[0].number, 302);
     }
 }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use super::{
+    backlogs::Backlogs,
     events::{Event, Events},
     server,
     view::View,
@@ -36,7 +37,7 @@ const STACK_BYTES: usize = 512 * 1024;
 pub enum Order {
     /// Read the configuration again and roll a new generation in, as HUP does.
     Reload,
-    /// So many workers, until the file changes `workers`.
+    /// So many workers, until the file changes `workers`. As many as before when one cannot boot.
     Scale(u16),
     Stop {
         quick: bool,
@@ -66,6 +67,8 @@ pub enum Answer {
     Done(String),
     /// The reload with this number has begun, or is decided already.
     Reload(u64),
+    /// Another number of workers is wanted; which order for that it is, from 1.
+    Scale(u64),
     /// Not possible; why, in a sentence.
     Refused(String),
 }
@@ -177,6 +180,16 @@ impl Admin {
         }
     }
 
+    /// What is remembered of the log, oldest first.
+    pub fn events(&self) -> Vec<Event> {
+        self.link.events_after(0)
+    }
+
+    /// Remembers these, of the program that this one goes on for.
+    pub fn resume_events(&self, events: Vec<Event>) {
+        *lock(&self.link.events) = Events::resume(events);
+    }
+
     /// Remembers what this process tells its log from now on.
     pub fn listen_to_log(&self) {
         let link = Arc::clone(&self.link);
@@ -201,6 +214,11 @@ impl Admin {
     /// To answer the orders by.
     pub fn answers(&self) -> Answers {
         Answers(Arc::clone(&self.link))
+    }
+
+    /// To watch the listeners by.
+    pub fn backlogs(&self) -> Backlogs {
+        Backlogs(Arc::clone(&self.link))
     }
 
     /// To be called around the one place where the shell waits.

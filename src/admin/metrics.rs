@@ -1,16 +1,14 @@
 //! `/metrics` for collectors, `/metrics.json` for programs that show figures live.
 
-use std::os::fd::AsFd;
-
 use super::{
+    backlogs::backlogs,
     reply::{Reply, Response},
     request::Request,
     scene::Scene,
     view::GenerationState,
 };
 use crate::{
-    sys::net,
-    telemetry::metrics::{self, Backlog, Figures, Format, Memory, Snapshot},
+    telemetry::metrics::{self, Figures, Format, Memory, Snapshot},
     wire::WorkerState,
 };
 
@@ -39,24 +37,9 @@ fn snapshot(scene: &mut Scene<'_>) -> Snapshot {
     snapshot.workers.wanted = scene.view.workers_wanted.into();
     let serving = scene.view.generation(GenerationState::Serving);
     snapshot.generation = serving.map_or(0, |serving| serving.generation);
-    snapshot.backlogs = backlogs(scene);
+    snapshot.backlogs = backlogs(&scene.view);
     snapshot.memory = memory(scene);
     snapshot
-}
-
-/// Of the listeners whose backlog the kernel tells.
-fn backlogs(scene: &Scene<'_>) -> Vec<Backlog> {
-    let listeners = scene.view.listeners.iter();
-    let backlogs = listeners.filter_map(|listener| {
-        let socket = listener.socket.upgrade()?;
-        let (waiting, limit) = net::backlog(socket.as_fd()).ok()?;
-        Some(Backlog {
-            address: listener.address.clone(),
-            waiting: waiting.into(),
-            limit: limit.into(),
-        })
-    });
-    backlogs.collect()
 }
 
 fn memory(scene: &mut Scene<'_>) -> Memory {

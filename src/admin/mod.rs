@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backlogs;
 mod config;
 mod connection;
 mod control;
@@ -29,10 +30,11 @@ mod stacks;
 mod status;
 mod view;
 
+pub use backlogs::Backlogs;
 pub use events::Event;
 pub use link::{Admin, Answer, Answers, Door, DoorKind, Order, Policy, Ticket};
 pub use status::{GenerationStatus, ReloadStatus, RequestStatus, Status, WorkerStatus};
 pub use view::{
-    Generation, GenerationState, Listener, Outcome, Reload, ServerState, Upgrade, View, Worker,
-    WorkerState,
+    Generation, GenerationState, Listener, Outcome, Reload, ScaleFailure, ServerState, Upgrade,
+    View, Worker, WorkerState,
 };

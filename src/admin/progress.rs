@@ -7,7 +7,7 @@ use super::{
     request::Request,
     scene::Scene,
     status::ReloadStatus,
-    view::{GenerationState, Outcome, ServerState, View},
+    view::{GenerationState, Outcome, ScaleFailure, ServerState, View},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -20,8 +20,8 @@ const TIMEOUT_SECONDS_MAX: u64 = 3600;
 pub(super) enum Goal {
     /// The reload with this number is decided.
     Reload(u64),
-    /// As many workers serve as are wanted, and no others.
-    Settled,
+    /// As many workers serve as are wanted, and no others; or those of the order with this number cannot be brought up.
+    Scale(u64),
 }
 
 pub(super) struct Progress {
@@ -70,18 +70,35 @@ impl Progress {
                     }
                 }
             }
-            Goal::Settled if view.state == ServerState::Stopping => (
-                json!({ "event": "ended", "outcome": Outcome::Cancelled }),
-                true,
-            ),
-            Goal::Settled if is_settled(view) => {
-                let workers = view.workers_wanted;
-                (
-                    json!({ "event": "ended", "outcome": Outcome::Done, "workers": workers }),
-                    true,
-                )
-            }
-            Goal::Settled => (self.workers(view), false),
+            Goal::Scale(number) => self.scale(view, number),
+        }
+    }
+
+    fn scale(&self, view: &View, number: u64) -> (Value, bool) {
+        let failure = view.scale_failure.as_ref();
+        let failure = failure.filter(|failure| failure.scale >= number);
+        let workers = view.workers_wanted;
+        if view.state == ServerState::Stopping {
+            let outcome = Outcome::Cancelled;
+            (json!({ "event": "ended", "outcome": outcome }), true)
+        } else if let Some(ScaleFailure {
+            reason, problems, ..
+        }) = failure
+        {
+            let ended = json!({
+                "event": "ended",
+                "outcome": Outcome::Rejected,
+                "workers": workers,
+                "reason": reason,
+                "problems": problems,
+            });
+            (ended, true)
+        } else if is_settled(view) {
+            let outcome = Outcome::Done;
+            let ended = json!({ "event": "ended", "outcome": outcome, "workers": workers });
+            (ended, true)
+        } else {
+            (self.workers(view), false)
         }
     }
 

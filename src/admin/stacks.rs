@@ -20,8 +20,12 @@ pub(super) fn stacks(request: &Request, _: &mut Scene<'_>) -> Reply {
         Answer::Done(stacks) => {
             Response::json(200, &json!({ "pid": pid, "stacks": stacks })).into()
         }
-        Answer::Refused(why) => Response::problem(409, &why, "look at /status").into(),
-        Answer::Reload(_) => Response::problem(500, "the answer is for another order", "").into(),
+        Answer::Refused(why) => {
+            Response::problem(409, &why, "look at `rgunicorn status`, or /status").into()
+        }
+        Answer::Reload(_) | Answer::Scale(_) => {
+            Response::problem(500, "the answer is for another order", "").into()
+        }
     });
     Reply::Later { order, then }
 }

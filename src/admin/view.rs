@@ -34,6 +34,8 @@ pub struct View {
     pub reloads: Vec<Reload>,
     /// The last one that was asked for.
     pub upgrade: Option<Upgrade>,
+    /// The last time that workers which were ordered could not be brought up.
+    pub scale_failure: Option<ScaleFailure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +167,32 @@ pub struct Upgrade {
     pub outcome: Outcome,
     /// Why it was rejected.
     pub reason: Option<String>,
+}
+
+/// Why as many workers as were ordered do not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScaleFailure {
+    /// The last order before it; they are numbered from 1.
+    pub scale: u64,
+    /// In one line, with what the server does now.
+    pub reason: String,
+    /// The app's traceback.
+    pub problems: Option<String>,
+}
+
+impl Outcome {
+    /// As people are told.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Pending => "under way",
+            Self::Done => "done",
+            Self::Unchanged => "changed nothing",
+            Self::Rejected => "rejected",
+            Self::Superseded => "superseded",
+            Self::RolledBack => "rolled back",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 impl View {

@@ -15,6 +15,7 @@ const BUILT: [&str; 2] = ["librgunicorn.so", "deps/librgunicorn.so"];
 /// As the wheel installs it, below `site-packages`.
 const INSTALLED: &str = "rgunicorn/_engine.abi3.so";
 
+/// Why there is no engine to load.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error(

@@ -42,6 +42,7 @@ pub struct GenerationProcess {
     pub channel: ArbiterEnd,
 }
 
+/// Why a generation cannot be started. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     #[error(transparent)]

@@ -18,6 +18,8 @@ pub(super) struct History {
     last: VecDeque<Reload>,
     /// Decided, and not counted yet.
     decided: Vec<Outcome>,
+    /// The number of the reload that was decided last, by itself and not by a later one.
+    decided_last: Option<u64>,
 }
 
 impl History {
@@ -76,8 +78,17 @@ impl History {
     ) {
         if let Some(found) = self.find(reload) {
             let decided = end(found, now, outcome, reason, problems);
+            if decided.is_some() {
+                self.decided_last = Some(reload.0);
+            }
             self.decided.extend(decided);
         }
+    }
+
+    /// What became of a reload last.
+    pub(super) fn decided_last(&self) -> Option<&Reload> {
+        let number = self.decided_last?;
+        self.last.iter().find(|found| found.reload == number)
     }
 
     /// What is under way never ends.
@@ -158,6 +169,8 @@ mod tests {
         );
         history.conclude(ReloadId(1), at(8), Outcome::RolledBack, None, None);
         assert_eq!(outcomes(&history)[0], Outcome::RolledBack);
+        let last = history.decided_last();
+        assert_eq!(last.map(|reload| reload.reload), Some(1));
     }
 
     #[test]

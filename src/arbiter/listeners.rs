@@ -25,7 +25,7 @@ use nix::sys::socket::{Backlog, SockaddrStorage, getsockname, getsockopt, sockop
 use super::activation::Passed;
 use crate::{
     admin,
-    config::{Bind, Config},
+    config::{Bind, Config, TcpBind},
     sys::{Identity, adopt_descriptor, duplicate},
     wire::{ListenerAddress, PassedListener},
 };
@@ -37,6 +37,7 @@ use unix::SocketFile;
 /// Names an open socket in messages.
 pub type ListenerId = u32;
 
+/// Why an address of `bind` cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error("`{bind}` is already in use")]
@@ -95,6 +96,7 @@ enum Asked {
     Inherited(i32),
 }
 
+/// All listening sockets of the arbiter, whoever uses them.
 #[derive(Debug, Default)]
 pub struct Listeners {
     open: BTreeMap<ListenerId, Listener>,
@@ -175,38 +177,7 @@ impl Listeners {
         opened: &mut Opened,
     ) -> Result<(), ListenError> {
         match bind {
-            Bind::Tcp(wanted) => {
-                let addresses = tcp::resolve(bind, wanted)?;
-                let several = addresses.len() > 1;
-                let mut unavailable = None;
-                let before = opened.ids.len();
-                for address in addresses {
-                    if let Some(number) = self.passed_at(&ListenerAddress::Tcp(address)) {
-                        self.open_inherited(bind, number, opened)?;
-                        continue;
-                    }
-                    let v6_only = tcp::leaves_v4_to_another(config, address);
-                    let asked = Asked::Tcp { address, v6_only };
-                    let open = |listeners: &mut Self| {
-                        listeners.open_tcp(bind, address, v6_only, config.backlog)
-                    };
-                    match self.find_or_open(asked, opened, open) {
-                        // A name may stand for a family that this machine does not have (`localhost` without IPv6).
-                        Err(ListenError::Os { source, .. })
-                            if several && tcp::is_unavailable(&source) =>
-                        {
-                            unavailable = Some(source);
-                        }
-                        other => other?,
-                    }
-                }
-                match unavailable {
-                    Some(source) if opened.ids.len() == before => {
-                        Err(ListenError::of(bind, source))
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Bind::Tcp(wanted) => self.open_addresses(bind, wanted, config, opened),
             Bind::Unix(path) => {
                 let address = ListenerAddress::Unix(path.to_string_lossy().into_owned());
                 if let Some(number) = self.passed_at(&address) {
@@ -217,20 +188,63 @@ impl Listeners {
                 })
             }
             Bind::Fd(number) => self.open_inherited(bind, *number, opened),
-            Bind::Systemd(name) => {
-                let named = self.names.iter().filter(|(_, other)| *other == name);
-                let numbers: Vec<i32> = named.map(|(number, _)| *number).collect();
-                if numbers.is_empty() {
-                    return Err(ListenError::NotPassed {
-                        bind: bind.clone(),
-                        passed: self.names.values().cloned().collect(),
-                    });
+            Bind::Systemd(name) => self.open_passed(bind, name, opened),
+        }
+    }
+
+    /// All addresses that a host stands for.
+    fn open_addresses(
+        &mut self,
+        bind: &Bind,
+        wanted: &TcpBind,
+        config: &Config,
+        opened: &mut Opened,
+    ) -> Result<(), ListenError> {
+        let addresses = tcp::resolve(bind, wanted)?;
+        let several = addresses.len() > 1;
+        let mut unavailable = None;
+        let before = opened.ids.len();
+        for address in addresses {
+            if let Some(number) = self.passed_at(&ListenerAddress::Tcp(address)) {
+                self.open_inherited(bind, number, opened)?;
+                continue;
+            }
+            let v6_only = tcp::leaves_v4_to_another(config, address);
+            let asked = Asked::Tcp { address, v6_only };
+            let open =
+                |listeners: &mut Self| listeners.open_tcp(bind, address, v6_only, config.backlog);
+            match self.find_or_open(asked, opened, open) {
+                // A name may stand for a family that this machine does not have (`localhost` without IPv6).
+                Err(ListenError::Os { source, .. }) if several && tcp::is_unavailable(&source) => {
+                    unavailable = Some(source);
                 }
-                numbers
-                    .into_iter()
-                    .try_for_each(|number| self.open_inherited(bind, number, opened))
+                other => other?,
             }
         }
+        match unavailable {
+            Some(source) if opened.ids.len() == before => Err(ListenError::of(bind, source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// All sockets that a service manager passed under a name.
+    fn open_passed(
+        &mut self,
+        bind: &Bind,
+        name: &str,
+        opened: &mut Opened,
+    ) -> Result<(), ListenError> {
+        let named = self.names.iter().filter(|(_, other)| *other == name);
+        let numbers: Vec<i32> = named.map(|(number, _)| *number).collect();
+        if numbers.is_empty() {
+            return Err(ListenError::NotPassed {
+                bind: bind.clone(),
+                passed: self.names.values().cloned().collect(),
+            });
+        }
+        numbers
+            .into_iter()
+            .try_for_each(|number| self.open_inherited(bind, number, opened))
     }
 
     /// Once for each configuration, however often it is named.

@@ -31,11 +31,12 @@ pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
 pub use obstacles::obstacles;
 pub use stacks::{StackProbe, StacksError};
 
-use crate::config::ConfigLoader;
+use crate::{config::ConfigLoader, telemetry};
 
 /// Serves what the loader says until the server is stopped; the exit code: 0 after TERM, INT or QUIT; 1 when the
 /// configuration, a socket or the pidfile is in the way; 3 when the app does not boot, 4 when it is not there.
 pub fn run(loader: Box<dyn ConfigLoader>) -> u8 {
+    telemetry::tell_panics();
     let shell = match upgrade::State::inherited() {
         Some(Ok(state)) => shell::Shell::resume(loader, state),
         Some(Err(error)) => Err(shell::StartError::Other(format!(

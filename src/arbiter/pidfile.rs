@@ -12,10 +12,16 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
+/// A pid, and what an editor or a shell may have put around it.
+const BYTES_MAX: usize = 32;
+
+/// Why the pidfile cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PidfileError {
     #[error("the pidfile `{}` is held by another server{}", path.display(), pid_of(holder))]
     Held { path: PathBuf, holder: String },
+    #[error("`{}` is no pidfile: it holds something else than a number, and is left as it is", path.display())]
+    Foreign { path: PathBuf },
     #[error("the pidfile `{}` cannot be written: {source}", path.display())]
     Os { path: PathBuf, source: io::Error },
 }
@@ -64,8 +70,11 @@ impl Pidfile {
             if !is_at(&file, path) {
                 continue;
             }
-            write_pid(&mut file).map_err(failed)?;
             let path = path.to_owned();
+            if !is_of_a_server(&file).map_err(failed)? {
+                return Err(PidfileError::Foreign { path });
+            }
+            write_pid(&mut file).map_err(failed)?;
             return Ok(Self { path, file });
         }
     }
@@ -99,6 +108,14 @@ impl Drop for Pidfile {
             let _gone_already = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Whether it is empty or holds a pid: a typo in the configuration must not cost anybody's file.
+fn is_of_a_server(file: &File) -> io::Result<bool> {
+    let mut content = Vec::new();
+    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut content)?;
+    let is_pid = content.trim_ascii().iter().all(u8::is_ascii_digit);
+    Ok(is_pid && content.len() <= BYTES_MAX)
 }
 
 fn write_pid(file: &mut File) -> io::Result<()> {
@@ -138,6 +155,19 @@ mod tests {
         let _pidfile = Pidfile::create(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.py");
+        let digits = "1".repeat(BYTES_MAX + 1);
+        for content in ["import os\n", "12 monkeys", &digits] {
+            std::fs::write(&path, content).unwrap();
+            let problem = Pidfile::create(&path).unwrap_err().to_string();
+            assert!(problem.contains("is no pidfile"), "{problem}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) struct GenerationHandle {
     pub(super) process: Option<GenerationProcess>,
     /// What it and its workers go by where that may change; `None` until it is told to start.
     pub(super) live: Option<LivePage>,
-    /// `None` after an upgrade: those that boot do not see one.
+    /// `None` until it is told to start.
     pub(super) last_words: Option<LastWords>,
     /// The other side of the channel is closed: there is nothing to poll for.
     pub is_deaf: bool,

@@ -5,8 +5,8 @@ mod words;
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-use words::{crash_in, killer, limit, reason, seconds};
-pub(super) use words::{exit_words, failure_words, misconduct_words};
+pub(super) use words::{exit_words, failure_words, misconduct_words, seconds};
+use words::{killer, limit, reason};
 
 use super::{
     core::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{LogLevel, changes, summary},
     critical, error, info, warning,
-    wire::{EXIT_SICK, Scoreboard},
+    wire::{EXIT_SICK, Scoreboard, crash_in},
 };
 
 /// What reports are about, by number.
@@ -165,6 +165,7 @@ impl Scene<'_> {
                 delay,
                 serving,
                 wanted,
+                ..
             } => tell_backing_off(*generation, *failures, *delay, *serving, *wanted),
             Report::RevivalDelayed { failures: 1, .. } => {
                 warning!("a generation did not live long: the next starts at once");
@@ -182,6 +183,11 @@ impl Scene<'_> {
                 info!("generation={} started in its place", generation.0);
             }
             Report::Scaled { workers } => info!("workers={workers} wanted"),
+            Report::ScaleUndone {
+                generation,
+                workers,
+                failure,
+            } => self.tell_scale_undone(*generation, *workers, failure),
             Report::Stopping { stop } => info!(
                 "{}",
                 match stop {
@@ -297,6 +303,17 @@ impl Scene<'_> {
                 reload.0, serving.0
             ),
         }
+    }
+
+    fn tell_scale_undone(&self, generation: GenerationId, workers: u16, failure: &Failure) {
+        let handle = self.processes.generations.get(&generation);
+        let advice = handle.map(|handle| self.advice_words(handle.reload, failure));
+        error!(
+            "generation={} more workers could not boot: {}{}; workers={workers} wanted again",
+            generation.0,
+            failure_words(failure),
+            advice.unwrap_or_default()
+        );
     }
 
     /// What helps where a process died or hung; nothing where the reason says so itself.

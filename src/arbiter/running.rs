@@ -66,8 +66,16 @@ pub fn find(file: &Path) -> Vec<Running> {
         .collect()
 }
 
-fn canonical(path: &Path) -> std::path::PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+/// Of a file that is gone for the moment, as in the middle of a deployment, the directory is.
+fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let directory = whole.parent().and_then(|parent| parent.canonicalize().ok());
+        match (directory, whole.file_name()) {
+            (Some(directory), Some(name)) => directory.join(name),
+            _ => whole,
+        }
+    })
 }
 
 /// `None` also for a process that is not ours to look into.
@@ -116,7 +124,7 @@ mod tests {
         let mut running = Running {
             pid: std::process::id(),
             standing: Standing {
-                file: Some(file),
+                file: Some(file.clone()),
                 ..Standing::default()
             },
             generation: 1,
@@ -130,7 +138,9 @@ mod tests {
         notice.tell(&running).unwrap();
         running.generation = 2;
         notice.tell(&running).unwrap();
-        assert_eq!(find(&link), [running]);
+        assert_eq!(find(&link), [running.clone()]);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(find(&folder.path().join("./a.toml")), [running]);
         drop(notice);
         assert_eq!(find(&link), []);
     }

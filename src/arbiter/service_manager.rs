@@ -14,6 +14,7 @@ use crate::sys::{NotifySocket, monotonic_ns};
 /// Messages that wait for a manager that does not read. Of more, the oldest are dropped.
 const WAITING_MAX: usize = 64;
 
+/// The manager, if there is one, and what it was told.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     socket: Option<NotifySocket>,
@@ -65,6 +66,7 @@ impl ServiceManager {
         }
     }
 
+    /// Whether there is anybody to tell.
     pub fn exists(&self) -> bool {
         self.socket.is_some()
     }
@@ -98,11 +100,6 @@ impl ServiceManager {
         }
     }
 
-    /// Whether it waits for the outcome of a reload.
-    pub fn is_reloading(&self) -> bool {
-        self.phase == Phase::Reloading
-    }
-
     /// The reload is over, whatever came of it: that is in the status.
     pub fn reloaded(&mut self) {
         if self.phase == Phase::Reloading {
@@ -111,6 +108,7 @@ impl ServiceManager {
         }
     }
 
+    /// The server stops; told once.
     pub fn stopping(&mut self) {
         if self.phase != Phase::Stopping {
             self.phase = Phase::Stopping;

@@ -11,6 +11,7 @@ mod obey;
 mod orders;
 mod perceive;
 mod reload;
+mod scale;
 mod service;
 mod stacks;
 mod upgrade;
@@ -48,7 +49,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    admin::{Admin, Outcome, Upgrade},
+    admin::{Admin, Outcome, ScaleFailure, Upgrade},
     config::{Config, ConfigLoader, Loaded, LogLevel, effective},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
@@ -105,8 +106,10 @@ pub(super) struct Shell {
     stack_askers: Arc<()>,
     /// The last one, for the admin interface.
     upgrade: Option<Upgrade>,
-    /// Of the last reload, for the status.
-    outcome: Option<String>,
+    /// Orders for another number of workers.
+    scales: u64,
+    /// For whoever gave the last one.
+    scale_failure: Option<ScaleFailure>,
     next_sample: Option<Moment>,
     tally: Tally,
     statsd: Statsd,
@@ -215,7 +218,8 @@ impl Shell {
             log_level: None,
             stack_askers: Arc::default(),
             upgrade: None,
-            outcome: None,
+            scales: 0,
+            scale_failure: None,
             next_sample: None,
             tally: Tally::default(),
             statsd: Statsd::default(),
@@ -235,7 +239,9 @@ impl Shell {
         let config = &reading.config;
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         self.own_error_log(reading);
-        self.statsd.apply(&config.statsd, &self.shared.board);
+        let backlogs = self.admin.backlogs();
+        self.statsd
+            .apply(&config.statsd, &self.shared.board, backlogs);
         let python = &reading.resources.interpreter;
         info!(
             "rgunicorn {} starting with Python {} ({}, from {})",
@@ -294,7 +300,6 @@ impl Shell {
             self.scene().tell_done(reload);
             self.history
                 .conclude(reload, clock::now(), Outcome::Done, None, None);
-            self.set_outcome(reload, "done");
             self.tell_reload_done(reload);
         }
     }
@@ -303,10 +308,10 @@ impl Shell {
     fn rest(&mut self) {
         let is_settled = self.core.is_settled();
         if is_settled && !self.is_resting {
-            sys::trim_heap();
             if let Err(error) = sys::release_program_files() {
                 crate::debug!("the program files stay in memory: {error}");
             }
+            sys::trim_heap();
         }
         self.is_resting = is_settled;
     }

@@ -25,6 +25,7 @@ pub struct StackProbe {
     sheet: Arc<StackSheet>,
 }
 
+/// Why there are no stacks to show.
 #[derive(Debug, thiserror::Error)]
 pub enum StacksError {
     #[error("there is no worker={0}")]

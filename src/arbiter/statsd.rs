@@ -12,6 +12,7 @@ use std::{
 
 use super::{clock, core::Moment};
 use crate::{
+    admin::Backlogs,
     config::{self, StatsdHost},
     info, sys,
     telemetry::statsd::Reporter,
@@ -45,14 +46,19 @@ struct Running {
 }
 
 impl Statsd {
-    pub(super) fn apply(&mut self, settings: &config::Statsd, board: &Scoreboard) {
+    pub(super) fn apply(
+        &mut self,
+        settings: &config::Statsd,
+        board: &Scoreboard,
+        backlogs: Backlogs,
+    ) {
         if self.settings == *settings {
             return;
         }
         self.settings = settings.clone();
         self.running = None;
         if let Some(host) = settings.host.clone() {
-            match start(settings, host, board) {
+            match start(settings, host, board, backlogs) {
                 Ok(running) => self.running = Some(running),
                 Err(problem) => warning!("statsd: no metrics are sent: {problem}"),
             }
@@ -67,7 +73,12 @@ impl Drop for Running {
     }
 }
 
-fn start(settings: &config::Statsd, host: StatsdHost, board: &Scoreboard) -> io::Result<Running> {
+fn start(
+    settings: &config::Statsd,
+    host: StatsdHost,
+    board: &Scoreboard,
+    backlogs: Backlogs,
+) -> io::Result<Running> {
     let board = board.another()?;
     let mut reporter = Reporter::new(&settings.prefix, &settings.tags, &board);
     let (life, until) = channel();
@@ -82,7 +93,7 @@ fn start(settings: &config::Statsd, host: StatsdHost, board: &Scoreboard) -> io:
             loop {
                 let is_over =
                     until.recv_timeout(REPORT_EVERY) == Err(RecvTimeoutError::Disconnected);
-                line.send(&reporter.report(&board));
+                line.send(&reporter.report(&board, backlogs.waiting()));
                 if is_over {
                     return;
                 }

@@ -1,7 +1,7 @@
 //! A trial of the app, for `rgunicorn check`: a generation that imports it, or boots a worker with it, and serves nothing.
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
@@ -83,6 +83,7 @@ fn run(
         scoreboard: Scoreboard::create()?,
         bell: Bell::create()?,
         worker: None,
+        last_words: LastWords::create()?,
         live: live_page(&config)?,
         stand_in: seqpacket_pair()?,
         config,
@@ -91,8 +92,17 @@ fn run(
     let (lifeline, lifeline_end) = Lifeline::create()?;
     let result = trial.start(&lifeline_end).and_then(|()| goal(&mut trial));
     trial.leave();
+    tell_crash(&trial.last_words)?;
     drop(lifeline);
     result
+}
+
+/// Where the app crashed, beside the tracebacks.
+fn tell_crash(last_words: &LastWords) -> io::Result<()> {
+    match last_words.crash() {
+        crash if crash.is_empty() => Ok(()),
+        crash => writeln!(io::stderr(), "{crash}"),
+    }
 }
 
 /// With both logs on standard error.
@@ -111,6 +121,7 @@ struct Trial {
     scoreboard: Scoreboard,
     bell: Bell,
     worker: Option<PidFd>,
+    last_words: LastWords,
     live: LivePage,
     /// Passed where a listening socket would be, so that a request of health has an address. Nobody can connect to it; the
     /// other end keeps it silent.
@@ -127,7 +138,6 @@ impl Trial {
     /// Sends what a generation begins with.
     fn start(&mut self, lifeline: &impl AsFd) -> Result<(), TrialError> {
         let lobby = seqpacket_pair()?;
-        let last_words = LastWords::create()?;
         let [live_page, waiting_logs] = self.live.descriptors();
         let descriptors = StartDescriptors {
             scoreboard: self.scoreboard.descriptor(),
@@ -135,7 +145,7 @@ impl Trial {
             lifeline: lifeline.as_fd(),
             lobby_sender: lobby.0.as_fd(),
             lobby_receiver: lobby.1.as_fd(),
-            last_words: last_words.descriptor(),
+            last_words: self.last_words.descriptor(),
             live_page,
             waiting_logs,
         };

@@ -29,6 +29,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    admin,
     config::{Config, EffectiveValue},
     sys::{Identity, adopt_descriptor},
     wire::Scoreboard,
@@ -37,7 +38,7 @@ pub(super) use probe::ask;
 
 /// Of the state, and of what old generations and workers speak with new ones: messages, scoreboard, lobby, signals. To be
 /// raised with every change to one of them that another build would misunderstand.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// `pid:number`. Not `RGUNICORN_…`, which are keys of the configuration.
 pub const STATE_VARIABLE: &str = "_RGUNICORN_STATE";
 /// Typed by nobody: asks a build whether it would take over the state on its standard input.
@@ -59,7 +60,6 @@ pub(super) struct State {
     pub(super) readings: BTreeMap<ReloadId, HandedReading>,
     pub(super) reloads: u64,
     pub(super) serving: Option<ReloadId>,
-    pub(super) outcome: Option<String>,
     pub(super) tally: Tally,
     pub(super) last_boot: Option<Duration>,
     /// Of the content of the config file.
@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) shared: HandedShared,
     pub(super) doors: HandedDoors,
     pub(super) history: History,
+    /// What the log was told last, for the admin interface.
+    pub(super) events: Vec<admin::Event>,
     pub(super) started: Moment,
     /// The number of the upgrade that is under way.
     pub(super) upgrade: u64,
@@ -82,6 +84,7 @@ pub(super) struct HandedGeneration {
     pub(super) reload: ReloadId,
     pub(super) process: Option<(u32, i32, i32)>,
     pub(super) live: Option<[i32; 3]>,
+    pub(super) last_words: Option<i32>,
     pub(super) is_deaf: bool,
 }
 

@@ -38,6 +38,7 @@ pub enum Changed {
     Touch,
 }
 
+/// Watches the configuration, the code, and the file to touch. Its descriptor is readable when one may have changed.
 #[derive(Debug)]
 pub struct Watcher {
     directories: Directories,

@@ -3,27 +3,17 @@
 use std::{
     env,
     error::Error as _,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
 };
 
 use clap::ArgMatches;
 
-use super::{ConfigSource, FAILED, OK};
+use super::{ConfigSource, OK, tell};
 use crate::{arbiter::trial, config::Loaded};
 
 /// Looks at the text and imports the app; with `boots`, boots a worker with it, too.
 pub(super) fn check(typed: &[&ArgMatches], boots: bool) -> u8 {
-    match checked(typed, boots) {
-        Ok(said) => {
-            // Whoever closed the pipe does not want to know.
-            let _ = writeln!(io::stdout(), "{said}");
-            OK
-        }
-        Err(problems) => {
-            let _ = writeln!(io::stderr(), "{problems}");
-            FAILED
-        }
-    }
+    tell(checked(typed, boots).map(|said| (said, OK)))
 }
 
 fn checked(typed: &[&ArgMatches], boots: bool) -> Result<String, String> {

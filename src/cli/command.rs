@@ -80,11 +80,65 @@ pub(super) fn file() -> Arg {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::*;
 
     #[test]
     fn the_grammar_is_consistent() {
         command().debug_assert();
+    }
+
+    /// Lines after a prompt, and codes that begin with the program's name.
+    fn typed_on_a_page(page: &str) -> Vec<Vec<String>> {
+        let prompts = page
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("$ "));
+        let codes = page.split('`').skip(1).step_by(2);
+        let typed = prompts
+            .chain(codes)
+            .filter(|code| code.starts_with("rgunicorn "));
+        // Placeholders (`[APP]`, `COMMAND`) stand for what is not known here.
+        let is_placeholder =
+            |word: &String| word.chars().all(|c| c.is_uppercase() || "[]".contains(c));
+        typed
+            .filter_map(|code| shlex::split(code.split(['>', '|', '&', '#']).next()?))
+            .map(|words| {
+                words
+                    .into_iter()
+                    .filter(|word| !is_placeholder(word))
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_the_pages_tell_people_to_type_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let docs = std::fs::read_dir(root.join("docs")).unwrap();
+        let pages = docs
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|it| it == "md"));
+        let mut count = 0;
+        for page in pages.chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            for words in typed_on_a_page(&text) {
+                let Err(error) = command().try_get_matches_from(&words) else {
+                    count += 1;
+                    continue;
+                };
+                let lacks_a_value = matches!(
+                    error.kind(),
+                    ErrorKind::InvalidValue | ErrorKind::MissingRequiredArgument
+                );
+                assert!(
+                    !error.use_stderr() || lacks_a_value,
+                    "{}: {words:?}: {error}",
+                    page.display()
+                );
+            }
+        }
+        assert!(count > 30, "{count}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use super::{ConfigSource, FAILED, OK, command::DEFAULT_FILE, init::SCHEMA_FILE};
+use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, tell};
 use crate::migrate::{Migration, Sources, VARIABLE, migrate as translate};
 
 pub(super) fn arguments() -> Vec<Arg> {
@@ -51,17 +51,8 @@ pub(super) fn arguments() -> Vec<Arg> {
 }
 
 pub(super) fn migrate(typed: &ArgMatches) -> u8 {
-    match migrated(typed) {
-        Ok(told) => {
-            // Whoever closed the pipe does not want to know.
-            let _ = write!(io::stdout(), "{told}");
-            OK
-        }
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
-            FAILED
-        }
-    }
+    let outcome = migrated(typed).map(|told| (told, OK));
+    tell(outcome.map_err(|error| format!("error: {error}")))
 }
 
 fn migrated(typed: &ArgMatches) -> Result<String, String> {

@@ -63,6 +63,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Tells what came of a command: its text on standard output, with its exit code; or what is wrong, on standard error.
+fn tell(outcome: Result<(String, u8), String>) -> u8 {
+    // Whoever closed the pipe does not want to know.
+    match outcome {
+        Ok((told, code)) => {
+            let _ = writeln!(io::stdout(), "{}", told.trim_end());
+            code
+        }
+        Err(problems) => {
+            let _ = writeln!(io::stderr(), "{problems}");
+            FAILED
+        }
+    }
+}
+
 /// Whether a line that is not understood was meant for `plan`, where 2 means something else.
 fn asks_for_plan(arguments: &[OsString]) -> bool {
     let command = command::command().ignore_errors(true);

@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Arg, ArgMatches, value_parser};
 
-use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE};
+use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE, tell};
 use crate::{
     arbiter::{
         obstacles,
@@ -43,17 +43,7 @@ pub(super) fn arguments() -> Vec<Arg> {
 }
 
 pub(super) fn plan(before: &ArgMatches, after: &ArgMatches) -> u8 {
-    match planned(before, after) {
-        Ok((told, code)) => {
-            // Whoever closed the pipe does not want to know.
-            let _ = writeln!(io::stdout(), "{told}");
-            code
-        }
-        Err(problems) => {
-            let _ = writeln!(io::stderr(), "{problems}");
-            FAILED
-        }
-    }
+    tell(planned(before, after))
 }
 
 fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), String> {
@@ -61,7 +51,8 @@ fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), Stri
         .into_iter()
         .find_map(|matches| matches.get_one::<PathBuf>("config"));
     let path = named.map_or(Path::new(DEFAULT_FILE), PathBuf::as_path);
-    let running = server(path, after.get_one("pid").copied())?;
+    let running = server(path, after.get_one("pid").copied());
+    let running = running.map_err(|reason| format!("error: {reason}"))?;
     // What the server was started with stays in force, not what is typed here.
     let source = ConfigSource::of(running.standing.clone());
     let loaded = match after.get_one::<PathBuf>("draft") {
@@ -92,6 +83,7 @@ fn text_of(draft: &Path) -> Result<String, String> {
     Ok(text)
 }
 
+/// The one server that runs with this file, or has this pid and runs with it; else why there is none.
 pub(super) fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
     let mut found = running::find(path);
     found.retain(|running| pid.is_none_or(|pid| running.pid == pid));
@@ -104,17 +96,34 @@ pub(super) fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
                 .map(|running| running.pid.to_string())
                 .collect();
             Err(format!(
-                "error: several servers run with `{}`\n  = help: name one of them with `--pid`: {}",
+                "several servers run with `{}`\n  = help: name one of them with `--pid`: {}",
                 path.display(),
                 pids.join(", ")
             ))
         }
-        (None, _) => Err(format!(
-            "error: no server runs with `{}`, or it is not yours to look into\n  \
-             = help: run this as the server's user or as root; to look at a file alone, there is `rgunicorn check`",
-            path.display()
-        )),
+        (None, _) => Err(nobody(path)),
     }
+}
+
+/// Why no server was found, as far as it can be known.
+fn nobody(path: &Path) -> String {
+    let shown = path.display();
+    if !path.exists() {
+        return format!(
+            "no server runs with `{shown}`, and there is no such file\n  \
+             = help: name the server's file with `-c`, or the server itself with `--pid`"
+        );
+    }
+    if nix::unistd::geteuid().is_root() {
+        return format!(
+            "no server runs with `{shown}`\n  \
+             = help: to look at a file alone, there is `rgunicorn check`"
+        );
+    }
+    format!(
+        "no server runs with `{shown}`, or it is not yours to look into\n  \
+         = help: run this as the server's user or as root; to look at a file alone, there is `rgunicorn check`"
+    )
 }
 
 /// The words of the reload log, one change on each line, and what it costs or what is in its way.

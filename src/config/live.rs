@@ -35,16 +35,6 @@ impl LiveConfig {
 #[cfg(test)]
 impl LiveConfig {
     pub(crate) fn of_defaults() -> Self {
-        use super::{Setting, Sources, load, machine::test_machine};
-
-        let sources = Sources {
-            flags: vec![Setting {
-                key: "app".to_owned(),
-                value: "app".to_owned(),
-                lead: String::new(),
-            }],
-            ..Sources::default()
-        };
-        Self::of(&load(&sources, &test_machine(1)).unwrap().config)
+        Self::of(&super::test_config(""))
     }
 }

@@ -141,6 +141,19 @@ fn speaks_of_app(problem: &Problem) -> bool {
     about_app(&problem.title) || problem.help.iter().any(about_app)
 }
 
+/// What these lines of TOML make, below one that names an app, on some machine of two processors.
+#[cfg(test)]
+pub(crate) fn test_config(text: &str) -> Config {
+    let text = format!("app = 'app'\n{text}");
+    let sources = Sources {
+        file: Some((PathBuf::from("/home/me/rgunicorn.toml"), text)),
+        ..Sources::default()
+    };
+    load(&sources, &super::machine::test_machine(2))
+        .unwrap()
+        .config
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -21,10 +21,11 @@ pub trait Machine {
 }
 
 /// A machine that is not this one: as far as can be known here, every path and every name exists on it.
-pub(crate) struct Elsewhere {
-    pub(crate) processors: u16,
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    pub processors: u16,
     /// The current directory; absolute.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
 }
 
 impl Machine for Elsewhere {

@@ -33,10 +33,11 @@ pub use effective::{EffectiveValue, effective};
 pub use gunicorn::advice_on_flag;
 pub use layer::Setting;
 pub use live::LiveConfig;
+#[cfg(test)]
+pub(crate) use load::test_config;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
-pub(crate) use machine::Elsewhere;
-pub use machine::Machine;
+pub use machine::{Elsewhere, Machine};
 pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};
 pub use resolved::{

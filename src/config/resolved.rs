@@ -60,6 +60,15 @@ pub struct Config {
     pub admin: Admin,
 }
 
+impl Config {
+    /// A copy without the admin interface's secret: what leaves the arbiter is without it.
+    pub fn without_token(&self) -> Self {
+        let mut config = self.clone();
+        config.admin.token = None;
+        config
+    }
+}
+
 /// Where the application is: `module`, `module:attr`, `module:factory('arg', key=1)`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppRef {
@@ -72,6 +81,7 @@ pub struct AppRef {
     pub factory_arguments: Option<String>,
 }
 
+/// One entry of `bind`: where to listen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Bind {
     Tcp(TcpBind),
@@ -83,6 +93,7 @@ pub enum Bind {
     Systemd(String),
 }
 
+/// A name may stand for several addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TcpBind {
     /// A name or an address without brackets.
@@ -179,6 +190,7 @@ pub struct Timeouts {
     pub write: Duration,
 }
 
+/// Bounds of what clients may send and workers may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of the request line without CRLF.
@@ -198,6 +210,7 @@ pub struct Limits {
     pub worker_memory: u64,
 }
 
+/// The access log and the error log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     pub access: LogTarget,
@@ -222,6 +235,7 @@ pub struct Log {
     pub capture_output: bool,
 }
 
+/// Where a log goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogTarget {
     Off,
@@ -234,6 +248,7 @@ pub enum LogTarget {
     Journald(PathBuf),
 }
 
+/// Where a syslog daemon listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyslogAddress {
     /// A datagram socket of this machine, absolute.
@@ -321,6 +336,7 @@ pub enum LogFormat {
     Atoms(String),
 }
 
+/// What is a reason to reload, and how it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
     /// Watch the config file.
@@ -401,6 +417,7 @@ pub struct HookCommands {
     pub on_exit: Option<Vec<String>>,
 }
 
+/// Whose word is taken about the client, and how it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     pub forwarded_allow_ips: Trusted,
@@ -424,6 +441,7 @@ pub struct Statsd {
     pub tags: Vec<String>,
 }
 
+/// Where the statsd server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StatsdHost {
     Udp {
@@ -448,6 +466,7 @@ pub struct Admin {
     pub open: Vec<String>,
 }
 
+/// Where the UNIX socket of the admin interface is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminSocket {
     /// The server finds a place.
@@ -458,7 +477,6 @@ pub enum AdminSocket {
     Path(PathBuf),
 }
 
-/// Whose forwarding headers are believed. UNIX-socket peers always are.
 /// The header that tells the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -510,6 +528,7 @@ impl Trusted {
     }
 }
 
+/// A header by which a proxy says that its client came over https.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemeHeader {
     /// As it appears on the wire, compared without case.

@@ -10,12 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Secret(String);
 
 impl Secret {
+    /// From now on it is not shown.
     pub fn new(text: String) -> Self {
         Self(text)
-    }
-
-    pub fn expose(&self) -> &str {
-        &self.0
     }
 
     /// Whether it is the same text. Takes as long for a text of the same length that is nearly right as for one that is

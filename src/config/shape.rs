@@ -1,8 +1,8 @@
 //! A layer against the schema: unknown keys, wrong kinds, values out of range. All of them.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::collections::BTreeSet;
 
-use jsonschema::{Validator, error::ValidationErrorKind as Kind};
+use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::Value;
 
 use super::{
@@ -12,10 +12,6 @@ use super::{
     schema,
     units::{Size, Time, UNIT},
 };
-
-/// `None` only if the derived schema were no schema, which a test excludes; the types still refuse what is wrong then.
-static VALIDATOR: LazyLock<Option<Validator>> =
-    LazyLock::new(|| jsonschema::draft7::new(schema::schema()).ok());
 
 struct Fault {
     pointer: String,
@@ -43,7 +39,10 @@ pub(super) fn check(layer: &mut Layer) -> Vec<Problem> {
 
 fn schema_faults(layer: &Layer) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let errors = VALIDATOR
+    // Not kept: a server reads its file seldom, and is idle in between. An error only if the derived schema were no schema,
+    // which a test excludes; the types still refuse what is wrong then.
+    let validator = jsonschema::draft7::new(schema::schema()).ok();
+    let errors = validator
         .iter()
         .flat_map(|validator| validator.iter_errors(&layer.value));
     for error in errors {

@@ -6,6 +6,7 @@
 
 use std::{
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,11 +18,12 @@ use nix::{
 
 use super::{Children, HookProcesses, Occasion, outputs::Outputs};
 use crate::{
+    config::LogLevel,
     sys::{PidFd, SignalBell, describe_exit, reap_any_measured},
-    telemetry::Printer,
+    telemetry::{self, Printer},
     wire::{
-        ChannelError, ForkDescriptors, FromGeneration, GenerationEnd, LIVE_SIGNAL, Received,
-        StackSheet, ToGeneration, WorkerSettings,
+        ChannelError, ForkDescriptors, FromGeneration, GenerationEnd, LIVE_SIGNAL, LastWords,
+        Received, StackSheet, ToGeneration, WorkerSettings,
     },
 };
 
@@ -46,6 +48,7 @@ pub enum Order {
     Leave,
 }
 
+/// The loop of a generation: it tells its caller, who may fork, what to do next.
 pub struct ForkServer {
     /// `None` once the arbiter is gone.
     channel: Option<GenerationEnd>,
@@ -54,6 +57,8 @@ pub struct ForkServer {
     /// What is printed, where it is captured.
     outputs: Outputs,
     hooks: HookProcesses,
+    /// Where the process of a hook writes its stacks when it crashes.
+    last_words: Option<Arc<LastWords>>,
     /// [`Order::Retire`] was given.
     is_retired: bool,
     /// `timeouts.graceful`
@@ -85,6 +90,7 @@ impl ForkServer {
             children: Children::default(),
             outputs: Outputs::default(),
             hooks: HookProcesses::default(),
+            last_words: None,
             is_retired: false,
             grace: Duration::ZERO,
             kill_at: None,
@@ -94,6 +100,11 @@ impl ForkServer {
     /// How long workers may take to finish their requests once the arbiter is gone. To be called again when it changes.
     pub fn grant(&mut self, grace: Duration) {
         self.grace = grace;
+    }
+
+    /// From now on processes of hooks that crash write their stacks there.
+    pub fn hear_crashes(&mut self, last_words: Arc<LastWords>) {
+        self.last_words = Some(last_words);
     }
 
     /// Waits for the next order. Call it without the interpreter's lock.
@@ -174,7 +185,7 @@ impl ForkServer {
             // The last words of the dead come before the news of the death.
             self.outputs.finish(pid);
             if let Some(occasion) = self.hooks.on_exit(pid) {
-                tell_of_hook(&occasion, status);
+                self.tell_of_hook(&occasion, status);
             } else if let Some(fact) = self.children.on_exit(pid, status, peak_bytes) {
                 if let FromGeneration::Exited { worker, .. } = fact {
                     self.hooks.add(Occasion::WorkerGone {
@@ -185,6 +196,23 @@ impl ForkServer {
                 }
                 self.report(fact);
             }
+        }
+    }
+
+    /// What a hook raised it has logged itself; then it exits with 1.
+    fn tell_of_hook(&self, occasion: &Occasion, status: i32) {
+        let hook = occasion.hook();
+        if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGALRM {
+            crate::warning!("{hook} was not done after {HOOK_SECONDS_MAX}s: ended");
+        } else if status != 0 && status != HOOK_RAISED << 8 {
+            let crash = self.last_words.as_ref().map(|words| words.crash());
+            telemetry::block(
+                LogLevel::Warning,
+                format_args!("{hook} ended with {}", describe_exit(status)),
+                crash.as_deref().unwrap_or_default(),
+            );
+            // Told of one death, and however often a hook crashes, it takes no more memory.
+            self.last_words.iter().for_each(|words| words.forget());
         }
     }
 
@@ -295,18 +323,6 @@ impl ForkServer {
             let flushed = channel.flush();
             self.on_sent(flushed);
         }
-    }
-}
-
-/// What a hook raised it has logged itself; then it exits with 1.
-fn tell_of_hook(occasion: &Occasion, status: i32) {
-    if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGALRM {
-        crate::warning!(
-            "{} was not done after {HOOK_SECONDS_MAX}s: ended",
-            occasion.hook()
-        );
-    } else if status != 0 && status != HOOK_RAISED << 8 {
-        crate::warning!("{} ended with {}", occasion.hook(), describe_exit(status));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the arbiter hands to a generation with `Start`, and each worker inherits by fork.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use crate::{
     config::{LogLevel, LogTarget},
@@ -22,6 +22,8 @@ pub struct Inherited {
     /// Hangs up when the arbiter dies.
     pub lifeline: OwnedFd,
     pub lobby: Lobby,
+    /// Held by the arbiter, too.
+    pub last_words: Arc<LastWords>,
     pub live: LiveView,
     /// Of what `live` shows.
     pub live_version: u64,
@@ -67,7 +69,8 @@ impl Inherited {
         let received = StartDescriptors::received(descriptors).filter(|_| sent == wanted);
         let (own, listeners) = received.ok_or(StartError::Descriptors { sent, wanted })?;
         telemetry::identify(telemetry::Role::Generation, settings.generation, 0);
-        keep_last_words(LastWords::open(own.last_words));
+        let last_words = Arc::new(LastWords::open(own.last_words));
+        keep_last_words(Arc::clone(&last_words));
         let scoreboard = Scoreboard::open(own.scoreboard).map_err(StartError::Scoreboard)?;
         telemetry::count_in(scoreboard.another().map_err(StartError::Scoreboard)?);
         let live = LiveView::open(own.live_page, own.waiting_logs);
@@ -79,6 +82,7 @@ impl Inherited {
                 sender: own.lobby_sender,
                 receiver: own.lobby_receiver,
             },
+            last_words,
             live: live.map_err(|error| StartError::Live(error.into()))?,
             live_version: 0,
             access_log: None,
@@ -136,7 +140,7 @@ impl Inherited {
 }
 
 /// What goes wrong until a worker is ready, which closes the tap, is also told to the arbiter.
-fn keep_last_words(words: LastWords) {
+fn keep_last_words(words: Arc<LastWords>) {
     crate::telemetry::open_tap(Box::new(move |level, line, text_below| {
         if level >= LogLevel::Error {
             words.add(line, text_below);

@@ -6,6 +6,7 @@ use super::{
     response::{self, RequestTraits, ResponseShape},
 };
 
+/// The head of one response, as far as the application has said it.
 #[derive(Debug, Default)]
 pub struct AppHead {
     /// The status line and the application's fields; with the server's, once it is complete.

@@ -19,6 +19,7 @@ use super::{
     target::Target,
 };
 
+/// How far the head has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Progress {

@@ -19,6 +19,7 @@ impl Span {
         }
     }
 
+    /// The piece of the buffer that it was made for.
     #[inline]
     pub fn bytes(self, buffer: &[u8]) -> &[u8] {
         &buffer[self.start as usize..self.end as usize]
@@ -37,6 +38,7 @@ pub struct Field {
     pub value: Span,
 }
 
+/// Of a request; any other is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Version {
     Http10,

@@ -24,8 +24,6 @@ impl Refusal {
     pub const APP_TIMEOUT: Self = Self::new(504, "the application did not answer in time");
     /// The app failed before it began its answer.
     pub const APP_FAILED: Self = Self::new(500, "the application failed");
-    /// There is no room for one more request.
-    pub const OVERLOADED: Self = Self::new(503, "the server is busy");
 
     pub const fn new(status: u16, detail: &'static str) -> Self {
         Self { status, detail }
@@ -45,14 +43,28 @@ impl Refusal {
     ///
     /// Also right if the method was HEAD and not understood: the connection ends, so the client takes no harm.
     pub fn write_response(&self, out: &mut Vec<u8>, date: &[u8]) {
-        self.write_head(out, date);
-        for part in [self.reason(), ": ", self.detail, "\n"] {
+        self.write_answer(out, date, false, |_| {});
+    }
+
+    /// Appends the answer to a request that was understood: without a body where its method was HEAD. `write_fields` appends
+    /// fields to the head.
+    pub fn write_answer(
+        &self,
+        out: &mut Vec<u8>,
+        date: &[u8],
+        is_head: bool,
+        write_fields: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.write_own_fields(out, date);
+        write_fields(out);
+        out.extend_from_slice(b"\r\n");
+        let body = [self.reason(), ": ", self.detail, "\n"];
+        for part in body.iter().filter(|_| !is_head) {
             out.extend_from_slice(part.as_bytes());
         }
     }
 
-    /// Appends the answer without its body, for a request whose method was HEAD.
-    pub fn write_head(&self, out: &mut Vec<u8>, date: &[u8]) {
+    fn write_own_fields(&self, out: &mut Vec<u8>, date: &[u8]) {
         let mut number = itoa::Buffer::new();
         let length = self.reason().len() + ": ".len() + self.detail.len() + "\n".len();
         out.extend_from_slice(b"HTTP/1.1 ");
@@ -65,7 +77,7 @@ impl Refusal {
             b"\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ",
         );
         out.extend_from_slice(number.format(length).as_bytes());
-        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -87,6 +99,19 @@ mod tests {
              Content-Length: 35\r\n\
              \r\n\
              Bad Request: a field name is empty\n"
+        );
+    }
+
+    #[test]
+    fn an_answer_to_head_has_the_fields_alone() {
+        let mut out = Vec::new();
+        Refusal::APP_FAILED.write_answer(&mut out, b"now", true, |head| {
+            head.extend_from_slice(b"X-Request-ID: a-1\r\n");
+        });
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.ends_with("Content-Length: 46\r\nX-Request-ID: a-1\r\n\r\n"),
+            "{text}"
         );
     }
 

@@ -35,6 +35,7 @@ pub enum ResponseFraming {
     UntilClose,
 }
 
+/// How a response goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseShape {
     pub framing: ResponseFraming,

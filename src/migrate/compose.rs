@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     Draft, Layer,
     gather::{COMMAND_LINE, Gathered},
+    syslog::Syslog,
     translate::{Places, relative, translate},
 };
 
@@ -39,11 +40,19 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
     if layer.gives("proc_name") {
         layer.take("default_proc_name");
     }
-    draft.remarks.extend(remark_on_defaults(&layer));
+    let syslog = Syslog::take(&mut layer);
+    let has_access_log =
+        layer.gives("accesslog") || syslog.as_ref().is_some_and(Syslog::has_access);
+    draft
+        .remarks
+        .extend(remark_on_defaults(&layer, has_access_log));
     let has_workers = layer.gives("workers");
     for given in layer {
         let is_shell = gathered.unread_by_shell.as_ref() == Some(&given.origin);
         translate(given, is_shell, &gathered.places, &mut draft);
+    }
+    if let Some(syslog) = syslog {
+        syslog.translate(gathered.unread_by_shell.as_ref(), &mut draft);
     }
     settle_class(&mut draft);
     if !has_workers {
@@ -76,8 +85,11 @@ fn say_where(draft: &mut Draft, places: &Places, python: Option<&Path>) {
     draft.set("python", shown, vec![comment]);
 }
 
-fn remark_on_defaults(layer: &Layer) -> Option<Vec<String>> {
-    let unset = UNSET.iter().filter(|unset| !layer.gives(unset.setting));
+fn remark_on_defaults(layer: &Layer, has_access_log: bool) -> Option<Vec<String>> {
+    let unset = UNSET.iter().filter(|unset| match unset.setting {
+        "accesslog" => !has_access_log,
+        setting => !layer.gives(setting),
+    });
     let lines: Vec<String> = unset.map(|unset| format!("- {}", unset.remark)).collect();
     let lead = "Not set before, and another default here:".to_owned();
     (!lines.is_empty()).then(|| [lead].into_iter().chain(lines).collect())

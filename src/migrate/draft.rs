@@ -34,6 +34,7 @@ const ORDER: &[&str] = &[
     "proxy",
 ];
 
+/// The file to be, and what could not be carried over.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
     pub entries: Vec<Entry>,
@@ -69,6 +70,7 @@ impl Draft {
         self.entries.iter_mut().find(|entry| entry.key == key)
     }
 
+    /// Adds a key that is not there yet.
     pub fn set(&mut self, key: &str, value: impl Into<Value>, comments: Vec<String>) {
         self.entries.push(Entry {
             key: key.to_owned(),
@@ -77,6 +79,7 @@ impl Draft {
         });
     }
 
+    /// Takes note of a setting that becomes no key.
     pub fn leave(&mut self, given: impl Into<String>, reason: impl Into<String>) {
         self.left.push(Left {
             given: given.into(),

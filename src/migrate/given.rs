@@ -18,6 +18,7 @@ pub struct Given {
     pub computed: Option<String>,
 }
 
+/// What the configuration has for a setting.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Written {
@@ -62,6 +63,7 @@ impl Layer {
         self.0.get_mut(setting.name).map(|given| &mut given.written)
     }
 
+    /// The settings of `upper` win.
     pub fn cover_with(&mut self, upper: Self) {
         self.0.extend(upper.0);
     }

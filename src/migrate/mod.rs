@@ -8,6 +8,7 @@ mod draft;
 mod gather;
 mod given;
 mod start;
+mod syslog;
 mod translate;
 mod values;
 mod variables;

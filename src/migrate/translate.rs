@@ -60,12 +60,12 @@ fn says_it_itself(form: Form) -> bool {
     )
 }
 
-fn title(given: &Given) -> String {
+pub(super) fn title(given: &Given) -> String {
     format!("{}: {}", given.origin, given.shown())
 }
 
 /// With a capital and a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().filter(|_| !text.starts_with('`'));
     match first {

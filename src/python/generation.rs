@@ -3,7 +3,7 @@
 //! The other half, `crate::generation`, waits for orders; while it does, the interpreter's lock is free, for a preloaded
 //! app may have threads.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use nix::sys::signal::Signal;
 use pyo3::{prelude::*, types::IntoPyDict};
@@ -21,14 +21,15 @@ use crate::{
     },
     sys::{
         SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
-        restore_defaults, set_process_title, trim_heap,
+        restore_defaults, seal_heap, set_process_title, trim_heap,
     },
-    telemetry::Printer,
+    telemetry::{self, Printer},
     wire::{FromGeneration, GenerationEnd, WorkerSettings},
 };
 
 /// Serves the arbiter at the other end. Returns the exit code, in the generation and in each worker.
 pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
+    telemetry::tell_panics();
     let signals = match SignalBell::install(&ForkServer::SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
@@ -104,7 +105,8 @@ fn prepare(
     let mut inherited =
         Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
     let config = &inherited.settings.config;
-    stacks::dump_on_crash(py).map_err(|error| fail(error.to_string()))?;
+    stacks::dump_on_crash(py, &inherited.last_words).map_err(|error| fail(error.to_string()))?;
+    server.hear_crashes(Arc::clone(&inherited.last_words));
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
@@ -247,9 +249,10 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
     gc.call_method0("freeze")?;
-    trim_heap();
     // A process that forks and waits needs little of the code that imported the app.
     release_program_files()?;
+    trim_heap();
+    seal_heap();
     Ok(())
 }
 
@@ -353,8 +356,6 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
             }
             Order::TakeLive => {
                 py.detach(|| inherited.take_live());
-                // Of no use to tell: what a crash would say is lost, and nothing else.
-                drop(stacks::dump_on_crash(py));
                 server.grant(inherited.settings.config.timeouts.graceful);
             }
             // An address that is given up must not be held open for as long as the last worker takes.

@@ -22,21 +22,18 @@ use crate::{
     config::LogLevel,
     sys::{self, STACKS_SIGNAL, ring_after},
     telemetry::block,
-    wire::StackSheet,
+    wire::{LastWords, StackSheet},
 };
 
 /// Of this worker.
 static SHEET: OnceLock<Arc<StackSheet>> = OnceLock::new();
 
-/// From now on SIGABRT, SIGSEGV and their like write the stacks of all threads to the error log before the process dies.
-/// For a generation; a worker has its [sheet](write_on).
+/// From now on SIGABRT, SIGSEGV and their like write the stacks of all threads among the last words before the process dies,
+/// for whoever tells of its death. For a generation; a worker has its [sheet](write_on).
 ///
-/// faulthandler writes to the number of the descriptor, which stays the same when the log is reopened, and takes no lock.
-pub(super) fn dump_on_crash(py: Python<'_>) -> PyResult<()> {
-    match crate::telemetry::descriptor() {
-        Some(descriptor) => enable(py, descriptor),
-        None => py.import("faulthandler")?.call_method0("disable").map(drop),
-    }
+/// faulthandler writes to the number of the descriptor, and takes no lock.
+pub(super) fn dump_on_crash(py: Python<'_>, last_words: &LastWords) -> PyResult<()> {
+    enable(py, last_words.descriptor().as_raw_fd())
 }
 
 /// In a worker: has SIGABRT go to whoever `install` gives it to, after the stacks were written: the handler that was there

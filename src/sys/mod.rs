@@ -24,6 +24,7 @@ mod resident;
 mod signal;
 mod spawn;
 mod title;
+mod unix_backlog;
 
 pub use abort::AbortBell;
 pub use bell::Bell;
@@ -37,7 +38,7 @@ pub use execute::{Handed, execute, memory_file};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
-pub use memory::{Atomics, SharedMemory, release_program_files, trim_heap};
+pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
 pub use notify::NotifySocket;
 pub use process::{
     PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,

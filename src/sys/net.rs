@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::check;
+use super::{check, unix_backlog::unix_backlog};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,15 @@ pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<PeerAddress> {
     Ok(peer_of(unsafe { storage.assume_init_ref() }))
 }
 
-/// How many connections wait to be accepted at a listening TCP socket, and how many may. An error for other sockets.
+/// How many connections wait to be accepted at a listening socket, and how many may. An error where the kernel does not tell.
 pub fn backlog(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    match local_address(listener)? {
+        PeerAddress::Ip(_) => tcp_backlog(listener),
+        PeerAddress::Unix => unix_backlog(listener),
+    }
+}
+
+fn tcp_backlog(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes into `info`.

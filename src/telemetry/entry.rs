@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
 use super::escape;
 use crate::config::LogLevel;
@@ -210,44 +210,18 @@ pub(super) fn level_name(level: LogLevel) -> &'static str {
 }
 
 fn write_prefix(now: Timestamp, zone: &TimeZone, pid: u32, level: LogLevel, out: &mut String) {
-    let offset = zone.to_offset(now);
-    let time = offset.to_datetime(now);
-    let minutes = offset.seconds() / 60;
-    let _ = write!(
-        out,
-        "[{:04}-{:02}-{:02} {:02}:{:02}:{:02} {}{:02}{:02}] [{pid}] [{}] ",
-        time.year(),
-        time.month(),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        if minutes < 0 { '-' } else { '+' },
-        minutes.abs() / 60,
-        minutes.abs() % 60,
-        level_name(level),
-    );
+    let level = level_name(level);
+    let _ = write!(out, "[{}] [{pid}] [{level}] ", local(now, zone, "%F %T %z"));
 }
 
 /// `2026-11-21T02:42:56.123+00:00`
 pub(super) fn write_rfc3339(now: Timestamp, zone: &TimeZone, out: &mut String) {
-    let offset = zone.to_offset(now);
-    let time = offset.to_datetime(now);
-    let minutes = offset.seconds() / 60;
-    let _ = write!(
-        out,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{}{:02}:{:02}",
-        time.year(),
-        time.month(),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond(),
-        if minutes < 0 { '-' } else { '+' },
-        minutes.abs() / 60,
-        minutes.abs() % 60,
-    );
+    let _ = write!(out, "{}", local(now, zone, "%FT%T%.3f%:z"));
+}
+
+/// Wall clock time there, in a form of strftime(3).
+fn local<'f>(now: Timestamp, zone: &TimeZone, form: &'f str) -> strtime::Display<'f> {
+    now.to_zoned(zone.clone()).strftime(form)
 }
 
 /// Escapes what is formatted into it, tabs included.

@@ -90,6 +90,7 @@ pub fn set_level(level: LogLevel) {
     LEVEL.store(level as u8, Relaxed);
 }
 
+/// Whether lines of this level are written.
 pub fn enabled(level: LogLevel) -> bool {
     level as u8 >= LEVEL.load(Relaxed)
 }
@@ -117,8 +118,8 @@ pub fn set_owner(user: u32, group: u32) {
     }
 }
 
-/// The number of the descriptor, for what must write lines without us: Python's faulthandler. It stays the same through
-/// [`reopen`] and [`redirect`]. `None` when the log takes no lines of others: as JSON, to a daemon, or to nowhere.
+/// The number of the descriptor, for programs that write lines without us. It stays the same through [`reopen`] and
+/// [`redirect`]. `None` when the log takes no lines of others: as JSON, to a daemon, or to nowhere.
 pub fn descriptor() -> Option<RawFd> {
     let log = read();
     if log.is_off || log.format == ErrorFormat::Json {
@@ -416,25 +417,10 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::Facility;
 
-    fn log_to(error: LogTarget, format: ErrorFormat) -> Log {
-        Log {
-            access: LogTarget::Off,
-            error,
-            level: LogLevel::Info,
-            format: crate::config::LogFormat::Common,
-            error_format: format,
-            exclude: Vec::new(),
-            request_id: false,
-            request_id_header: String::new(),
-            request_id_response: false,
-            slow: Duration::ZERO,
-            syslog_facility: Facility::User,
-            identifier: "test".to_owned(),
-            python_config: None,
-            capture_output: false,
-        }
+    fn log_to(error: LogTarget) -> Log {
+        let log = crate::config::test_config("").log;
+        Log { error, ..log }
     }
 
     #[test]
@@ -449,7 +435,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("error.log");
         let moved = directory.path().join("error.log.1");
-        let log = log_to(LogTarget::File(path.clone()), ErrorFormat::Text);
+        let log = log_to(LogTarget::File(path.clone()));
         init(&log).unwrap();
         let number = descriptor();
 
@@ -484,6 +470,6 @@ mod tests {
             told(descriptor_path.into()),
             ["rotation-test 4", "rotation-test 5", "rotation-test below"]
         );
-        init(&log_to(LogTarget::Stderr, ErrorFormat::Text)).unwrap();
+        init(&log_to(LogTarget::Stderr)).unwrap();
     }
 }

@@ -5,6 +5,7 @@ use memchr::memchr;
 /// Bytes of a line that is not complete; a longer one is told in pieces.
 const LINE_BYTES_MAX: usize = 8192;
 
+/// Keeps the beginning of a line until its end comes.
 #[derive(Debug, Default)]
 pub struct Lines {
     begun: Vec<u8>,

@@ -15,6 +15,7 @@ mod escape;
 mod lines;
 pub mod metrics;
 mod moment;
+mod panics;
 mod sink;
 pub mod statsd;
 mod tap;
@@ -29,6 +30,7 @@ pub use error_log::{
     set_format, set_level, set_owner,
 };
 pub use lines::Lines;
+pub use panics::tell_panics;
 pub use sink::Sink;
 pub use tap::{Tap, close_tap, open_tap};
 

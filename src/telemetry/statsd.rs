@@ -23,6 +23,8 @@ pub struct Reporter {
     prefix: String,
     /// With what goes before them, unless there are none.
     tags: String,
+    /// What a backlog is sent as: Gunicorn's is a histogram of DogStatsD, which plain statsd does not know.
+    backlog_kind: &'static str,
     told: Snapshot,
     exceptions: u64,
     /// By worker: how many durations it had measured.
@@ -41,22 +43,27 @@ impl Reporter {
                 [] => String::new(),
                 tags => format!("|#{}", tags.join(",")),
             },
+            backlog_kind: if tags.is_empty() { "g" } else { "h" },
             told: Snapshot::default(),
             exceptions: 0,
             measured: BTreeMap::new(),
         };
-        reporter.report(board);
+        reporter.report(board, None);
         reporter
     }
 
-    /// What happened since the last report, and what is now.
-    pub fn report(&mut self, board: &Scoreboard) -> Vec<Vec<u8>> {
+    /// What happened since the last report, and what is now. `backlog` is how many connections wait to be accepted, where
+    /// that is known.
+    pub fn report(&mut self, board: &Scoreboard, backlog: Option<u64>) -> Vec<Vec<u8>> {
         let now = Snapshot::of(board);
         let exceptions = board.server().lines(LogCount::Exception);
         let mut out = Datagrams::new(&self.prefix, &self.tags);
         self.count(&mut out, &now, exceptions);
         self.durations(&mut out, board);
         gauges(&mut out, &now);
+        if let Some(waiting) = backlog {
+            out.line("gunicorn.backlog", waiting, self.backlog_kind);
+        }
         let datagrams = out.finish();
         self.told = now;
         self.exceptions = exceptions;
@@ -229,7 +236,7 @@ mod tests {
         board.server().count_line(LogCount::Exception);
         board.server().count_end(WorkerEnd::Stuck);
         board.server().count_reload(ReloadOutcome::Done, 1);
-        let told = lines(&reporter.report(&board));
+        let told = lines(&reporter.report(&board, Some(3)));
         insta::assert_snapshot!(told.join("\n"), @r"
         site.gunicorn.requests:2|c|#env:test,a:b
         site.gunicorn.request.status.200:1|c|#env:test,a:b
@@ -244,8 +251,9 @@ mod tests {
         site.rgunicorn.threads.idle:0|g|#env:test,a:b
         site.rgunicorn.requests.in_app:0|g|#env:test,a:b
         site.rgunicorn.requests.waiting:0|g|#env:test,a:b
+        site.gunicorn.backlog:3|h|#env:test,a:b
         ");
-        let told = lines(&reporter.report(&board));
+        let told = lines(&reporter.report(&board, None));
         assert!(told.iter().all(|line| line.contains("|g|#")), "{told:?}");
         assert!(told.contains(&"site.gunicorn.workers:1|g|#env:test,a:b".to_owned()));
     }
@@ -259,10 +267,10 @@ mod tests {
         slot.set_state(WorkerState::Ready);
         slot.counters.count_request(b"GET", 200);
         board.release(0);
-        let told = lines(&reporter.report(&board));
+        let told = lines(&reporter.report(&board, None));
         assert_eq!(told[0], "gunicorn.requests:1|c");
         assert_eq!(told[1], "gunicorn.request.status.200:1|c");
-        assert!(!lines(&reporter.report(&board)).contains(&told[0]));
+        assert!(!lines(&reporter.report(&board, None)).contains(&told[0]));
     }
 
     #[test]
@@ -275,7 +283,7 @@ mod tests {
         for _ in 0..4 * SAMPLES {
             slot.samples.take(2_000_000);
         }
-        let told = lines(&reporter.report(&board));
+        let told = lines(&reporter.report(&board, None));
         let durations: Vec<_> = told
             .iter()
             .filter(|line| line.contains(".duration"))

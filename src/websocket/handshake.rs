@@ -98,8 +98,8 @@ impl Opening {
         self.agreement.as_ref().map(|agreement| &agreement.deflate)
     }
 
-    /// Appends the whole answer that accepts the connection, with the fields of the app. Nothing is written if there is an
-    /// error.
+    /// Appends the head that accepts the connection, with the fields of the app and without the blank line at its end:
+    /// the server may have a field of its own. Nothing is written if there is an error.
     pub fn write_acceptance<'f>(
         &self,
         subprotocol: Option<&str>,
@@ -128,7 +128,6 @@ impl Opening {
         for (name, value) in fields {
             response::write_field(out, name, value);
         }
-        response::write_head_end(out);
         Ok(())
     }
 }
@@ -143,21 +142,20 @@ impl Rejection {
         Self(Refusal::new(400, detail))
     }
 
-    /// Appends the whole answer. `date` is the value of the Date field.
-    pub fn write_response(&self, out: &mut Vec<u8>, date: &[u8]) {
-        let start = out.len();
-        self.0.write_response(out, date);
-        if self.0.status == UPGRADE_REQUIRED {
-            // RFC 6455 section 4.4 and RFC 9110 section 15.5.22: the answer says what would have been right.
-            let after_status_line = out[start..]
-                .windows(2)
-                .position(|bytes| bytes == b"\r\n")
-                .map_or(out.len(), |end| start + end + 2);
-            let fields = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                .iter()
-                .copied();
-            out.splice(after_status_line..after_status_line, fields);
-        }
+    /// Appends the whole answer. `date` is the value of the Date field; `write_fields` appends further fields to the head.
+    pub fn write_response(
+        &self,
+        out: &mut Vec<u8>,
+        date: &[u8],
+        write_fields: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.0.write_answer(out, date, false, |head| {
+            if self.0.status == UPGRADE_REQUIRED {
+                // RFC 6455 section 4.4 and RFC 9110 section 15.5.22: the answer says what would have been right.
+                head.extend_from_slice(b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+            }
+            write_fields(head);
+        });
     }
 }
 
@@ -308,7 +306,10 @@ mod tests {
                 let mut out = Vec::new();
                 let fields = [(&b"X-App"[..], &b"1"[..])];
                 match opening.write_acceptance(subprotocol, fields.into_iter(), &mut out) {
-                    Ok(()) => String::from_utf8(out).unwrap(),
+                    Ok(()) => {
+                        response::write_head_end(&mut out);
+                        String::from_utf8(out).unwrap()
+                    }
                     Err(error) => error.to_string(),
                 }
             }
@@ -448,13 +449,12 @@ mod tests {
     #[test]
     fn a_refused_version_is_told_which_one_is_right() {
         let mut out = b"before\r\n".to_vec();
-        Rejection::UNKNOWN_VERSION.write_response(&mut out, b"now");
+        Rejection::UNKNOWN_VERSION.write_response(&mut out, b"now", |_| {});
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.starts_with(
-                "before\r\nHTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nDate: now\r\nConnection: close\r\n"
-            ),
+                "before\r\nHTTP/1.1 426 Upgrade Required\r\nDate: now\r\nConnection: close\r\n"
+            ) && text.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"),
             "{text}"
         );
     }

@@ -48,6 +48,7 @@ pub enum Received<In> {
     Closed,
 }
 
+/// Why a message does not get through.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     #[error("the other side of the channel is gone")]

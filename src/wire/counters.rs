@@ -223,6 +223,7 @@ impl Totals {
         })
     }
 
+    /// All requests, refused ones included.
     pub fn requests_total(&self) -> u64 {
         self.cells[REQUESTS..RESPONSES].iter().sum()
     }

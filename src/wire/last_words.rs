@@ -10,17 +10,23 @@ use std::{
     },
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
 
 /// Bytes that are kept: the first complaints say most.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// The file. What is written to it goes behind what is there.
 #[derive(Debug)]
 pub struct LastWords(File);
 
 impl LastWords {
     pub fn create() -> io::Result<Self> {
         let file = memfd_create("rgunicorn-last-words", MFdFlags::MFD_CLOEXEC)?;
+        // Whoever writes goes on at the end, wherever that is by then.
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
         Ok(Self(file.into()))
     }
 
@@ -33,8 +39,8 @@ impl LastWords {
         self.0.as_fd()
     }
 
-    /// One write, so that the words of several workers do not mix: all of them share the file's position. What is too much
-    /// is dropped, and so is what memory is lacking for.
+    /// One write, so that the words of several workers do not mix. What is too much is dropped, and so is what memory is
+    /// lacking for.
     pub fn add(&self, line: &str, text_below: &str) {
         let length = self.0.metadata().map_or(u64::MAX, |file| file.len());
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -47,6 +53,21 @@ impl LastWords {
         let _lost = (&self.0).write_all(&words.as_bytes()[..end.unwrap_or(0)]);
     }
 
+    /// What a process that crashed wrote: the last one, or nothing.
+    pub fn crash(&self) -> String {
+        let length = self.0.metadata().map_or(0, |file| file.len());
+        let mut bytes = vec![0; BYTES_MAX];
+        let start = length.saturating_sub(BYTES_MAX as u64);
+        let length = self.0.read_at(&mut bytes, start).unwrap_or(0);
+        crash_in(&String::from_utf8_lossy(&bytes[..length])).to_owned()
+    }
+
+    /// From here on there is room again.
+    pub fn forget(&self) {
+        // It fails for files that are sealed, and this one is not.
+        let _ = self.0.set_len(0);
+    }
+
     /// All of it; `None` when nothing was said.
     pub fn text(&self) -> Option<String> {
         let mut bytes = vec![0; BYTES_MAX];
@@ -55,6 +76,12 @@ impl LastWords {
         let text = text.trim_end();
         (!text.is_empty()).then(|| text.to_owned())
     }
+}
+
+/// The last crash in a text, which may also hold other things: as Python's faulthandler begins it.
+pub fn crash_in(text: &str) -> &str {
+    text.rfind("Fatal Python error")
+        .map_or("", |at| text[at..].trim_end())
 }
 
 #[cfg(test)]
@@ -77,5 +104,21 @@ mod tests {
         assert!((BYTES_MAX - 2..=BYTES_MAX).contains(&full), "{full}");
         theirs.add("more", "");
         assert!(ours.text().unwrap().len() <= BYTES_MAX);
+        ours.forget();
+        assert_eq!(ours.text(), None);
+        theirs.add("later", "");
+        assert_eq!(ours.text().unwrap(), "later");
+    }
+
+    #[test]
+    fn a_crash_is_found_behind_whatever_was_said() {
+        let words = LastWords::create().unwrap();
+        assert_eq!(words.crash(), "");
+        (&words.0).write_all(&[b'x'; 3 * BYTES_MAX]).unwrap();
+        let crash = b"Fatal Python error: Aborted\n\n  File \"a.py\", line 1\n";
+        (&words.0).write_all(crash).unwrap();
+        let told = words.crash();
+        assert!(told.starts_with("Fatal Python error: Aborted\n"), "{told}");
+        assert!(told.ends_with("line 1"), "{told}");
     }
 }

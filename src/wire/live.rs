@@ -80,6 +80,7 @@ pub struct Taken {
     pub logs: Option<io::Result<LogDescriptors>>,
 }
 
+/// Why a posting cannot be made or taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     #[error("the live keys take {bytes} bytes; there is room for {LIVE_BYTES_MAX}")]

@@ -64,6 +64,7 @@ pub struct PassedListener {
     pub address: ListenerAddress,
 }
 
+/// As it is told to people and to apps: of a UNIX socket the path, or `@name`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListenerAddress {
     Tcp(std::net::SocketAddr),

@@ -17,7 +17,7 @@ pub use counters::{
     STATUS_CLASSES, STATUSES, Samples, Totals,
 };
 pub use descriptors::{ForkDescriptors, StartDescriptors};
-pub use last_words::LastWords;
+pub use last_words::{LastWords, crash_in};
 pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{
     EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,

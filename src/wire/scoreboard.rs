@@ -27,6 +27,7 @@ pub const IN_FLIGHT_SHOWN_MAX: usize = 64;
 /// Bytes of method and target shown for a request in flight; a longer one is cut.
 pub const PATH_SHOWN_MAX: usize = 112;
 
+/// Where a worker is in its life, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum WorkerState {
@@ -159,10 +160,12 @@ impl Slot {
         self.state.store(state as u32, SeqCst);
     }
 
+    /// The number of the worker; 0: the slot is nobody's.
     pub fn worker(&self) -> u64 {
         self.worker.load(Acquire)
     }
 
+    /// 0 before the worker has told it.
     pub fn pid(&self) -> u32 {
         self.pid.load(Acquire)
     }
@@ -235,10 +238,10 @@ pub struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// A new, zeroed scoreboard. Pages that no worker touched take no memory.
     /// Its size; another one is another layout.
     pub const BYTES: usize = size_of::<Board>();
 
+    /// A new, zeroed scoreboard. Pages that no worker touched take no memory.
     pub fn create() -> io::Result<Self> {
         Ok(Self {
             memory: SharedMemory::create("rgunicorn-scoreboard", size_of::<Board>())?,
@@ -252,6 +255,7 @@ impl Scoreboard {
         })
     }
 
+    /// For [`Scoreboard::open`], in another process.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.memory.descriptor()
     }
@@ -319,10 +323,12 @@ impl Scoreboard {
         }
     }
 
+    /// What happened to the server as a whole.
     pub fn server(&self) -> &ServerCounts {
         &self.board().server
     }
 
+    /// Whether the whole server stops: nobody is left to hand a connection to.
     pub fn is_closing(&self) -> bool {
         self.board().closing.load(SeqCst) == 1
     }

@@ -122,6 +122,7 @@ pub enum LogCount {
     Exception,
 }
 
+/// What happened to the server as a whole.
 #[repr(C, align(64))]
 pub struct ServerCounts {
     worker_ends: [AtomicU64; WorkerEnd::ALL.len()],
@@ -194,6 +195,7 @@ impl ServerCounts {
         self.reloaded_us.load(Relaxed)
     }
 
+    /// Whether what is in force is not what was asked for last.
     pub fn last_reload_failed(&self) -> bool {
         self.last_reload_failed.load(Relaxed) == 1
     }

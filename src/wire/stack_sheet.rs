@@ -38,6 +38,7 @@ const TASKS_DONE: usize = 4;
 /// 1 in a worker whose tasks or greenlets can be looked at.
 const HAS_LOOP: usize = 5;
 
+/// A sheet: counters that both sides map, and the text behind them.
 pub struct StackSheet {
     counters: SharedMemory,
 }

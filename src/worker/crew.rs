@@ -182,6 +182,7 @@ impl Crew {
         if self.station.slow.limit_ns().is_some() {
             self.seats[me].describe(&self.station.request_ids, connection);
         }
+        self.seats[me].keep_id(&self.station.request_ids, connection);
         self.seats[me].begin(now_ns, connection.socket().as_raw_fd());
         let busy = self.busy.fetch_add(1, SeqCst) + 1;
         self.slot().gauges.in_app.store(busy, Relaxed);

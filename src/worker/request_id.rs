@@ -12,7 +12,11 @@ use std::{
 };
 
 use super::connection::Connection;
-use crate::{config::Log, sys};
+use crate::{
+    config::Log,
+    http::{Refusal, date},
+    sys,
+};
 
 /// Bytes of an id that a peer may send.
 const TAKEN_BYTES_MAX: usize = 128;
@@ -137,7 +141,7 @@ impl RequestIds {
 
     /// Appends the response field that says the id, where responses do and the head has none of that name yet.
     pub fn write_field(&self, connection: &Connection, head: &mut Vec<u8>) {
-        if !self.is_said.load(Relaxed) {
+        if !self.are_said() {
             return;
         }
         let name = &self.headers().response;
@@ -146,6 +150,20 @@ impl RequestIds {
             let id = self.text(connection, &mut buffer);
             crate::http::response::write_field(head, name, id);
         }
+    }
+
+    /// Appends an answer of the server's own to the connection's request.
+    pub fn write_refusal(&self, refusal: Refusal, connection: &Connection, out: &mut Vec<u8>) {
+        let date = date::format(sys::unix_seconds());
+        let is_head = connection.head().is_head(connection.request_bytes());
+        refusal.write_answer(out, &date, is_head, |head| {
+            self.write_field(connection, head)
+        });
+    }
+
+    /// Whether responses say the ids.
+    pub(super) fn are_said(&self) -> bool {
+        self.is_said.load(Relaxed)
     }
 
     /// Appends `request_id=… GET /path`, the target cut to what a line needs.

@@ -50,6 +50,9 @@ pub struct Seat {
     interrupted: AtomicU64,
     /// What the call is about, where slow ones are told of.
     what: Mutex<String>,
+    /// The response field with the request's id, where responses say it: for whoever answers in the app's place.
+    id_field: Mutex<Vec<u8>>,
+    has_id_field: AtomicBool,
     /// The last call that was told to be slow.
     told_slow: AtomicU64,
     /// The kernel's id of the thread that has the seat.
@@ -77,6 +80,16 @@ impl Seat {
         let mut what = self.what.lock().unwrap_or_else(PoisonError::into_inner);
         what.clear();
         ids.describe(connection, &mut what);
+    }
+
+    /// Keeps the id that the response to the call to come says.
+    pub fn keep_id(&self, ids: &RequestIds, connection: &Connection) {
+        if ids.are_said() || self.has_id_field.load(Relaxed) {
+            let mut field = (self.id_field.lock()).unwrap_or_else(PoisonError::into_inner);
+            field.clear();
+            ids.write_field(connection, &mut field);
+            self.has_id_field.store(!field.is_empty(), Relaxed);
+        }
     }
 
     /// If the current call has become slow: its number, how long it has lasted (nanoseconds) and what it is about; once
@@ -209,7 +222,10 @@ impl Seat {
             .is_ok()
         {
             let mut answer = Vec::new();
-            Refusal::APP_TIMEOUT.write_response(&mut answer, &date::format(sys::unix_seconds()));
+            let date = date::format(sys::unix_seconds());
+            let id = (self.id_field.lock()).unwrap_or_else(PoisonError::into_inner);
+            Refusal::APP_TIMEOUT.write_answer(&mut answer, &date, false, |head| head.extend(&*id));
+            drop(id);
             // The socket stays open: its thread waits for ANSWERED before it gives the connection back.
             let _ = sys::net::send_to_number(self.socket.load(Relaxed), &answer);
             self.answer.store(word(call, ANSWERED), Release);

@@ -1,26 +1,8 @@
 //! The pages point at files and headings that exist, and every page is in the index.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Pages by path, with their text.
-fn pages() -> BTreeMap<PathBuf, String> {
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    let mut paths: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
-    paths.push(root().join("README.md"));
-    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
-    let pages = paths.into_iter().filter(is_page);
-    pages
-        .map(|path| (path.clone(), fs::read_to_string(&path).unwrap()))
-        .collect()
-}
+use super::{pages, root};
 
 /// As the usual renderers name headings.
 fn anchors(text: &str) -> Vec<String> {

@@ -5,6 +5,7 @@ mod commands;
 mod figures;
 mod health;
 mod page;
+mod scale;
 mod stacks;
 pub(crate) mod support;
 mod top;

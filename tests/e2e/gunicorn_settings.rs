@@ -1,17 +1,13 @@
 //! The table of Gunicorn's settings, compared with Gunicorn itself: the newest release of PyPI whose major version the table is
 //! for.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use nix::fcntl::{Flock, FlockArg};
 use rgunicorn::config::gunicorn::{SETTINGS, Takes};
 use serde_json::Value;
 
-use crate::harness::venv_python;
+use crate::harness::{target, venv_python};
 
 const REQUIREMENT: &str = "gunicorn==27.*";
 
@@ -35,7 +31,7 @@ print(json.dumps([
 
 /// Gunicorn in a directory of its own: no app of the other tests is to see it.
 fn gunicorn() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let target = target();
     let folder = target.join("test-gunicorn");
     let lock = fs::File::create(target.join("test-gunicorn.lock")).unwrap();
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();

@@ -127,6 +127,53 @@ fn what_is_stronger_in_gunicorn_is_stronger_here() {
 }
 
 #[test]
+fn what_went_to_syslog_goes_there() {
+    let setup = Setup::without_file(&[
+        "migrate",
+        "-o",
+        "-",
+        "--",
+        "gunicorn",
+        "app:app",
+        "--log-syslog",
+        "--log-syslog-to",
+        "udp://127.0.0.1:5514",
+        "--log-syslog-prefix",
+        "shop",
+        "--log-syslog-facility",
+        "local3",
+        "--error-logfile",
+        "error.log",
+    ])
+    .environment("VIRTUAL_ENV", environment());
+    let text = setup.run().stdout;
+    for line in [
+        "error = \"syslog:udp://127.0.0.1:5514\"",
+        "access = \"syslog:udp://127.0.0.1:5514\"",
+        "identifier = \"shop\"",
+        "syslog_facility = \"local3\"",
+        "# command line: errorlog = \"error.log\"",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}: {text}");
+    }
+    assert!(!text.contains("The access log goes to the standard output"));
+    let setup = Setup::without_file(&[
+        "migrate",
+        "-o",
+        "-",
+        "--",
+        "gunicorn",
+        "app:app",
+        "--log-syslog",
+        "--log-syslog-to",
+        "tcp://loghost:601",
+    ])
+    .environment("VIRTUAL_ENV", environment());
+    let text = setup.run().stdout;
+    assert!(text.contains("by a UNIX socket or UDP here"), "{text}");
+}
+
+#[test]
 fn nothing_is_written_over_unless_it_is_said() {
     let arguments = |more: &'static [&'static str]| [&["migrate"], more].concat();
     let run = |more| {

@@ -12,20 +12,30 @@ fn trickle(client: &mut Client, bytes: &str) {
     }
 }
 
-#[test]
-fn a_head_that_does_not_end_is_answered_408_and_closed() {
-    let server = Server::start("[timeouts]\nheader = '1s'");
-    let mut slow = server.client();
-    slow.send("GET / HTTP/1.1\r\nHost: te");
+#[track_caller]
+fn assert_serves_others(server: &Server) {
     assert_eq!(
         server.text("/"),
         "hello from /",
         "others are served meanwhile"
     );
+}
+
+#[track_caller]
+fn assert_given_up(slow: &mut Client) {
     let response = slow.response();
     assert_eq!(response.status, 408);
     assert!(response.says_close());
     slow.expect_closed();
+}
+
+#[test]
+fn a_head_that_does_not_end_is_answered_408_and_closed() {
+    let server = Server::start("[timeouts]\nheader = '1s'");
+    let mut slow = server.client();
+    slow.send("GET / HTTP/1.1\r\nHost: te");
+    assert_serves_others(&server);
+    assert_given_up(&mut slow);
 }
 
 #[test]
@@ -52,15 +62,8 @@ fn a_body_that_stops_is_answered_408_and_the_app_is_not_called() {
     let server = Server::start("[timeouts]\nbody = '1s'");
     let mut slow = server.client();
     slow.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
-    assert_eq!(
-        server.text("/"),
-        "hello from /",
-        "others are served meanwhile"
-    );
-    let response = slow.response();
-    assert_eq!(response.status, 408);
-    assert!(response.says_close());
-    slow.expect_closed();
+    assert_serves_others(&server);
+    assert_given_up(&mut slow);
     assert_eq!(server.text("/counter?name=/echo"), "0");
 }
 
@@ -78,11 +81,7 @@ fn a_client_that_does_not_read_is_dropped_and_the_response_closed() {
     let server = Server::start("[timeouts]\nwrite = '1s'");
     let mut slow = server.client();
     slow.send("GET /large?size=50000000 HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(
-        server.text("/"),
-        "hello from /",
-        "others are served meanwhile"
-    );
+    assert_serves_others(&server);
     eventually("the response is closed", || {
         server.text("/counter?name=closed+large") == "1"
     });

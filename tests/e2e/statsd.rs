@@ -120,6 +120,7 @@ fn requests_durations_and_workers_are_told_under_gunicorns_names() {
     receiver.counts("site.gunicorn.log.exception", 1);
     let workers = receiver.hears("site.gunicorn.workers:2|g");
     assert_eq!(workers, "site.gunicorn.workers:2|g|#env:test,a:b");
+    receiver.hears("site.gunicorn.backlog:0|h|#env:test,a:b");
     let slow = receiver.count("site.gunicorn.log.error");
     assert_eq!(slow, 0, "what has a traceback is an exception");
 
@@ -176,6 +177,7 @@ fn the_last_requests_are_told_when_the_server_ends_on_a_unix_socket_too() {
     let receiver = Receiver::new(Socket::Unix(UnixDatagram::bind(&path).unwrap()));
     let server = Server::start(&format!("[statsd]\nhost = 'unix://{}'", path.display()));
     receiver.hears("gunicorn.workers:1|g");
+    receiver.hears("gunicorn.backlog:0|g");
     for _ in 0..7 {
         server.text("/");
     }

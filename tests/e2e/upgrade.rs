@@ -9,7 +9,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Address, Client, Hammer, Manager, Process, Server, Setup, eventually};
+use crate::{
+    admin::support::{get, run, status},
+    harness::{Address, Client, Hammer, Manager, Process, Server, Setup, eventually},
+};
 
 const BUILT: &str = env!("CARGO_BIN_EXE_rgunicorn");
 
@@ -213,4 +216,32 @@ fn the_service_manager_hears_of_no_new_start_and_of_the_next_reload() {
     server.signal(Signal::SIGHUP);
     manager.hears(&["RELOADING=1"]);
     manager.hears(&["READY=1"]);
+}
+
+#[test]
+fn what_the_server_did_last_is_remembered_through_an_upgrade() {
+    let server = Server::start("workers = 1");
+    server.says("serving");
+    server.edit("wrokers = 1");
+    server.says("reload=1 rejected");
+    let before = get(&server, "/events").json()["events"].clone();
+    let before = before.as_array().unwrap();
+    upgrade(&server);
+    let after = get(&server, "/events").json()["events"].clone();
+    let after = after.as_array().unwrap();
+    assert_eq!(after[..before.len()], before[..]);
+    for (index, event) in after.iter().enumerate() {
+        assert_eq!(event["number"], index + 1, "without a gap");
+    }
+    let last = after.last().unwrap()["text"].as_str().unwrap();
+    assert!(last.starts_with("upgrade done"), "{last}");
+    let reload = &status(&server)["reload"];
+    assert_eq!(reload["outcome"], "rejected");
+    let problems = reload["problems"].as_str().unwrap();
+    assert!(problems.contains("wrokers"), "{problems}");
+    // What its workers complain about still reaches whoever asks.
+    server.directory.write("app.py", "import half_copied\n");
+    let ran = run(&server, &["scale", "2"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("'half_copied'"), "{}", ran.stderr);
 }

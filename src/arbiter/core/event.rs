@@ -119,7 +119,7 @@ pub enum Event {
     OneMore,
     /// TTOU.
     OneFewer,
-    /// So many workers are wanted, until the file changes `workers`.
+    /// So many workers are wanted, until the file changes `workers`, or one of those that are more cannot boot.
     Scale(u16),
     Stop(Stop),
 }
@@ -298,6 +298,8 @@ pub enum Report {
     BackingOff {
         generation: GenerationId,
         failures: u32,
+        /// The last one.
+        failure: Failure,
         delay: Duration,
         /// How many serve on, all generations together.
         serving: usize,
@@ -321,6 +323,12 @@ pub enum Report {
     Scaled {
         workers: u16,
     },
+    /// One of the workers that were to be more could not boot: so many are wanted again.
+    ScaleUndone {
+        generation: GenerationId,
+        workers: u16,
+        failure: Failure,
+    },
     Stopping {
         stop: Stop,
     },
@@ -328,7 +336,7 @@ pub enum Report {
     GenerationOverdue(GenerationId),
 }
 
-/// Why a candidate was undone.
+/// Why a candidate, or a worker, could not be brought up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// It said so itself (the app did not import).

@@ -144,11 +144,18 @@ impl Core {
         }
         self.reset_backoff_if_one_lived(now, id_of_generation);
         let role = self.generations[&id_of_generation].role;
-        // Before the first commit there is nothing to go back to: a worker that served is replaced, not the server ended.
-        if role == Role::Candidate && was_serving && self.serving().is_none() {
-            self.delay_forks(now, id_of_generation, worker.started, actions);
-        } else {
-            self.boot_failed(now, id_of_generation, worker.started, failure, actions);
+        let started = worker.started;
+        match role {
+            // Before the first commit there is nothing to go back to: a worker that served is replaced, not the server ended.
+            Role::Candidate if was_serving && self.serving().is_none() => {
+                self.delay_forks(now, id_of_generation, started, failure, actions);
+            }
+            Role::Serving if was_serving => {
+                self.delay_forks(now, id_of_generation, started, failure, actions);
+            }
+            Role::Candidate | Role::Serving | Role::Parked | Role::Leaving => {
+                self.boot_failed(now, id_of_generation, started, failure, actions);
+            }
         }
     }
 
@@ -157,6 +164,7 @@ impl Core {
         now: Moment,
         id: GenerationId,
         started: Moment,
+        failure: Failure,
         actions: &mut Vec<Action>,
     ) {
         if let Some(generation) = self.generations.get_mut(&id)
@@ -165,6 +173,7 @@ impl Core {
             actions.push(Action::Report(Report::BackingOff {
                 generation: id,
                 failures: generation.backoff.failures(),
+                failure,
                 delay,
                 serving: self.workers.values().filter(|w| w.serves()).count(),
                 wanted: generation.workers,
@@ -209,23 +218,6 @@ impl Core {
             actions.push(Action::Abandon { worker, slot });
             self.release(worker, actions);
         }
-    }
-
-    /// TTIN, TTOU and orders: another number of workers than the file has.
-    pub(super) fn scale(&mut self, change: impl Fn(u16) -> u16, actions: &mut Vec<Action>) {
-        if self.is_stopping() {
-            return;
-        }
-        // Half of the slots, so that a roll always has room.
-        let workers_max = u16::try_from(self.slots.max() / 2).unwrap_or(u16::MAX);
-        let mut wanted = 0;
-        for generation in self.generations.values_mut() {
-            if generation.role != Role::Leaving {
-                generation.workers = change(generation.workers).clamp(1, workers_max);
-                wanted = generation.workers;
-            }
-        }
-        actions.push(Action::Report(Report::Scaled { workers: wanted }));
     }
 
     /// Drains workers that do not belong to the target, as many as it has replaced.

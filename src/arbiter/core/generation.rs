@@ -48,6 +48,8 @@ pub(super) struct Generation {
     pub(super) rules: Rules,
     /// How many workers are wanted: `rules.workers` unless TTIN and TTOU changed it.
     pub(super) workers: u16,
+    /// How many there were before an order for more that is not carried out yet.
+    pub(super) scaled_from: Option<u16>,
     pub(super) started: Moment,
     pub(super) backoff: Backoff,
     pub(super) probation: Option<Probation>,
@@ -66,6 +68,7 @@ impl Generation {
     pub(super) fn adopt(&mut self, reload: ReloadId, rules: Rules) {
         if rules.workers != self.rules.workers {
             self.workers = rules.workers;
+            self.scaled_from = None;
         }
         self.reload = reload;
         self.rules = rules;

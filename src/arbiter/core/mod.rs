@@ -18,6 +18,7 @@ mod invariants;
 mod moment;
 mod probation;
 mod roll;
+mod scale;
 mod slots;
 mod stop;
 #[cfg(test)]
@@ -113,6 +114,7 @@ impl Core {
                 self.revive(now, actions);
                 self.drain_replaced(now, actions);
                 self.commit(now, actions);
+                self.settle_scale();
                 self.retire_in_turn(now, actions);
                 self.drop_surplus(now, actions);
                 self.fork_missing(now, actions);
@@ -331,11 +333,6 @@ impl Core {
     /// The worker, unless it was reaped.
     pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
         self.workers.get(&id)
-    }
-
-    /// The rules under which the worker's generation runs.
-    pub fn rules_of(&self, worker: &Worker) -> &Rules {
-        &self.generations[&worker.generation].rules
     }
 
     /// Whether the fleet is as it should be: nothing boots, and as many workers serve as are wanted.

@@ -141,6 +141,7 @@ impl Core {
                 reload,
                 rules,
                 workers,
+                scaled_from: None,
                 started: now,
                 backoff: Backoff::default(),
                 probation: None,
@@ -350,7 +351,8 @@ impl Core {
         }
     }
 
-    /// A worker could not be brought up. It costs a candidate its place, and the serving generation a delay.
+    /// A worker could not be brought up. It costs a candidate its place, and the serving generation what it was to have
+    /// more, or a delay.
     pub(super) fn boot_failed(
         &mut self,
         now: Moment,
@@ -362,12 +364,13 @@ impl Core {
         if self.phase != Phase::Running {
             return;
         }
-        let Some(generation) = self.generations.get(&id) else {
+        let Some(role) = self.generations.get(&id).map(|generation| generation.role) else {
             return;
         };
-        match generation.role {
+        match role {
             Role::Candidate => self.undo(now, id, failure, actions),
-            Role::Serving => self.delay_forks(now, id, started, actions),
+            Role::Serving if self.undo_scale(id, &failure, actions) => {}
+            Role::Serving => self.delay_forks(now, id, started, failure, actions),
             Role::Parked | Role::Leaving => {}
         }
     }

@@ -48,6 +48,7 @@ pub enum Why {
     Outside,
 }
 
+/// Where a worker is between the order to fork it and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// The generation was told to fork it.
@@ -101,6 +102,7 @@ pub enum State {
     },
 }
 
+/// What the core knows of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     pub generation: GenerationId,

@@ -10,6 +10,7 @@ use crate::{
     wire::ListenerAddress,
 };
 
+/// For the next program that this process becomes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct HandedListeners {
     open: BTreeMap<ListenerId, HandedListener>,
@@ -29,6 +30,7 @@ struct HandedListener {
 }
 
 impl Listeners {
+    /// What the next program needs to know; the descriptors go with the others that are handed over.
     pub fn hand_over<'a>(&'a self, handed: &mut Handed<'a>) -> HandedListeners {
         let open = self.open.iter().map(|(id, listener)| {
             let listener = HandedListener {
@@ -51,6 +53,7 @@ impl Listeners {
         }
     }
 
+    /// Goes on with the sockets of the program before, under their numbers.
     pub fn resume(handed: HandedListeners) -> io::Result<Self> {
         let mut listeners = Self {
             opened: handed.opened,

@@ -163,14 +163,21 @@ fn open_named(
 ) -> io::Result<(OwnedFd, SocketFile)> {
     // A short name: together with the folder it has to fit into 107 bytes (unix(7)).
     let beside = path.with_file_name(format!(".rg{}", std::process::id()));
-    let _left_by_a_crash = fs::remove_file(&beside);
+    remove_socket(&beside);
     let socket = new_socket()?;
     bind_to(socket.as_raw_fd(), &UnixAddr::new(&beside)?)?;
     let placed = place(&socket, &beside, path, mode, backlog, identity);
     if placed.is_err() {
-        let _ = fs::remove_file(&beside);
+        remove_socket(&beside);
     }
     placed.map(|file| (socket, file))
+}
+
+/// Removes what this process, or one of its number that crashed, has left; never a file that is something else.
+fn remove_socket(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        let _gone_already = fs::remove_file(path);
+    }
 }
 
 fn place(

@@ -40,13 +40,6 @@ pub(super) fn killer(before: Option<u64>, now: Option<u64>) -> &'static str {
     }
 }
 
-/// The last crash on a sheet, which may also hold stacks that somebody asked for.
-pub(super) fn crash_in(sheet: &str) -> &str {
-    sheet
-        .rfind("Fatal Python error")
-        .map_or("", |at| sheet[at..].trim_end())
-}
-
 pub(super) fn limit(why: Retirement) -> &'static str {
     match why {
         Retirement::Requests => "limits.max_requests",

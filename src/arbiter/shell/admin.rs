@@ -35,6 +35,7 @@ pub(super) fn admin(
         workers: Vec::new(),
         reloads: Vec::new(),
         upgrade: None,
+        scale_failure: None,
     };
     let board = Scoreboard::open(board.descriptor().try_clone_to_owned()?)?;
     let admin = Admin::new(view, board)?;
@@ -93,6 +94,7 @@ impl Shell {
             workers: self.workers_in_view(),
             reloads: self.history.all().cloned().collect(),
             upgrade: self.upgrade.clone(),
+            scale_failure: self.scale_failure.clone(),
         }
     }
 

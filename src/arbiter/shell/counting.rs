@@ -57,14 +57,12 @@ fn worker_end(exit: Exit, why: Option<Why>) -> WorkerEnd {
     }
 }
 
-/// FNV-1a over the settings, the admin interface's secret left out.
+/// FNV-1a over the settings.
 fn hash(config: &Config) -> u32 {
     const OFFSET: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
-    let mut config = config.clone();
-    config.admin.token = None;
     // Fails only for maps whose keys are no texts, and there are none.
-    let text = serde_json::to_vec(&config).unwrap_or_default();
+    let text = serde_json::to_vec(&config.without_token()).unwrap_or_default();
     text.iter().fold(OFFSET, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(PRIME)
     })

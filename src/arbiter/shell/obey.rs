@@ -78,9 +78,9 @@ impl Shell {
 
     fn report(&mut self, report: &Report) {
         self.scene().tell(report);
-        self.note_outcome(report);
         self.tell_hooks(report);
         self.note_in_history(report);
+        self.note_scale(report);
         self.count(report);
         match report {
             Report::Adopted { reload, .. } => self.settling = Some(*reload),
@@ -175,7 +175,7 @@ impl Shell {
         };
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: for_workers(&reading.config),
+            config: reading.config.without_token(),
             listeners,
         });
         let sent = process.channel.send(
@@ -284,7 +284,9 @@ impl Shell {
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);
-        self.statsd.apply(&config.statsd, &self.shared.board);
+        let backlogs = self.admin.backlogs();
+        self.statsd
+            .apply(&config.statsd, &self.shared.board, backlogs);
         self.show_config(config);
         self.own_error_log(&reading);
         self.open_admin(&config.admin);
@@ -340,11 +342,4 @@ impl Shell {
         self.readings
             .retain(|id, _| used.contains(id) || *id == last);
     }
-}
-
-/// Without what the app is not to know.
-fn for_workers(config: &Config) -> Config {
-    let mut config = config.clone();
-    config.admin.token = None;
-    config
 }

@@ -36,11 +36,7 @@ impl Shell {
                 self.reload(&Cause::Admin);
                 Answer::Reload(self.reloads)
             }
-            Order::Scale(workers) => {
-                info!("admin: scale to {workers} workers");
-                self.events.push_back(Event::Scale(workers));
-                Answer::Done(format!("scaling to {workers} workers"))
-            }
+            Order::Scale(workers) => self.scale_as_ordered(workers),
             Order::EndWorker { pid, quick } => self.end_worker(pid, quick)?,
             Order::LogLevel(level) => self.set_log_level(level),
             Order::Stacks { pid } => {

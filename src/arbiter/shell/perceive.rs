@@ -10,12 +10,14 @@ use crate::{
         clock,
         core::{Event, Exit, GenerationId, Moment, Retirement, State, Stop, WorkerId},
         processes::exit_of,
+        report::exit_words,
         watcher::Changed,
     },
+    config::LogLevel,
     debug, info,
     sys::{PidFd, reap_any_measured, resident_bytes},
-    warning,
-    wire::{FromGeneration, Received, WorkerState},
+    telemetry, warning,
+    wire::{FromGeneration, LastWords, Received, WorkerState},
 };
 
 /// Between two samples of the workers, at least.
@@ -170,10 +172,11 @@ impl Shell {
     fn on_generation_exited(&mut self, generation: GenerationId, status: i32) {
         // What it said before it died comes first.
         self.take_messages(generation);
+        let exit = exit_of(status);
         if let Some(handle) = self.processes.generations.get_mut(&generation) {
             handle.process = None;
+            tell_crash(generation, exit, handle.last_words.as_ref());
         }
-        let exit = exit_of(status);
         self.events
             .push_back(Event::GenerationExited { generation, exit });
     }
@@ -248,5 +251,15 @@ impl Shell {
                     .push_back(Event::WantsRetirement { worker, why });
             }
         }
+    }
+}
+
+/// Where a generation crashed. What follows from its death is the core's to say.
+fn tell_crash(generation: GenerationId, exit: Exit, last_words: Option<&LastWords>) {
+    let crash = last_words.map(LastWords::crash).unwrap_or_default();
+    if let (Exit::Signal(_), false) = (exit, crash.is_empty()) {
+        let (id, how) = (generation.0, exit_words(exit));
+        let headline = format_args!("generation={id} crashed: {how}");
+        telemetry::block(LogLevel::Error, headline, &crash);
     }
 }

@@ -44,7 +44,6 @@ impl Shell {
             Ok(loaded) => self.compare(reload, cause, loaded),
             Err(problems) => {
                 let reason = "the configuration has problems";
-                self.set_outcome(reload, &format!("rejected: {reason}"));
                 self.tell_reload_failed(reload, reason);
                 self.note_rejected(reload, reason, Some(&problems));
                 crate::telemetry::block(
@@ -100,7 +99,6 @@ impl Shell {
             Err(reason) => {
                 let goes_on = self.goes_on();
                 error!("reload={} rejected: {reason}; {goes_on}", reload.0);
-                self.set_outcome(reload, &format!("rejected: {reason}"));
                 self.tell_reload_failed(reload, &reason);
                 self.note_rejected(reload, &reason, None);
             }

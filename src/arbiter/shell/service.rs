@@ -1,10 +1,7 @@
 //! What the service manager is told of the state of the server. It follows from that state, and so is told in one place.
 
 use super::Shell;
-use crate::arbiter::{
-    clock,
-    core::{ReloadId, Report},
-};
+use crate::{admin::Reload, arbiter::clock};
 
 impl Shell {
     /// Called after events were taken: what they changed is told now.
@@ -43,47 +40,18 @@ impl Shell {
         );
         let rolling = self.core.candidate();
         let rolling = rolling.map(|id| format!("generation {} boots", id.0));
-        match rolling.or_else(|| self.outcome.clone()) {
+        match rolling.or_else(|| self.history.decided_last().map(outcome_words)) {
             Some(more) => format!("{status}; {more}"),
             None => status,
         }
     }
+}
 
-    /// What came of a reload, in few words; the log has more.
-    pub(super) fn note_outcome(&mut self, report: &Report) {
-        let (reload, outcome) = match report {
-            Report::Unchanged(reload) => (reload, "changed nothing".to_owned()),
-            Report::Serving {
-                reload,
-                replaced: Some(_),
-                ..
-            } => (reload, "done".to_owned()),
-            Report::Undone {
-                reload,
-                generation,
-                serving: Some(_),
-                ..
-            } => {
-                let reason = format!("rejected: generation {} could not boot", generation.0);
-                (reload, reason)
-            }
-            Report::RollingBack {
-                reload,
-                generation,
-                back_to,
-                ..
-            } => {
-                let (bad, good) = (generation.0, back_to.0);
-                let reason = format!("rolled back: generation {bad} misbehaved, {good} is back");
-                (reload, reason)
-            }
-            Report::TakenBack { reload, .. } => (reload, "done: back to what served".to_owned()),
-            _ => return,
-        };
-        self.set_outcome(*reload, &outcome);
-    }
-
-    pub(super) fn set_outcome(&mut self, reload: ReloadId, outcome: &str) {
-        self.outcome = Some(format!("reload {} {outcome}", reload.0));
+/// `reload 2 rejected: generation 3 could not boot: worker=5 died of exit code 3`
+fn outcome_words(reload: &Reload) -> String {
+    let outcome = format!("reload {} {}", reload.reload, reload.outcome.words());
+    match &reload.reason {
+        Some(reason) => format!("{outcome}: {reason}"),
+        None => outcome,
     }
 }

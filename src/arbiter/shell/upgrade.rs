@@ -40,7 +40,7 @@ use crate::{
         execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
-    wire::{ArbiterEnd, LivePage, Scoreboard, StackSheet},
+    wire::{ArbiterEnd, LastWords, LivePage, Scoreboard, StackSheet},
 };
 
 impl Shell {
@@ -130,7 +130,6 @@ impl Shell {
             readings: self.handed_readings(),
             reloads: self.reloads,
             serving: self.serving,
-            outcome: self.outcome.clone(),
             tally: self.tally.clone(),
             last_boot: self.last_boot,
             seen: self.watcher.hand_over().flatten(),
@@ -147,6 +146,7 @@ impl Shell {
             },
             doors: self.doors.hand_over(handed),
             history: self.history.clone(),
+            events: self.admin.events(),
             started: self.started,
             upgrade: self.upgrade.as_ref().map_or(0, |last| last.upgrade),
             pidfile: self
@@ -173,6 +173,8 @@ impl Shell {
                     process,
                     live: (handle.live.as_ref())
                         .map(|live| live.parts().map(|part| handed.add(part))),
+                    last_words: (handle.last_words.as_ref())
+                        .map(|words| handed.add(words.descriptor())),
                     is_deaf: handle.is_deaf,
                 };
                 (*id, generation)
@@ -282,7 +284,8 @@ impl Shell {
             watcher,
             pidfile: pidfile.transpose()?,
             manager,
-            outcome: state.outcome,
+            scales: 0,
+            scale_failure: None,
             tally: state.tally,
             statsd: Statsd::default(),
             notice: Notice::default(),
@@ -292,9 +295,11 @@ impl Shell {
             is_resting: false,
             exit: None,
         };
+        shell.admin.resume_events(state.events);
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
         shell.own_error_log(&serving);
-        shell.statsd.apply(&config.statsd, &shell.shared.board);
+        let backlogs = shell.admin.backlogs();
+        (shell.statsd).apply(&config.statsd, &shell.shared.board, backlogs);
         shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(
@@ -364,11 +369,13 @@ fn resumed_processes(
             ])?),
             None => None,
         };
+        let last_words = handed.last_words.map(adopt_descriptor).transpose()?;
+        let last_words = last_words.map(LastWords::open);
         let handle = GenerationHandle {
             reload: handed.reload,
             process,
             live,
-            last_words: None,
+            last_words,
             is_deaf: handed.is_deaf,
         };
         processes.generations.insert(id, handle);

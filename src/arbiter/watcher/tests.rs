@@ -4,7 +4,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::TempDir;
 
 use super::*;
-use crate::arbiter::clock;
+use crate::{arbiter::clock, config::test_config};
 
 /// A folder with a config file and some code, and a watcher on both.
 struct Scene {
@@ -15,14 +15,17 @@ struct Scene {
 fn scene_with(path: &str, prepare: impl Fn(&Path)) -> Scene {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path());
-    let mut reload = crate::arbiter::tests::config().reload;
-    reload.debounce = Duration::from_millis(30);
-    reload.code = vec!["**/*.py".to_owned()];
+    let reload = rules("code = '**/*.py'");
     let file = folder.path().join(path);
     let root = folder.path().join("code");
     let mut watcher = Watcher::new(Some(&file), clock::now()).unwrap();
     watcher.apply(&root, &reload);
     Scene { folder, watcher }
+}
+
+/// The table `[reload]` with these keys.
+fn rules(keys: &str) -> Reload {
+    test_config(&format!("[reload]\ndebounce = '30ms'\n{keys}")).reload
 }
 
 fn scene() -> Scene {
@@ -174,10 +177,7 @@ fn code_that_changes_appears_or_goes_is_told_and_code_that_is_read_is_not() {
 #[test]
 fn code_that_is_ignored_is_not_told() {
     let mut scene = scene();
-    let mut reload = crate::arbiter::tests::config().reload;
-    reload.debounce = Duration::from_millis(30);
-    reload.code = vec!["**/*.py".to_owned()];
-    reload.ignore = vec!["**/tests".to_owned(), "**/local_*.py".to_owned()];
+    let reload = rules("code = '**/*.py'\nignore = ['**/tests', '**/local_*.py']");
     fs::create_dir_all(scene.path("code/shop/tests")).unwrap();
     scene
         .watcher
@@ -209,10 +209,8 @@ fn a_release_that_is_swapped_by_a_link_is_new_code() {
 #[test]
 fn a_file_to_touch_is_told_when_it_is_made_or_touched_and_not_when_it_goes() {
     let mut scene = scene();
-    let mut reload = crate::arbiter::tests::config().reload;
-    reload.debounce = Duration::from_millis(30);
     let file = scene.path("tmp/restart.txt");
-    reload.touch = Some(file.clone());
+    let reload = rules(&format!("touch = '{}'", file.display()));
     fs::create_dir_all(scene.path("tmp")).unwrap();
     scene.watcher.apply(Path::new("/"), &reload);
     scene.assert_quiet();
@@ -233,9 +231,7 @@ fn a_file_to_touch_is_told_when_it_is_made_or_touched_and_not_when_it_goes() {
 #[test]
 fn a_watcher_that_is_switched_off_tells_nothing() {
     let mut scene = scene();
-    let mut reload = crate::arbiter::tests::config().reload;
-    reload.watch = false;
-    scene.watcher.apply(Path::new("/"), &reload);
+    scene.watcher.apply(Path::new("/"), &rules("watch = false"));
     fs::write(scene.path("server.toml"), "workers = 2").unwrap();
     fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
     scene.assert_quiet();

@@ -20,7 +20,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
-    #[error("`{}` cannot be connected to: {source}\n  = help: run this as the server's user or as root", path.display())]
+    #[error("`{}` cannot be connected to: {source}\n  = help: {}", path.display(), help(source))]
     Connect { path: PathBuf, source: io::Error },
     #[error(
         "the server did not answer in time\n  = help: look at `rgunicorn status` and the error log: it may still do what it was told"
@@ -28,6 +28,16 @@ pub(super) enum AskError {
     Late,
     #[error("the connection to the server broke: {0}")]
     Broken(String),
+}
+
+fn help(source: &io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::PermissionDenied => "run this as the server's user or as root",
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            "no server is asked there; without `--socket`, the server is found by its file"
+        }
+        _ => "the error log of the server tells where it is asked",
+    }
 }
 
 /// A whole answer.

@@ -169,10 +169,7 @@ impl Context<'_> {
             });
         }
         let path = named.map_or(Path::new(DEFAULT_FILE), PathBuf::as_path);
-        super::plan::server(path, pid).map_err(|told| {
-            let told = told.strip_prefix("error: ").unwrap_or(&told).to_owned();
-            Failure::new(NO_SERVER, told)
-        })
+        super::plan::server(path, pid).map_err(|told| Failure::new(NO_SERVER, told))
     }
 
     /// Asks, and fails unless the answer is a success.

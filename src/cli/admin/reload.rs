@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Arg, Command, value_parser};
 use serde_json::Value;
 
-use super::{Context, Failure, NO_ANSWER, common, status::outcome_words, succeeded, table::span};
+use super::{Context, Failure, NO_ANSWER, common, succeeded, table::span};
 use crate::{
     admin::{Outcome, ReloadStatus},
     cli::{FAILED, OK},
@@ -87,7 +87,7 @@ fn tell(reload: &ReloadStatus) {
     let line = format!(
         "reload {} {}{took}{why}",
         reload.reload,
-        outcome_words(reload.outcome)
+        reload.outcome.words()
     );
     let problems = reload.problems.as_deref().unwrap_or_default();
     // What failed belongs to the errors.

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use clap::{Arg, Command, value_parser};
+use serde_json::Value;
 
 use super::{
     Context, Failure, NO_ANSWER, common,
@@ -13,7 +14,7 @@ use crate::cli::{FAILED, OK};
 pub(super) fn grammar(command: Command) -> Command {
     command
         .about(
-            "Serve with so many workers until the file changes `workers`, and wait until they do",
+            "Serve with so many workers until the file changes `workers`, and wait until they do: exit with 1 when they cannot boot",
         )
         .arg(
             Arg::new("workers")
@@ -36,10 +37,30 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
             }
             Ok(OK)
         }
+        Some("rejected") => {
+            if !context.is_json() {
+                tell(workers, &last);
+            }
+            Ok(FAILED)
+        }
         Some(_) => Err(Failure::new(FAILED, "the server stops")),
         None => Err(Failure::new(
             NO_ANSWER,
             "the workers were not ready in time; it goes on",
         )),
     }
+}
+
+/// As a reload that is rejected: the app's traceback first, and the outcome in the last line.
+fn tell(workers: u16, last: &Value) {
+    let line = format!(
+        "scale to {workers} rejected: {}",
+        last["reason"].as_str().unwrap_or_default()
+    );
+    let problems = last["problems"].as_str().unwrap_or_default().trim_end();
+    // Whoever closed the pipe does not want to know.
+    let _ = match problems {
+        "" => writeln!(io::stderr(), "{line}"),
+        problems => writeln!(io::stderr(), "{problems}\n\n{line}"),
+    };
 }

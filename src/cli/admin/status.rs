@@ -7,7 +7,7 @@ use super::{
     table::{mebibytes, span, table},
 };
 use crate::{
-    admin::{Outcome, ReloadStatus, RequestStatus, ServerState, Status, Upgrade},
+    admin::{ReloadStatus, RequestStatus, ServerState, Status, Upgrade},
     cli::{FAILED, OK},
 };
 
@@ -77,7 +77,7 @@ fn reload(reload: &ReloadStatus) -> String {
     format!(
         "reload    {} {}{took} at {}: {reason}",
         reload.reload,
-        outcome_words(reload.outcome),
+        reload.outcome.words(),
         reload.at
     )
 }
@@ -90,20 +90,8 @@ fn upgrade(upgrade: &Upgrade) -> String {
     format!(
         "upgrade   {} {}{reason}",
         upgrade.upgrade,
-        outcome_words(upgrade.outcome)
+        upgrade.outcome.words()
     )
-}
-
-pub(super) fn outcome_words(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pending => "under way",
-        Outcome::Done => "done",
-        Outcome::Unchanged => "changed nothing",
-        Outcome::Rejected => "rejected",
-        Outcome::Superseded => "superseded",
-        Outcome::RolledBack => "rolled back",
-        Outcome::Cancelled => "cancelled",
-    }
 }
 
 fn generations(status: &Status) -> String {

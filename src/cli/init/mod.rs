@@ -5,13 +5,14 @@ mod starter;
 
 use std::{
     env,
+    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 
-use super::{ConfigSource, FAILED, OK, command::DEFAULT_FILE, migrate::save};
+use super::{ConfigSource, OK, command::DEFAULT_FILE, migrate::save, tell};
 use crate::config::schema_text;
 use project::Project;
 
@@ -41,17 +42,8 @@ pub(super) fn arguments() -> Vec<Arg> {
 }
 
 pub(super) fn init(typed: &ArgMatches) -> u8 {
-    match written(typed) {
-        Ok(told) => {
-            // Whoever closed the pipe does not want to know.
-            let _ = write!(io::stdout(), "{told}");
-            OK
-        }
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
-            FAILED
-        }
-    }
+    let outcome = written(typed).map(|told| (told, OK));
+    tell(outcome.map_err(|error| format!("error: {error}")))
 }
 
 fn written(typed: &ArgMatches) -> Result<String, String> {
@@ -111,11 +103,10 @@ fn written(typed: &ArgMatches) -> Result<String, String> {
 /// A schema that is there is left alone. That it cannot be written is no reason to fail: the server needs none.
 fn write_schema(folder: &Path) -> String {
     let path = folder.join(SCHEMA_FILE);
-    if path.exists() {
-        return String::new();
-    }
-    match std::fs::write(&path, schema_text()) {
+    let made = File::create_new(&path);
+    match made.and_then(|mut file| file.write_all(schema_text().as_bytes())) {
         Ok(()) => format!("{SCHEMA_FILE}: for editors, see its first line\n"),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => String::new(),
         Err(error) => format!("{SCHEMA_FILE} cannot be written: {error}\n"),
     }
 }

@@ -149,7 +149,7 @@ const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
-const SYSLOG: &str = "write `\"syslog\"`, `\"syslog:/dev/log\"` or `\"syslog:udp://host:514\"` for `error` and `access` in `[log]`, each by itself";
+const SYSLOG: &str = "write `\"syslog\"`, `\"syslog:/dev/log\"` or `\"syslog:udp://host:514\"` for `error` and `access` in `[log]`, each by itself; `rgunicorn migrate` does";
 const LOGGING: &str = "the server's logs are not Python's `logging`; see `[log]`, and for what the app logs `[log] python_config`";
 const PYTHON_CONFIG: &str = "it is for what the app logs; the server's own logs are not Python's";
 const STRICT: &str =
@@ -259,7 +259,7 @@ pub const SETTINGS: &[Setting] = &[
     row("statsd_host", "--statsd-host", One, "None", Renamed("statsd.host"), Form::StatsdHost),
     row("dogstatsd_tags", "--dogstatsd-tags", One, "''", Better("statsd.tags", "as a list: `[\"env:production\", \"region:eu\"]`"), Form::Words),
     row("statsd_prefix", "--statsd-prefix", One, "''", Renamed("statsd.prefix"), Form::Text),
-    gone("enable_backlog_metric", "--enable-backlog-metric", Nothing, "False", "it is always among the metrics at `/metrics` of the admin interface: remove it"),
+    gone("enable_backlog_metric", "--enable-backlog-metric", Nothing, "False", "it is always among the metrics, at `/metrics` of the admin interface and for statsd: remove it"),
 
     row("proc_name", "-n --name", One, "None", Same("by default the app's name"), Form::Text),
     row("default_proc_name", "", One, "'gunicorn'", Renamed("proc_name"), Form::Text),

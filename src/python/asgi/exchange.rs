@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::LogLevel,
-    http::{Refusal, RequestTraits, date, response},
+    http::{Refusal, RequestTraits, response},
     python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, RequestIds, log_answered},
@@ -79,21 +79,7 @@ impl Exchange {
     pub(super) fn new(gateway: Arc<Gateway>, connection: Box<Connection>) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State {
-                outcome: Outcome::default(),
-                began_ns: connection.request_began_ns,
-                connection: Some(connection),
-                intake: Intake::Body,
-                disconnected: false,
-                broken: false,
-                is_held: false,
-                is_slow: false,
-                timed_out: false,
-                waiters: Waiters::default(),
-                task: None,
-                place: None,
-                met: None,
-            }),
+            state: HeldCell::new(State::new(connection)),
         }
     }
 
@@ -241,11 +227,8 @@ impl Exchange {
             && !state.outcome.head_is_sent()
         {
             let mut answer = Vec::new();
-            let date = date::format(sys::unix_seconds());
-            match connection.head().is_head(connection.request_bytes()) {
-                true => refusal.write_head(&mut answer, &date),
-                false => refusal.write_response(&mut answer, &date),
-            }
+            let ids = &this.get().gateway.hub.station.request_ids;
+            ids.write_refusal(refusal, connection, &mut answer);
             connection.output.push_bytes(&answer);
             state.outcome.status = refusal.status;
             state.outcome.head.clear();
@@ -349,15 +332,15 @@ impl Exchange {
         let py = this.py();
         let mut state = this.get().state.borrow(py);
         state.timed_out = true;
-        let request = state
-            .connection
-            .as_deref()
-            .map(Connection::described)
+        let ids = &this.get().gateway.hub.station.request_ids;
+        let connection = state.connection.as_deref();
+        let (id, request) = connection
+            .map(|connection| (ids.prefix(connection), connection.described()))
             .unwrap_or_default();
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
         Self::refuse(this, Refusal::APP_TIMEOUT);
-        py.detach(|| crate::error!("cancelled after timeouts.request: {request}"));
+        py.detach(|| crate::error!("{id}cancelled after timeouts.request: {request}"));
         match task {
             Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
             None => Ok(()),
@@ -433,6 +416,34 @@ impl Exchange {
 }
 
 impl State {
+    fn new(connection: Box<Connection>) -> Self {
+        Self {
+            outcome: Outcome::default(),
+            began_ns: connection.request_began_ns,
+            connection: Some(connection),
+            intake: Intake::Body,
+            disconnected: false,
+            broken: false,
+            is_held: false,
+            is_slow: false,
+            timed_out: false,
+            waiters: Waiters::default(),
+            task: None,
+            place: None,
+            met: None,
+        }
+    }
+
+    /// For another request; keeps the room for a head.
+    pub(super) fn renew(&mut self, connection: Box<Connection>) {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.clear();
+        *self = Self {
+            outcome,
+            ..Self::new(connection)
+        };
+    }
+
     /// In the response's head, where that is wanted.
     pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
         if let Some(connection) = &self.connection {

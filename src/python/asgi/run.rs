@@ -19,7 +19,8 @@ enum Stage {
     /// The app is called in the first step, so that it runs in its task.
     Fresh {
         app: Py<PyAny>,
-        arguments: Py<PyTuple>,
+        /// The scope, `receive` and `send`.
+        arguments: [Py<PyAny>; 3],
     },
     Running {
         /// What the app's coroutine iterates.
@@ -44,7 +45,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: Py<PyTuple>) -> Self {
+    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) -> Self {
         Self {
             party,
             stage: HeldCell::new(Stage::Fresh { app, arguments }),
@@ -92,7 +93,7 @@ impl Run {
             Stage::Over => return Ok(None),
             Stage::Running { coroutine, .. } => coroutine,
             Stage::Fresh { app, arguments } => {
-                let awaitable = app.bind(py).call1(arguments.bind(py))?;
+                let awaitable = ffi::call3(app.bind(py), arguments.each_ref())?;
                 match is_coroutine(py, &awaitable)? {
                     true => awaitable.unbind(),
                     false => awaitable.call_method0(intern!(py, "__await__"))?.unbind(),

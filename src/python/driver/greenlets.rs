@@ -226,6 +226,7 @@ impl Greenlets {
                 if hub.station.slow.limit_ns().is_some() {
                     seat.describe(&hub.station.request_ids, &connection);
                 }
+                seat.keep_id(&hub.station.request_ids, &connection);
                 seat.begin(sys::monotonic_ns(), connection.socket().as_raw_fd());
                 let served = gateway.serve(py, connection)?;
                 seat.end();

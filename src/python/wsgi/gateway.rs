@@ -20,14 +20,13 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{Refusal, date},
+    http::Refusal,
     python::{
         RequestTimeout,
         app::formatted,
         ffi,
         hooks::{Met, RequestHooks},
     },
-    sys,
     wire::ListenerAddress,
     worker::{Answered, Connection, log_answered},
 };
@@ -287,13 +286,14 @@ impl Gateway {
         log_answered(self.desk.station(), &connection, &answered);
         drop(state);
         if excess > 0 || (missing > 0 && then_close) {
+            let id = self.desk.station().request_ids.prefix(&connection);
             let request = connection.described();
             py.detach(|| match excess {
                 0 => crate::error!(
-                    "{request} was answered with {missing} bytes less than its Content-Length said"
+                    "{id}{request} was answered with {missing} bytes less than its Content-Length said"
                 ),
                 _ => crate::warning!(
-                    "{request} was answered with {excess} bytes more than its Content-Length said"
+                    "{id}{request} was answered with {excess} bytes more than its Content-Length said"
                 ),
             });
         }
@@ -327,7 +327,8 @@ impl Gateway {
         state.status = if may_answer { 500 } else { 504 };
         if may_answer {
             let mut answer = Vec::new();
-            write_refusal(Refusal::APP_FAILED, connection, &mut answer);
+            let ids = &self.desk.station().request_ids;
+            ids.write_refusal(Refusal::APP_FAILED, connection, &mut answer);
             connection.output.push_bytes(&answer);
         }
     }
@@ -336,7 +337,8 @@ impl Gateway {
     fn refuse(&self, mut connection: Box<Connection>, refusal: Refusal) -> Served {
         if self.desk.may_answer() {
             let mut answer = Vec::new();
-            write_refusal(refusal, &connection, &mut answer);
+            let ids = &self.desk.station().request_ids;
+            ids.write_refusal(refusal, &connection, &mut answer);
             connection.output.push_bytes(&answer);
         }
         let answered = Answered {
@@ -409,14 +411,6 @@ fn tell_answer(
     let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
     drop(state);
     hooks.after(py, met, status, &head, bytes);
-}
-
-fn write_refusal(refusal: Refusal, connection: &Connection, answer: &mut Vec<u8>) {
-    let date = date::format(sys::unix_seconds());
-    match connection.head().is_head(connection.request_bytes()) {
-        true => refusal.write_head(answer, &date),
-        false => refusal.write_response(answer, &date),
-    }
 }
 
 fn check_started(state: &State) -> PyResult<()> {

@@ -11,6 +11,7 @@ use crate::wire::{BUCKETS_NS, Count, Distribution, Histogram};
 /// By label: a status, a state, a reason.
 type Counts = BTreeMap<String, u64>;
 
+/// All metrics at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// When this was read, seconds since the server was started.

@@ -1,58 +1,9 @@
 //! The commands, as they are typed.
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
-
 use serde_json::Value;
 
-use super::support::{first_worker, get, post, socket, status};
+use super::support::{first_worker, get, post, run, run_json, socket, status, two_workers};
 use crate::harness::{APP, Hammer, Server, Setup, eventually};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_rgunicorn");
-
-/// Exit code and what was printed.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(PROGRAM)
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    Ran {
-        code: status.code(),
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8(stderr).unwrap(),
-    }
-}
-
-fn run(server: &Server, arguments: &[&str]) -> Ran {
-    run_in(server.directory.path(), arguments)
-}
-
-#[track_caller]
-fn run_json(server: &Server, arguments: &[&str]) -> Value {
-    let ran = run(server, &[arguments, &["--json"]].concat());
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    serde_json::from_str(&ran.stdout).unwrap()
-}
-
-fn two_workers() -> Server {
-    let server = Server::start("workers = 2");
-    server.says("workers=2 serving");
-    eventually("it is told", || status(&server)["workers_ready"] == 2);
-    server
-}
 
 #[test]
 fn status_shows_generations_and_workers_and_what_they_do() {

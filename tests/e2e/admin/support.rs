@@ -1,10 +1,15 @@
 //! How the tests of the admin interface ask.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 
-use crate::harness::{Address, Client, Response, Server};
+use crate::harness::{Address, Client, Response, Server, eventually};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_rgunicorn");
 
 /// The path of the UNIX socket, as the log tells it.
 #[track_caller]
@@ -41,4 +46,47 @@ pub(crate) fn status(server: &Server) -> Value {
 /// The process id of the first worker.
 pub(crate) fn first_worker(status: &Value) -> i32 {
     i32::try_from(status["workers"][0]["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// Exit code of a command and what it printed.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(PROGRAM)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    Ran {
+        code: status.code(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// Runs `rgunicorn` with these arguments where the server's file is.
+pub(crate) fn run(server: &Server, arguments: &[&str]) -> Ran {
+    run_in(server.directory.path(), arguments)
+}
+
+#[track_caller]
+pub(crate) fn run_json(server: &Server, arguments: &[&str]) -> Value {
+    let ran = run(server, &[arguments, &["--json"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+pub(crate) fn two_workers() -> Server {
+    let server = Server::start("workers = 2");
+    server.says("workers=2 serving");
+    eventually("it is told", || status(&server)["workers_ready"] == 2);
+    server
 }

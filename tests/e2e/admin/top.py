@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
@@ -13,6 +14,7 @@ import time
 
 keys, command = sys.argv[1], sys.argv[2:]
 FRAME = b"LAST EVENTS"
+SIGNALS = {"H": signal.SIGHUP, "I": signal.SIGINT, "T": signal.SIGTERM}
 
 
 def read(master, until):
@@ -48,8 +50,8 @@ for key in keys:
     frames.append(read(master, time.monotonic() + 30).decode(errors="replace"))
     if key == "W":
         size(slave, 20, 50)
-    elif key == "T":
-        os.kill(pid, 15)
+    elif key in SIGNALS:
+        os.kill(pid, SIGNALS[key])
     else:
         os.write(master, key.encode())
 until, ended = time.monotonic() + 30, (0, 0)

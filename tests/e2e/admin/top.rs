@@ -29,7 +29,7 @@ fn printed(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Types the keys, each at the next frame: `W` makes the window smaller, `T` sends SIGTERM.
+/// Types the keys, each at the next frame: `W` makes the window smaller, `H`, `I` and `T` send SIGHUP, SIGINT and SIGTERM.
 fn in_terminal(server: &Server, keys: &str) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/admin/top.py");
     let output = Command::new(venv_python())
@@ -127,7 +127,13 @@ fn what_clients_send_does_not_steer_the_terminal() {
 #[test]
 fn a_terminal_is_drawn_anew_each_second_and_left_as_it_was() {
     let server = Server::start("");
-    for (keys, end) in [("nsWq", "q"), ("n\u{3}", "Ctrl-C"), ("nT", "SIGTERM")] {
+    for (keys, end) in [
+        ("nsWq", "q"),
+        ("n\u{3}", "Ctrl-C"),
+        ("nT", "SIGTERM"),
+        ("nI", "SIGINT"),
+        ("nH", "SIGHUP"),
+    ] {
         let seen = in_terminal(&server, keys);
         assert_eq!(seen["code"], 0, "{end}: {seen}");
         assert_eq!(seen["restored"], true, "{end}");

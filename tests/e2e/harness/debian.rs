@@ -9,13 +9,15 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
+use super::target;
+
 /// The folder that the packages are unpacked into, as if it were `/`. `None` on a machine without apt.
 pub fn debian(packages: &[&str]) -> Option<PathBuf> {
     if Command::new("apt-get").arg("--version").output().is_err() {
         eprintln!("{packages:?} are not here, and there is no apt to get them with: skipped");
         return None;
     }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let target = target();
     let folder = target.join(format!("debian-{}", packages.join("-")));
     // Held while we look and make: another test process may be at it.
     let lock = File::create(target.join("debian.lock")).unwrap();
@@ -31,10 +33,9 @@ pub fn debian(packages: &[&str]) -> Option<PathBuf> {
             let again = download(&folder, packages);
             assert!(again.is_ok(), "{packages:?}: {reason}");
         }
-        for file in fs::read_dir(&folder)
-            .unwrap()
-            .map(|file| file.unwrap().path())
-        {
+        // All of them first: unpacking fills the same folder.
+        let entries: Vec<_> = fs::read_dir(&folder).unwrap().collect();
+        for file in entries.into_iter().map(|entry| entry.unwrap().path()) {
             run(Command::new("dpkg").arg("-x").arg(&file).arg(&folder)).unwrap();
         }
         fs::write(stamp, "").unwrap();

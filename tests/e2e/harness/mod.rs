@@ -18,7 +18,10 @@ mod save;
 mod server;
 mod venv;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 pub use browser::Browser;
 pub use client::{Address, Client, Response, loopback};
@@ -39,6 +42,13 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The app most tests use: a route for each thing an app can do, on the standard library alone.
 pub const APP: &str = include_str!("../apps/app.py");
+
+/// The build directory, where what is made once for all tests is kept.
+pub fn target() -> &'static Path {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    assert!(target.is_absolute(), "{}", target.display());
+    target
+}
 
 /// Waits until `fact` is true.
 #[track_caller]

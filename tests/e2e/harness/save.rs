@@ -55,7 +55,8 @@ fn swap_data(path: &Path, text: &str) {
     symlink(&version, folder.join("..data_tmp")).unwrap();
     fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
     match old {
-        Ok(old) => fs::remove_dir_all(folder.join(old)).unwrap(),
+        // By its last name alone: whatever the link says, nothing outside of the folder is removed.
+        Ok(old) => fs::remove_dir_all(folder.join(old.file_name().unwrap())).unwrap(),
         Err(_) => symlink(Path::new("..data").join(name), path).unwrap(),
     }
 }

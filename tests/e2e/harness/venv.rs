@@ -9,7 +9,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::interpreters;
+use super::{interpreters, target};
 
 /// The frameworks are served, on uvloop and in greenlets too; a hook cleans up after prometheus-client, which reads the metrics
 /// too; tombi, taplo and kubernetes-validate check the examples, honcho runs one, trustme makes certificates.
@@ -27,7 +27,7 @@ pub fn venv_bin(name: &str) -> PathBuf {
 }
 
 fn make() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let target = target();
     let venv = target.join("test-venv");
     let stamp = venv.join("made-for");
     // Held while we look and make: another test process may be at it.

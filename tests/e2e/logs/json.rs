@@ -102,6 +102,33 @@ fn every_line_is_an_object_from_start_to_end_of_whatever_process() {
 }
 
 #[test]
+fn a_generation_that_crashes_tells_where_in_an_object() {
+    let (server, _) = start_unseen(Setup::with(&CONFIG.replace("PRELOAD", "preload = true")));
+    says(&server, "ready", |value| {
+        message(value).ends_with(" serving")
+    });
+    let crash = "import ctypes\ndef fall():\n    ctypes.string_at(0)\nfall()\n";
+    server.directory.write("app.py", crash);
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    let told = says(&server, "the crash", |value| {
+        message(value) == "generation=2 crashed: signal SIGSEGV"
+    });
+    assert_eq!(
+        (&told["level"], &told["generation"]),
+        (&"ERROR".into(), &2.into())
+    );
+    let detail = told["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("Fatal Python error: Segmentation fault"),
+        "{detail}"
+    );
+    assert!(detail.contains("in fall"), "{detail}");
+    says(&server, "what follows", |value| {
+        message(value).contains("reload=1 rejected: generation=2 could not boot")
+    });
+}
+
+#[test]
 fn a_rejected_edit_is_an_object_with_the_report_below_it() {
     let (server, _) = start_unseen(Setup::with(&CONFIG.replace("PRELOAD", "")));
     says(&server, "ready", |value| {

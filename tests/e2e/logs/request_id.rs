@@ -131,6 +131,101 @@ fn the_response_says_the_id_on_request_unless_the_app_says_one() {
     }
 }
 
+const FAILS: &str = r#"
+def route_silent(environ, start_response, query):
+    return [b"no start_response"]
+
+def route_slow(environ, start_response, query):
+    while True:
+        time.sleep(0.01)
+"#;
+
+const FAILS_ASGI: &str = r#"
+import asyncio
+
+async def app(scope, receive, send):
+    if scope["path"] == "/slow":
+        await asyncio.sleep(60)
+    if scope["path"] == "/error":
+        raise ValueError("on purpose")
+    if scope["path"] == "/deny":
+        await send({"type": "websocket.close"})
+    if scope["path"] == "/accept":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+"#;
+
+/// As [`servers`], with an app that fails.
+fn failing(config: &str) -> Vec<(&'static str, Server)> {
+    let classes = ["sync", "gthread", "gevent", "asgi"];
+    let start = |class| {
+        let (app, name) = match class {
+            "asgi" => (FAILS_ASGI.to_owned(), "app:app"),
+            _ => (format!("{APP}{FAILS}"), "app"),
+        };
+        let config = format!("app = '{name}'\nworker_class = '{class}'\n{config}");
+        (class, Setup::with(&config).app(&app).start())
+    };
+    classes.map(start).into()
+}
+
+#[test]
+fn what_the_server_answers_in_the_apps_place_says_the_id_too() {
+    let config = "[timeouts]\nrequest = '500ms'\n[log]\nrequest_id_response = true\nformat = '%(U)s %(s)s %(request_id)s'";
+    for (class, server) in failing(config) {
+        for (path, status) in [("/error", 500), ("/silent", 500), ("/slow", 504)] {
+            let id = format!("id-{}", &path[1..]);
+            let response = ask(&server, path, &format!("X-Request-ID: {id}\r\n"));
+            assert_eq!(response.status, status, "{class} {path}");
+            let said = response.field("X-Request-ID");
+            assert_eq!(said.as_deref(), Some(id.as_str()), "{class} {path}");
+            assert_eq!(
+                server.prints(path),
+                format!("{path} {status} {id}"),
+                "{class}"
+            );
+            server.says(&format!("request_id={id} "));
+        }
+        let request = "HEAD /error HTTP/1.1\r\nHost: test\r\nX-Request-ID: id-h\r\n\r\n";
+        let mut client = server.client();
+        client.send(request);
+        let head = client.try_response("HEAD").unwrap();
+        assert_eq!(
+            head.field("X-Request-ID").as_deref(),
+            Some("id-h"),
+            "{class}"
+        );
+    }
+}
+
+#[test]
+fn so_do_the_answers_to_a_websocket() {
+    let config = "app = 'app:app'\n[log]\nrequest_id_response = true";
+    let server = Setup::with(config).app(FAILS_ASGI).start();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (target, version, status) in [
+        ("/accept", 13, 101),
+        ("/error", 13, 500),
+        ("/deny", 13, 403),
+        ("/accept", 12, 426),
+    ] {
+        let mut client = server.client();
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: test\r\n{upgrade}Sec-WebSocket-Version: {version}\r\nX-Request-ID: w-1\r\n\r\n"
+        ));
+        let answer = String::from_utf8(client.some().unwrap()).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{target}: {answer}"
+        );
+        assert!(
+            answer.contains("\r\nX-Request-ID: w-1\r\n"),
+            "{target}: {answer}"
+        );
+    }
+}
+
 #[test]
 fn the_logs_show_the_id_that_the_app_got() {
     for (class, server) in servers("[log]\nformat = 'json'") {

@@ -109,6 +109,29 @@ fn what_nobody_accepts_is_told_as_backlog() {
 }
 
 #[test]
+fn so_is_what_waits_at_a_unix_socket() {
+    let server = Server::start("bind = ['127.0.0.1:0', 'unix:{dir}/a.sock']\nbacklog = 100");
+    let [_, address] = &server.addresses()[..] else {
+        panic!("two addresses");
+    };
+    let series = |name: &str| {
+        let listener = server.directory.path().join("a.sock");
+        format!("{name}{{listener=\"unix:{}\"}}", listener.display())
+    };
+    assert_eq!(
+        Samples::of(&server).get(&series("accept_backlog_limit")),
+        100.0
+    );
+    let worker = Process::find(server.worker()).unwrap();
+    worker.signal(Signal::SIGSTOP);
+    let clients: Vec<Client> = (0..7).map(|_| Client::to(address)).collect();
+    becomes(&server, &series("accept_backlog"), 7.0);
+    worker.signal(Signal::SIGCONT);
+    becomes(&server, &series("accept_backlog"), 0.0);
+    drop(clients);
+}
+
+#[test]
 fn workers_and_memory_are_told() {
     let server = Server::start("workers = 3");
     let samples = becomes(&server, "workers{state=\"ready\"}", 3.0);

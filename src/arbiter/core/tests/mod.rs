@@ -245,6 +245,9 @@ fn tell_report(report: &Report) -> Option<String> {
         Report::BackingOff { delay, .. } | Report::RevivalDelayed { delay, .. } => {
             format!("next try in {delay:?}")
         }
+        Report::ScaleUndone {
+            workers, failure, ..
+        } => format!("back to {workers} workers: {}", tell_failure(failure)),
         Report::ServingGenerationDied { generation, .. } => format!("g{} died", generation.0),
         Report::Adopted { .. }
         | Report::Rolling { .. }

@@ -132,3 +132,39 @@ fn restore() {
     let _ = out.flush();
     let _ = terminal::disable_raw_mode();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process::Command};
+
+    use super::*;
+
+    /// Set in the process that is to panic.
+    const CHILD: &str = "RGUNICORN_TEST_OF_A_PANIC";
+
+    #[test]
+    fn after_a_panic_the_terminal_is_as_it_was_and_shows_the_message() {
+        if env::var_os(CHILD).is_some() {
+            let _screen = Screen::open().unwrap();
+            panic!("on purpose");
+        }
+        let this = env::current_exe().unwrap();
+        let name = "after_a_panic_the_terminal_is_as_it_was_and_shows_the_message";
+        let command = format!("stty -g; '{}' {name} --nocapture; stty -g", this.display());
+        // In a terminal of its own: script(1).
+        let output = Command::new("script")
+            .args(["--quiet", "--command", &command, "/dev/null"])
+            .env(CHILD, "1")
+            .env("TERM", "xterm-256color")
+            .output()
+            .unwrap();
+        let seen = String::from_utf8_lossy(&output.stdout);
+        let modes = |line: Option<&str>| line.unwrap().trim().to_owned();
+        let (before, after) = (modes(seen.lines().next()), modes(seen.lines().last()));
+        assert!(before.contains(':'), "{seen}");
+        assert_eq!(before, after, "{seen}");
+        let (_, shown) = seen.split_once("\x1b[?1049h").unwrap();
+        let (_, after) = shown.split_once("\x1b[?1049l").unwrap();
+        assert!(after.contains("on purpose"), "{seen}");
+    }
+}

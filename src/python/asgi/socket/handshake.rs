@@ -10,7 +10,7 @@ use pyo3::{
 
 use super::{Phase, Socket, State};
 use crate::{
-    http::{RequestTraits, Version, date},
+    http::{RequestTraits, Version, date, response},
     python::asgi::{exchange::gone, gateway::Gateway, outcome::Outcome, send::Fields},
     sys,
     websocket::{Opening, WebSocket, close, handshake::Rejection},
@@ -28,7 +28,10 @@ impl Socket {
         rejection: &Rejection,
     ) {
         let mut answer = Vec::new();
-        rejection.write_response(&mut answer, &date::format(sys::unix_seconds()));
+        let ids = &gateway.hub.station.request_ids;
+        rejection.write_response(&mut answer, &date::format(sys::unix_seconds()), |head| {
+            ids.write_field(&connection, head);
+        });
         connection.output.push_bytes(&answer);
         let answered = Answered {
             status: rejection.0.status,
@@ -61,10 +64,13 @@ impl Socket {
         state.phase = Phase::Open(Box::new(open));
         this.get().gateway.hub.count_opened();
         if let Some(connection) = &mut state.connection {
+            let ids = &this.get().gateway.hub.station.request_ids;
+            ids.write_field(connection, &mut out);
             let surplus = connection.take_surplus();
             state.rest = surplus;
         }
         drop(state);
+        response::write_head_end(&mut out);
         Self::transmit(this, &out)?;
         Self::read(this)
     }
@@ -96,6 +102,8 @@ impl Socket {
             .outcome
             .count(length, true)
             .map_err(PyRuntimeError::new_err)?;
+        let ids = &gateway.hub.station.request_ids;
+        ids.write_field(connection, &mut state.outcome.head.lines);
         gateway.complete_head(py, &mut state.outcome, traits, Some(length as u64));
         connection.output.push_bytes(&state.outcome.head.lines);
         connection.output.push_bytes(&state.denial);
@@ -112,12 +120,17 @@ impl Socket {
         let mut state = this.get().state.borrow(py);
         state.timed_out = true;
         state.denial.clear();
-        let request = state.connection.as_deref().map(Connection::described);
+        let ids = &this.get().gateway.hub.station.request_ids;
+        let connection = state.connection.as_deref();
+        let (id, request) = connection
+            .map(|connection| (ids.prefix(connection), connection.described()))
+            .unwrap_or_default();
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
         Self::deny(this, GATEWAY_TIMEOUT)?;
-        let request = request.unwrap_or_default();
-        py.detach(|| crate::error!("cancelled after timeouts.request: the WebSocket of {request}"));
+        py.detach(|| {
+            crate::error!("{id}cancelled after timeouts.request: the WebSocket of {request}");
+        });
         match task {
             Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
             None => Ok(()),

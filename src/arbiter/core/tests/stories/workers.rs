@@ -77,9 +77,9 @@ fn a_draining_worker_that_takes_too_long_is_told_to_quit_then_killed() {
 
 #[test]
 fn a_fork_that_fails_is_tried_again_later() {
-    insta::assert_snapshot!(trace_served("ttin; cannot fork 3; wait 0.1"), @r#"
-    ttin -> fork w3 of g1 in slot 2
-    cannot fork 3 -> ‘next try in 0ns’, fork w4 of g1 in slot 2
+    insta::assert_snapshot!(trace_served("exit 1 sig9; cannot fork 3; wait 0.1"), @r#"
+    exit 1 sig9 -> ‘w1 died’, fork w3 of g1 in slot 0
+    cannot fork 3 -> ‘next try in 0ns’, fork w4 of g1 in slot 0
     "#);
 }
 
