@@ -223,7 +223,14 @@ impl Crew {
         let mut reactor = self.reactor();
         let mut held = self.seats[me].held();
         connection.output.note_sent(held.sent());
-        reactor.count_answered(&mut connection, status);
+        let answered_ns = reactor.count_answered(&mut connection, status);
+        let was_slow = answered_ns.saturating_sub(connection.app_began_ns) > SLOW_CALL_NS;
+        if was_slow && reactor.acceptor.has_colleagues() {
+            // The call may have lasted for longer than a slow one is remembered. What a worker that calls itself quick takes
+            // from the lobby would lose its place in the common order when the next slow call begins.
+            self.slow_until_ns.store(answered_ns + EAGER_NS, Relaxed);
+            reactor.app_is_slow = true;
+        }
         if still_leads && !held.rest().is_empty() {
             reactor.hold_back(connection, then_close, held.rest());
         } else {
