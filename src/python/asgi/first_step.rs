@@ -80,7 +80,7 @@ impl FirstSteps {
         let task = current.and_then(|current| current.task);
         match (result, task) {
             (Ok(yielded), task) if !run.get().is_over(py) => {
-                run.get().hand_over(yielded)?;
+                run.get().hand_over(yielded);
                 match task {
                     Some(task) => Ok(Some(task)),
                     None => self.new_task(run, &context).map(Some),

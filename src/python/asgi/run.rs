@@ -16,7 +16,7 @@ use crate::python::ffi::{self, HeldCell, Sent};
 const IS_AWAITED: &str = "_asyncio_future_blocking";
 
 enum Stage {
-    /// The app is called in the first step, so that it runs in its task.
+    /// The app is called in the first step, so that it runs in its context.
     Fresh {
         app: Py<PyAny>,
         arguments: [Py<PyAny>; 3],
@@ -65,13 +65,12 @@ impl Run {
     }
 
     /// The first step was made without a task and yielded this: the task's first step yields it again.
-    pub(super) fn hand_over(&self, yielded: Bound<'_, PyAny>) -> PyResult<()> {
+    pub(super) fn hand_over(&self, yielded: Bound<'_, PyAny>) {
         let py = yielded.py();
-        let handed_over = Yielded::new(yielded)?;
+        let handed_over = Yielded::new(yielded);
         if let Stage::Running { yielded, .. } = &mut *self.stage.borrow(py) {
             *yielded = Some(handed_over);
         }
-        Ok(())
     }
 
     /// What was handed over, once.
@@ -144,19 +143,13 @@ impl Run {
 
 impl Yielded {
     /// As a task does, takes back the flag by which a future says that it is being awaited: else nobody else could.
-    fn new(object: Bound<'_, PyAny>) -> PyResult<Self> {
+    fn new(object: Bound<'_, PyAny>) -> Self {
         let name = intern!(object.py(), IS_AWAITED);
-        let is_future = match object.getattr_opt(name)? {
-            Some(is_awaited) => is_awaited.is_truthy()?,
-            None => false,
-        };
-        if is_future {
-            object.setattr(name, false)?;
-        }
-        Ok(Self {
+        let is_awaited = object.getattr(name).and_then(|flag| flag.is_truthy());
+        Self {
+            is_future: is_awaited.unwrap_or(false) && object.setattr(name, false).is_ok(),
             object: object.unbind(),
-            is_future,
-        })
+        }
     }
 
     /// The object as its `await` yields it.
