@@ -52,8 +52,12 @@ struct Key {
     show: fn(&Config) -> String,
 }
 
+/// A key has the name of its field, unless another one stands before it.
 macro_rules! key {
-    ($apply:ident, $name:literal, $($field:ident).+, $show:expr) => {
+    ($apply:ident, $first:ident $(. $rest:ident)*, $show:expr) => {
+        key!($apply, concat!(stringify!($first) $(, ".", stringify!($rest))*), $first $(. $rest)*, $show)
+    };
+    ($apply:ident, $name:expr, $($field:ident).+, $show:expr) => {
         Key {
             name: $name,
             apply: Apply::$apply,
@@ -64,210 +68,100 @@ macro_rules! key {
 }
 
 const KEYS: &[Key] = &[
-    key!(Roll, "app", app, |app: &super::AppRef| app.text.clone()),
-    key!(Rebind, "bind", bind, list),
-    key!(Scale, "workers", workers, u16::to_string),
-    key!(Roll, "threads", threads, u16::to_string),
-    key!(Roll, "worker_class", worker_class, word),
+    key!(Roll, app, |app: &super::AppRef| app.text.clone()),
+    key!(Rebind, bind, list),
+    key!(Scale, workers, u16::to_string),
+    key!(Roll, threads, u16::to_string),
+    key!(Roll, worker_class, word),
     key!(Roll, "loop", event_loop, word),
-    key!(Roll, "lifespan", lifespan, word),
-    key!(Roll, "root_path", root_path, String::clone),
-    key!(Roll, "preload", preload, bool::to_string),
-    key!(Roll, "python", python, optional_path),
-    key!(Roll, "chdir", chdir, path),
-    key!(Roll, "python_path", python_path, paths),
-    key!(Roll, "user", user, optional),
-    key!(Roll, "group", group, optional),
-    key!(Roll, "umask", umask, |umask: &Option<u32>| umask
+    key!(Roll, lifespan, word),
+    key!(Roll, root_path, String::clone),
+    key!(Roll, preload, bool::to_string),
+    key!(Roll, python, optional_path),
+    key!(Roll, chdir, path),
+    key!(Roll, python_path, paths),
+    key!(Roll, user, optional),
+    key!(Roll, group, optional),
+    key!(Roll, umask, |umask: &Option<u32>| umask
         .map_or_else(unset, |bits| octal(&bits))),
-    key!(Live, "pidfile", pidfile, optional_path),
-    key!(Roll, "proc_name", proc_name, String::clone),
-    key!(Rebind, "backlog", backlog, u32::to_string),
-    key!(Rebind, "socket_mode", socket_mode, octal),
-    key!(Roll, "env", env, |_: &_| String::new()),
-    key!(Live, "timeouts.boot", timeouts.boot, time),
-    key!(Live, "timeouts.worker", timeouts.worker, time),
-    key!(Live, "timeouts.request", timeouts.request, time),
-    key!(Live, "timeouts.graceful", timeouts.graceful, time),
-    key!(Live, "timeouts.keepalive", timeouts.keepalive, time),
-    key!(Live, "timeouts.header", timeouts.header, time),
-    key!(Live, "timeouts.body", timeouts.body, time),
-    key!(Live, "timeouts.write", timeouts.write, time),
-    key!(Live, "limits.request_line", limits.request_line, size32),
-    key!(Live, "limits.headers", limits.headers, u32::to_string),
-    key!(Live, "limits.header_size", limits.header_size, size32),
-    key!(Live, "limits.body", limits.body, size),
-    key!(
-        Live,
-        "limits.connections",
-        limits.connections,
-        u32::to_string
-    ),
-    key!(
-        Live,
-        "limits.max_requests",
-        limits.max_requests,
-        u64::to_string
-    ),
-    key!(
-        Live,
-        "limits.max_requests_jitter",
-        limits.max_requests_jitter,
-        u64::to_string
-    ),
-    key!(Live, "limits.worker_memory", limits.worker_memory, size),
-    key!(Live, "log.access", log.access, log_target),
-    key!(Live, "log.error", log.error, log_target),
-    key!(Live, "log.level", log.level, word),
-    key!(Live, "log.format", log.format, log_format),
-    key!(Live, "log.error_format", log.error_format, word),
-    key!(Live, "log.exclude", log.exclude, list),
-    key!(Live, "log.request_id", log.request_id, bool::to_string),
-    key!(
-        Live,
-        "log.request_id_header",
-        log.request_id_header,
-        String::clone
-    ),
-    key!(
-        Live,
-        "log.request_id_response",
-        log.request_id_response,
-        bool::to_string
-    ),
-    key!(Live, "log.slow", log.slow, time),
-    key!(Live, "log.syslog_facility", log.syslog_facility, word),
-    key!(Live, "log.identifier", log.identifier, String::clone),
-    key!(Roll, "log.python_config", log.python_config, optional_path),
-    key!(
-        Roll,
-        "log.capture_output",
-        log.capture_output,
-        bool::to_string
-    ),
-    key!(Live, "reload.watch", reload.watch, bool::to_string),
-    key!(Live, "reload.code", reload.code, list),
-    key!(Live, "reload.ignore", reload.ignore, list),
-    key!(Live, "reload.touch", reload.touch, optional_path),
-    key!(Live, "reload.debounce", reload.debounce, time),
-    key!(Live, "reload.surge", reload.surge, u16::to_string),
-    key!(Roll, "websocket.message_size", websocket.message_size, size),
-    key!(
-        Roll,
-        "websocket.ping_interval",
-        websocket.ping_interval,
-        time
-    ),
-    key!(Roll, "websocket.ping_timeout", websocket.ping_timeout, time),
-    key!(
-        Roll,
-        "websocket.compression",
-        websocket.compression,
-        bool::to_string
-    ),
-    key!(
-        Live,
-        "reload.health_check",
-        reload.health_check,
-        health_check
-    ),
-    key!(Live, "reload.probation", reload.probation, time),
-    key!(
-        Roll,
-        "proxy.forwarded_allow_ips",
-        proxy.forwarded_allow_ips,
-        trusted
-    ),
-    key!(Roll, "proxy.forwarded", proxy.forwarded, word),
-    key!(
-        Roll,
-        "proxy.forwarded_host",
-        proxy.forwarded_host,
-        bool::to_string
-    ),
-    key!(
-        Roll,
-        "proxy.scheme_headers",
-        proxy.scheme_headers,
-        scheme_headers
-    ),
-    key!(Roll, "proxy.header_map", proxy.header_map, word),
-    key!(Roll, "hooks.post_fork", hooks.post_fork, optional_hook),
-    key!(Roll, "hooks.worker_init", hooks.worker_init, optional_hook),
-    key!(Roll, "hooks.worker_exit", hooks.worker_exit, optional_hook),
-    key!(
-        Roll,
-        "hooks.worker_abort",
-        hooks.worker_abort,
-        optional_hook
-    ),
-    key!(Roll, "hooks.child_exit", hooks.child_exit, optional_hook),
-    key!(Roll, "hooks.pre_request", hooks.pre_request, optional_hook),
-    key!(
-        Roll,
-        "hooks.post_request",
-        hooks.post_request,
-        optional_hook
-    ),
-    key!(Roll, "hooks.when_ready", hooks.when_ready, optional_hook),
-    key!(Roll, "hooks.on_exit", hooks.on_exit, optional_hook),
-    key!(
-        Live,
-        "hooks.commands.when_ready",
-        hooks.commands.when_ready,
-        command
-    ),
-    key!(
-        Live,
-        "hooks.commands.reload_done",
-        hooks.commands.reload_done,
-        command
-    ),
-    key!(
-        Live,
-        "hooks.commands.reload_failed",
-        hooks.commands.reload_failed,
-        command
-    ),
-    key!(
-        Live,
-        "hooks.commands.rolled_back",
-        hooks.commands.rolled_back,
-        command
-    ),
-    key!(
-        Live,
-        "hooks.commands.worker_died",
-        hooks.commands.worker_died,
-        command
-    ),
-    key!(
-        Live,
-        "hooks.commands.child_exit",
-        hooks.commands.child_exit,
-        command
-    ),
-    key!(
-        Live,
-        "hooks.commands.on_exit",
-        hooks.commands.on_exit,
-        command
-    ),
-    key!(Live, "statsd.host", statsd.host, optional_text),
-    key!(Live, "statsd.prefix", statsd.prefix, String::clone),
-    key!(Live, "statsd.tags", statsd.tags, list),
-    key!(Live, "admin.socket", admin.socket, admin_socket),
-    key!(Live, "admin.address", admin.address, optional_text),
-    key!(Live, "admin.token", admin.token, hidden),
-    key!(Live, "admin.token_file", admin.token_file, optional_path),
-    key!(Live, "admin.open", admin.open, list),
-    key!(Roll, "proxy.protocol", proxy.protocol, word),
-    key!(
-        Roll,
-        "proxy.protocol_allow_ips",
-        proxy.protocol_allow_ips,
-        trusted
-    ),
+    key!(Live, pidfile, optional_path),
+    key!(Roll, proc_name, String::clone),
+    key!(Rebind, backlog, u32::to_string),
+    key!(Rebind, socket_mode, octal),
+    key!(Roll, env, |_: &_| String::new()),
+    key!(Live, timeouts.boot, time),
+    key!(Live, timeouts.worker, time),
+    key!(Live, timeouts.request, time),
+    key!(Live, timeouts.graceful, time),
+    key!(Live, timeouts.keepalive, time),
+    key!(Live, timeouts.header, time),
+    key!(Live, timeouts.body, time),
+    key!(Live, timeouts.write, time),
+    key!(Live, limits.request_line, size32),
+    key!(Live, limits.headers, u32::to_string),
+    key!(Live, limits.header_size, size32),
+    key!(Live, limits.body, size),
+    key!(Live, limits.connections, u32::to_string),
+    key!(Live, limits.max_requests, u64::to_string),
+    key!(Live, limits.max_requests_jitter, u64::to_string),
+    key!(Live, limits.worker_memory, size),
+    key!(Live, log.access, log_target),
+    key!(Live, log.error, log_target),
+    key!(Live, log.level, word),
+    key!(Live, log.format, log_format),
+    key!(Live, log.error_format, word),
+    key!(Live, log.exclude, list),
+    key!(Live, log.request_id, bool::to_string),
+    key!(Live, log.request_id_header, String::clone),
+    key!(Live, log.request_id_response, bool::to_string),
+    key!(Live, log.slow, time),
+    key!(Live, log.syslog_facility, word),
+    key!(Live, log.identifier, String::clone),
+    key!(Roll, log.python_config, optional_path),
+    key!(Roll, log.capture_output, bool::to_string),
+    key!(Live, reload.watch, bool::to_string),
+    key!(Live, reload.code, list),
+    key!(Live, reload.ignore, list),
+    key!(Live, reload.touch, optional_path),
+    key!(Live, reload.debounce, time),
+    key!(Live, reload.surge, u16::to_string),
+    key!(Roll, websocket.message_size, size),
+    key!(Roll, websocket.ping_interval, time),
+    key!(Roll, websocket.ping_timeout, time),
+    key!(Roll, websocket.compression, bool::to_string),
+    key!(Live, reload.health_check, health_check),
+    key!(Live, reload.probation, time),
+    key!(Roll, proxy.forwarded_allow_ips, trusted),
+    key!(Roll, proxy.forwarded, word),
+    key!(Roll, proxy.forwarded_host, bool::to_string),
+    key!(Roll, proxy.scheme_headers, scheme_headers),
+    key!(Roll, proxy.header_map, word),
+    key!(Roll, hooks.post_fork, optional_hook),
+    key!(Roll, hooks.worker_init, optional_hook),
+    key!(Roll, hooks.worker_exit, optional_hook),
+    key!(Roll, hooks.worker_abort, optional_hook),
+    key!(Roll, hooks.child_exit, optional_hook),
+    key!(Roll, hooks.pre_request, optional_hook),
+    key!(Roll, hooks.post_request, optional_hook),
+    key!(Roll, hooks.when_ready, optional_hook),
+    key!(Roll, hooks.on_exit, optional_hook),
+    key!(Live, hooks.commands.when_ready, command),
+    key!(Live, hooks.commands.reload_done, command),
+    key!(Live, hooks.commands.reload_failed, command),
+    key!(Live, hooks.commands.rolled_back, command),
+    key!(Live, hooks.commands.worker_died, command),
+    key!(Live, hooks.commands.child_exit, command),
+    key!(Live, hooks.commands.on_exit, command),
+    key!(Live, statsd.host, optional_text),
+    key!(Live, statsd.prefix, String::clone),
+    key!(Live, statsd.tags, list),
+    key!(Live, admin.socket, admin_socket),
+    key!(Live, admin.address, optional_text),
+    key!(Live, admin.token, hidden),
+    key!(Live, admin.token_file, optional_path),
+    key!(Live, admin.open, list),
+    key!(Roll, proxy.protocol, word),
+    key!(Roll, proxy.protocol_allow_ips, trusted),
 ];
 
 /// Every key whose value differs, in the order of the manual. Environment variables are named, their values are not.

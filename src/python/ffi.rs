@@ -117,6 +117,25 @@ pub(super) fn call_method<'py>(
     }
 }
 
+/// Calls `callable(first, second, third)`.
+#[inline]
+pub(super) fn call3<'py>(
+    callable: &Bound<'py, PyAny>,
+    [first, second, third]: [&Py<PyAny>; 3],
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
+    unsafe {
+        let result = ffi::PyObject_CallFunctionObjArgs(
+            callable.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            third.as_ptr(),
+            std::ptr::null_mut::<ffi::PyObject>(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
 /// The only element of a list or tuple of one `bytes` object: what most apps return.
 #[inline]
 pub(super) fn only_bytes<'a, 'py>(
@@ -205,9 +224,15 @@ pub(super) fn pair<'a, 'py>(
 
 /// Whether somebody beside us holds a reference.
 #[inline]
-pub(super) fn is_shared(_py: Python<'_>, object: &Py<PyAny>) -> bool {
+pub(super) fn is_shared(py: Python<'_>, object: &Py<PyAny>) -> bool {
+    reference_count(py, object) > 1
+}
+
+/// How many references there are, ours included.
+#[inline]
+pub(super) fn reference_count<T>(_py: Python<'_>, object: &Py<T>) -> isize {
     // SAFETY: a live object, and the interpreter is held.
-    unsafe { ffi::Py_REFCNT(object.as_ptr()) > 1 }
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
 /// What a coroutine did when it was resumed.

@@ -25,7 +25,7 @@ use std::{
 
 use super::{
     connection::Connection,
-    reactor::{EVENTS_MAX, Reactor},
+    reactor::{EVENTS_MAX, QUICK_CALL_NS_MAX, Reactor},
     seat::Seat,
     station::{Equipment, Orders, Station},
 };
@@ -139,7 +139,12 @@ impl Crew {
         } else {
             reactor.next_waiting_job()
         };
+        if job.is_none() {
+            // To go on takes events and the interpreter, and neither has to come soon.
+            reactor.let_go();
+        }
         let may_hold = leads && reactor.may_hold();
+        let holds_since_ns = reactor.holds_since_ns();
         // Leadership is worth passing on where somebody could serve what comes in meanwhile.
         let passes_on =
             self.seats.len() > 1 || (reactor.app_is_slow && reactor.acceptor.has_colleagues());
@@ -147,8 +152,8 @@ impl Crew {
         match job {
             Some(mut connection) => {
                 self.station.request_ids.assign(&mut connection);
-                self.seats[me].may_hold.store(may_hold, Relaxed);
                 let now_ns = self.begin_call(me, &mut connection, leads);
+                self.seats[me].let_hold(may_hold.then_some(holds_since_ns.unwrap_or(now_ns)));
                 if leads && passes_on && now_ns < self.slow_until_ns.load(Relaxed) {
                     self.pass_leadership_on(me);
                 }
@@ -190,7 +195,8 @@ impl Crew {
         now_ns
     }
 
-    /// The app is done with a request; its response is sent, or in the connection's output. With the interpreter held.
+    /// The app is done with a request; its response is sent, held back, or in the connection's output. With the
+    /// interpreter held.
     pub fn finish(
         &self,
         me: usize,
@@ -198,7 +204,6 @@ impl Crew {
         then_close: bool,
         status: u16,
     ) {
-        let is_held = self.seats[me].has_held.swap(false, Relaxed);
         self.seats[me].end();
         let slot = self.slot();
         if let Some(entry) = slot.in_flight.get(me) {
@@ -216,12 +221,25 @@ impl Crew {
             .compare_exchange(in_call(me), active(me), SeqCst, SeqCst)
             .is_ok();
         let mut reactor = self.reactor();
-        reactor.count_answered(&mut connection, status);
-        if still_leads && is_held {
-            reactor.hold_back(connection, then_close);
+        let mut held = self.seats[me].held();
+        connection.output.note_sent(held.sent());
+        let answered_ns = reactor.count_answered(&mut connection, status);
+        let was_slow = answered_ns.saturating_sub(connection.app_began_ns) > SLOW_CALL_NS;
+        if was_slow && reactor.acceptor.has_colleagues() {
+            // The call may have lasted for longer than a slow one is remembered. What a worker that calls itself quick takes
+            // from the lobby would lose its place in the common order when the next slow call begins.
+            self.slow_until_ns.store(answered_ns + EAGER_NS, Relaxed);
+            reactor.app_is_slow = true;
+        }
+        if still_leads && !held.rest().is_empty() {
+            reactor.hold_back(connection, then_close, held.rest());
         } else {
+            connection.output.push_bytes(held.rest());
+            reactor.let_go();
             reactor.give_back(connection, then_close);
         }
+        held.clear();
+        drop(held);
         if !still_leads && reactor.is_drained() {
             reactor.wake();
         }
@@ -407,10 +425,16 @@ impl Crew {
         let leader = self.leader.load(SeqCst);
         if leader & IN_CALL != 0 {
             let seat = (leader >> 1) as usize;
+            if self.seats[seat].call_lasts(now_ns, QUICK_CALL_NS_MAX) {
+                self.reactor().let_go();
+            }
             if self.seats[seat].call_lasts(now_ns, SLOW_CALL_NS) {
                 self.slow_until_ns.store(now_ns + EAGER_NS, Relaxed);
                 self.pass_leadership_on(seat);
             }
+        }
+        for seat in &self.seats {
+            seat.send_held_if_late(now_ns);
         }
         let request_timeout_ns = self.station.live.request_timeout_ns();
         if request_timeout_ns > 0 {

@@ -21,7 +21,7 @@ use std::{
 
 use super::{
     connection::Connection,
-    reactor::{EVENTS_MAX, Reactor},
+    reactor::{EVENTS_MAX, Reactor, is_in_time},
     station::{Equipment, Station},
 };
 use crate::{
@@ -147,14 +147,25 @@ impl Hub {
     }
 
     /// Whether a small, complete response may wait for others in its connection's output: [`Hub::finish_held`].
-    pub fn may_hold(&self) -> bool {
-        self.reactor().may_hold()
+    pub fn may_hold(&self, connection: &Connection) -> bool {
+        let reactor = self.reactor();
+        if !reactor.may_hold() {
+            return false;
+        }
+        let now_ns = sys::monotonic_ns();
+        connection.answered_ns.set(now_ns);
+        let began_ns = connection.app_began_ns;
+        is_in_time(
+            began_ns,
+            reactor.holds_since_ns().unwrap_or(began_ns),
+            now_ns,
+        )
     }
 
     /// As [`Hub::finish`]; the response goes out with others, at the end of the turn at the latest.
     pub fn finish_held(&self, mut connection: Box<Connection>, then_close: bool, status: u16) {
         let mut reactor = self.count_finished(&mut connection, status);
-        reactor.hold_back(connection, then_close);
+        reactor.hold_back(connection, then_close, &[]);
     }
 
     /// A request is answered; its response is sent, or in the connection's output.
@@ -212,7 +223,7 @@ impl Hub {
     pub fn rest(&self) -> u64 {
         let mut reactor = self.reactor();
         let now_ns = sys::monotonic_ns();
-        reactor.end_batch(now_ns);
+        reactor.let_go();
         let orders = self.station.attend(&mut reactor);
         if let Some(grace_ns) = orders.leave_within_ns {
             self.leave_by_ns

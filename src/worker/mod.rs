@@ -10,6 +10,7 @@ mod crew;
 mod exclude;
 mod forwarding;
 mod health;
+mod held;
 mod hub;
 mod live;
 mod lobby;

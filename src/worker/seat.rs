@@ -3,7 +3,7 @@
 use std::{
     os::fd::RawFd,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
             AtomicBool, AtomicI32, AtomicU64,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -12,7 +12,12 @@ use std::{
     thread::Thread,
 };
 
-use super::{connection::Connection, request_id::RequestIds};
+use super::{
+    connection::Connection,
+    held::HeldResponse,
+    reactor::{QUICK_CALL_NS_MAX, is_in_time},
+    request_id::RequestIds,
+};
 use crate::{
     http::{Refusal, date},
     sys,
@@ -52,10 +57,10 @@ pub struct Seat {
     told_slow: AtomicU64,
     /// The kernel's id of the thread that has the seat.
     thread_id: AtomicI32,
-    /// The response of the current call may wait for others of its batch.
-    pub may_hold: AtomicBool,
-    /// It does, in its connection's output.
-    pub has_held: AtomicBool,
+    /// Since when responses wait for company, CLOCK_MONOTONIC nanoseconds; 0: that of the current call may not.
+    holds_since_ns: AtomicU64,
+    /// The response of the current call, if it waits for others.
+    held: Mutex<HeldResponse>,
 }
 
 impl Seat {
@@ -127,11 +132,39 @@ impl Seat {
         self.interrupted.load(SeqCst) == self.call()
     }
 
-    /// Whether the response may be held back; then it is, in its connection's output.
-    pub fn hold_back(&self) -> bool {
-        let may_hold = self.may_hold.load(Relaxed);
-        self.has_held.store(may_hold, Relaxed);
-        may_hold
+    /// The response of the current call may wait for company, as others have since `since_ns`; `None`: it may not.
+    pub fn let_hold(&self, since_ns: Option<u64>) {
+        self.holds_since_ns.store(since_ns.unwrap_or(0), Relaxed);
+    }
+
+    /// Takes a complete response, made of `parts`, if it may wait for company. Returns when that was.
+    pub fn hold_back(&self, parts: &[&[u8]]) -> Option<u64> {
+        let since_ns = self.holds_since_ns.load(Relaxed);
+        if since_ns == 0 {
+            return None;
+        }
+        let now_ns = sys::monotonic_ns();
+        if !is_in_time(self.call_started.load(Acquire), since_ns, now_ns) {
+            return None;
+        }
+        let mut held = self.held();
+        for part in parts {
+            held.extend(part);
+        }
+        Some(now_ns)
+    }
+
+    /// The response that waits; while this is held, nobody else sends of it.
+    pub fn held(&self) -> MutexGuard<'_, HeldResponse> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a response that waits although its call goes on.
+    pub fn send_held_if_late(&self, now_ns: u64) {
+        if self.call_lasts(now_ns, QUICK_CALL_NS_MAX) {
+            // The socket stays open: its thread locks the response before it gives the connection back.
+            self.held().send(self.socket.load(Relaxed));
+        }
     }
 
     pub fn end(&self) {

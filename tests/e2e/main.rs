@@ -23,6 +23,7 @@ mod greenlets;
 mod gunicorn_settings;
 mod half_deployed;
 mod health_check;
+mod held_responses;
 mod hooks;
 mod http_wire;
 mod idle_connections;

@@ -79,21 +79,7 @@ impl Exchange {
     pub(super) fn new(gateway: Arc<Gateway>, connection: Box<Connection>) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State {
-                outcome: Outcome::default(),
-                began_ns: connection.request_began_ns,
-                connection: Some(connection),
-                intake: Intake::Body,
-                disconnected: false,
-                broken: false,
-                is_held: false,
-                is_slow: false,
-                timed_out: false,
-                waiters: Waiters::default(),
-                task: None,
-                place: None,
-                met: None,
-            }),
+            state: HeldCell::new(State::new(connection)),
         }
     }
 
@@ -430,6 +416,34 @@ impl Exchange {
 }
 
 impl State {
+    fn new(connection: Box<Connection>) -> Self {
+        Self {
+            outcome: Outcome::default(),
+            began_ns: connection.request_began_ns,
+            connection: Some(connection),
+            intake: Intake::Body,
+            disconnected: false,
+            broken: false,
+            is_held: false,
+            is_slow: false,
+            timed_out: false,
+            waiters: Waiters::default(),
+            task: None,
+            place: None,
+            met: None,
+        }
+    }
+
+    /// For another request; keeps the room for a head.
+    pub(super) fn renew(&mut self, connection: Box<Connection>) {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        outcome.clear();
+        *self = Self {
+            outcome,
+            ..Self::new(connection)
+        };
+    }
+
     /// In the response's head, where that is wanted.
     pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
         if let Some(connection) = &self.connection {

@@ -2,17 +2,12 @@
 //! up; a turn starts a task for each request that came in, tells exchanges what happened to their connections, and looks
 //! at their deadlines.
 //!
-//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled. The ones that are
-//! not are kept here: asyncio itself holds tasks by weak references only.
+//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled; for 3.11 see
+//! `first_step`. The ones that are not are kept here: asyncio itself holds tasks by weak references only.
 
 use std::{ffi::CStr, sync::Arc, time::Duration};
 
-use pyo3::{
-    exceptions::PyRuntimeError,
-    intern,
-    prelude::*,
-    types::{PyDict, PyTuple},
-};
+use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
     awaitable::Done,
@@ -21,9 +16,9 @@ use super::{
     frames::{ReceiveFrame, SendFrame},
     outcome::Outcome,
     party::Party,
+    request_objects::RequestObjects,
     run::Run,
     scope::ScopeBuilder,
-    send::{Receive, Send},
     socket::Socket,
 };
 use crate::{
@@ -77,6 +72,8 @@ struct Inner {
     /// By the low half of the connection's token: where its exchange is, and the token.
     by_token: Vec<Option<(u64, usize)>>,
     reports: Vec<(u64, Readiness)>,
+    /// To be used again.
+    spare: Option<RequestObjects>,
     /// What WebSockets receive into.
     scratch: Vec<u8>,
     next_sweep_ms: u64,
@@ -85,6 +82,8 @@ struct Inner {
     /// A turn is going on, or one is in the loop's queue already.
     is_turning: bool,
     turn: Option<Py<PyAny>>,
+    /// The app has its own way to make tasks; asked once a turn.
+    has_task_factory: bool,
     /// The worker's loop has ended.
     has_ended: bool,
 }
@@ -134,11 +133,13 @@ impl Gateway {
                 free: Vec::new(),
                 by_token: Vec::new(),
                 reports: Vec::new(),
+                spare: None,
                 scratch: Vec::new(),
                 next_sweep_ms: 0,
                 timer: None,
                 is_turning: false,
                 turn: None,
+                has_task_factory: false,
                 has_ended: false,
             }),
         }))
@@ -306,11 +307,13 @@ impl Gateway {
     }
 
     fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        let has_task_factory = !self.get_task_factory.bind(py).call0()?.is_none();
         let mut inner = self.inner.borrow(py);
         if inner.has_ended {
             return Ok(());
         }
         inner.is_turning = true;
+        inner.has_task_factory = has_task_factory;
         drop(inner);
         match self.hub.has_cold_work() {
             true => py.detach(|| self.hub.turn()),
@@ -394,11 +397,12 @@ impl Gateway {
         if websocket::handshake::is_asked_for(connection.head(), connection.request_bytes()) {
             return self.begin_socket(py, connection, scope);
         }
-        let exchange = Bound::new(py, Exchange::new(Arc::clone(self), connection))?;
-        let messages = [
-            ffi::builtin::<Receive>(&exchange)?,
-            ffi::builtin::<Send>(&exchange)?,
-        ];
+        let spare = self.inner.borrow(py).spare.take();
+        let objects = match spare {
+            Some(spare) => spare.renew(py, connection),
+            None => RequestObjects::new(py, self, connection)?,
+        };
+        let exchange = objects.exchange.bind(py);
         if let Some(hooks) = &self.hooks {
             let met = hooks.meet_asgi(py, &scope)?;
             if let Err(error) = hooks.before(py, &met) {
@@ -406,12 +410,15 @@ impl Gateway {
             }
             exchange.get().state.borrow(py).met = Some(met);
         }
-        let party = Party::Request(exchange.clone().unbind());
-        let is_suspended = self.start(py, party, scope, messages)?;
-        match is_suspended && is_half_closed {
-            true => Exchange::start_grace(&exchange),
-            false => Ok(()),
+        let messages = [&objects.receive, &objects.send];
+        let is_suspended = self.start(objects.run.bind(py), scope, messages)?;
+        if is_suspended && is_half_closed {
+            Exchange::start_grace(exchange)?;
         }
+        if !is_suspended && !objects.are_kept(py) {
+            self.inner.borrow(py).spare = Some(objects);
+        }
+        Ok(())
     }
 
     /// Starts the task of a WebSocket; the app decides whether it becomes one.
@@ -439,49 +446,36 @@ impl Gateway {
             ffi::builtin::<ReceiveFrame>(&socket)?,
             ffi::builtin::<SendFrame>(&socket)?,
         ];
-        let party = Party::Socket(socket.unbind());
-        self.start(py, party, scope, messages).map(drop)
+        let run = Bound::new(py, Run::new(Party::Socket(socket.unbind())))?;
+        self.start(&run, scope, messages.each_ref()).map(drop)
     }
 
-    /// Makes the task. True: the app is suspended in it.
+    /// Has the app called. True: it is suspended in its task.
     fn start(
         &self,
-        py: Python<'_>,
-        party: Party,
+        run: &Bound<'_, Run>,
         scope: Bound<'_, PyDict>,
-        messages: [Py<PyAny>; 2],
+        [receive, send]: [&Py<PyAny>; 2],
     ) -> PyResult<bool> {
-        let [receive, send] = messages;
-        let arguments = PyTuple::new(
-            py,
-            [
-                scope.into_any(),
-                receive.into_bound(py),
-                send.into_bound(py),
-            ],
-        )?;
-        let run = Run::new(
-            party.clone_ref(py),
-            self.app.clone_ref(py),
-            arguments.unbind(),
-        );
-        let task = self.start_run(&Bound::new(py, run)?, &party)?;
+        let py = run.py();
+        let arguments = [
+            scope.into_any().unbind(),
+            receive.clone_ref(py),
+            send.clone_ref(py),
+        ];
+        run.get().prepare(py, self.app.clone_ref(py), arguments);
+        let task = self.start_run(run)?;
         let is_suspended = task.is_some();
         if let Some(task) = task {
-            self.keep(py, party, task)?;
+            self.keep(run.get().party(), task)?;
         }
         Ok(is_suspended)
     }
 
-    /// Has the app called. Returns its task, unless all is over already.
-    fn start_run<'py>(
-        &self,
-        run: &Bound<'py, Run>,
-        party: &Party,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = run.py();
-        let task = if !self.get_task_factory.bind(py).call0()?.is_none() {
-            // The app has its own way to make tasks.
+    /// Returns the task, unless all is over already.
+    fn start_run<'py>(&self, run: &Bound<'py, Run>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (py, party) = (run.py(), run.get().party());
+        let task = if self.inner.borrow(py).has_task_factory {
             let name = intern!(py, "create_task");
             self.asyncio_loop.bind(py).call_method1(name, (run,))?
         } else if let (Some(steps), Party::Request(_)) = (&self.first_steps, party) {
@@ -496,7 +490,8 @@ impl Gateway {
     }
 
     /// Keeps what is not over, and has the kernel report what happens to its connection.
-    fn keep(&self, py: Python<'_>, party: Party, task: Bound<'_, PyAny>) -> PyResult<()> {
+    fn keep(&self, party: &Party, task: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = task.py();
         let mut inner = self.inner.borrow(py);
         let place = inner.free.pop().unwrap_or_else(|| {
             inner.suspended.push(None);

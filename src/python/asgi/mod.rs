@@ -1,7 +1,8 @@
 //! ASGI 3, HTTP 2.5 and lifespan: an asyncio task for each request, in a loop that watches the reactor.
 //!
 //! Start at [`gateway`] for who calls whom; `exchange` is one request and its response, `run` the coroutine that the task
-//! drives, `awaitable` what the app awaits. All of it runs in the loop's thread with the interpreter held.
+//! drives, `first_step` how it begins where tasks are dear, `awaitable` what the app awaits. All of it runs in the loop's
+//! thread with the interpreter held.
 
 mod awaitable;
 mod driver;
@@ -11,6 +12,8 @@ mod frames;
 mod gateway;
 mod outcome;
 mod party;
+mod piece;
+mod request_objects;
 mod run;
 mod scope;
 mod send;

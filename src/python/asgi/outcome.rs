@@ -21,6 +21,14 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Forgets all, and keeps its room.
+    pub(super) fn clear(&mut self) {
+        self.head.clear();
+        self.status = 0;
+        self.shape = None;
+        self.body_bytes = 0;
+    }
+
     pub(super) fn has_begun(&self) -> bool {
         self.status != 0
     }

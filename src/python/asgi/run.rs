@@ -19,7 +19,7 @@ enum Stage {
     /// The app is called in the first step, so that it runs in its task.
     Fresh {
         app: Py<PyAny>,
-        arguments: Py<PyTuple>,
+        arguments: [Py<PyAny>; 3],
     },
     Running {
         /// What the app's coroutine iterates.
@@ -44,11 +44,20 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: Py<PyTuple>) -> Self {
+    pub(super) fn new(party: Party) -> Self {
         Self {
             party,
-            stage: HeldCell::new(Stage::Fresh { app, arguments }),
+            stage: HeldCell::new(Stage::Over),
         }
+    }
+
+    pub(super) fn party(&self) -> &Party {
+        &self.party
+    }
+
+    /// Has the app called in the next step, with the scope, `receive` and `send`.
+    pub(super) fn prepare(&self, py: Python<'_>, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) {
+        *self.stage.borrow(py) = Stage::Fresh { app, arguments };
     }
 
     pub(super) fn is_over(&self, py: Python<'_>) -> bool {
@@ -92,7 +101,7 @@ impl Run {
             Stage::Over => return Ok(None),
             Stage::Running { coroutine, .. } => coroutine,
             Stage::Fresh { app, arguments } => {
-                let awaitable = app.bind(py).call1(arguments.bind(py))?;
+                let awaitable = ffi::call3(app.bind(py), arguments.each_ref())?;
                 match is_coroutine(py, &awaitable)? {
                     true => awaitable.unbind(),
                     false => awaitable.call_method0(intern!(py, "__await__"))?.unbind(),

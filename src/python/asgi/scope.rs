@@ -108,6 +108,20 @@ impl ScopeBuilder {
         template.set_item(&keys.scheme, intern!(py, "http"))?;
         template.set_item("root_path", root_path)?;
         template.set_item(&keys.query_string, PyBytes::new(py, b""))?;
+        // Places for what each request sets, so that a copy never grows.
+        let varying = [
+            &keys.asgi,
+            &keys.extensions,
+            &keys.state,
+            &keys.path,
+            &keys.raw_path,
+            &keys.headers,
+            &keys.client,
+            &keys.server,
+        ];
+        for key in varying {
+            template.set_item(key, py.None())?;
+        }
         Ok(Self {
             keys,
             template: template.unbind(),

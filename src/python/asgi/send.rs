@@ -1,7 +1,7 @@
 //! `receive()` and `send(message)`, ASGI's HTTP specification. What `send` is given is checked right away, so that the app
 //! gets the exception where it made the mistake; what the socket does not take is waited for.
 
-use std::{ffi::CStr, fs::File, io::IoSlice};
+use std::{ffi::CStr, fs::File, io};
 
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError, PyValueError},
@@ -15,17 +15,14 @@ use super::{
     exchange::Exchange,
     outcome::Outcome,
     party::Party,
+    piece::Piece,
     waiters::has_room,
 };
 use crate::{
-    http::{ResponseFraming, response},
-    python::ffi::{Behaviour, Builtin, SharedBytes},
-    sys::{self, net},
-    worker::Connection,
+    http::response,
+    python::ffi::{self, Behaviour, Builtin},
+    sys::net,
 };
-
-/// A body of at most this many bytes is copied behind its head and goes with it in one plain send.
-const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 pub(super) struct Receive;
 
@@ -137,10 +134,13 @@ pub(super) type Fields<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
 
 /// The headers of a message.
 pub(super) fn fields<'py>(message: &Bound<'py, PyDict>) -> PyResult<Fields<'py>> {
-    let mut fields = Vec::new();
     let Some(headers) = message.get_item(intern!(message.py(), "headers"))? else {
-        return Ok(fields);
+        return Ok(Vec::new());
     };
+    if let Some(fields) = plain_fields(&headers) {
+        return Ok(fields);
+    }
+    let mut fields = Vec::new();
     for header in headers.try_iter()? {
         let header = header?;
         fields.push((
@@ -149,6 +149,20 @@ pub(super) fn fields<'py>(message: &Bound<'py, PyDict>) -> PyResult<Fields<'py>>
         ));
     }
     Ok(fields)
+}
+
+/// What nearly all apps give: a list of tuples of `bytes`. `None` for anything else that can be iterated.
+fn plain_fields<'py>(headers: &Bound<'py, PyAny>) -> Option<Fields<'py>> {
+    let count = ffi::list_len(headers)?;
+    let mut fields = Vec::with_capacity(count);
+    for index in 0..count {
+        let (name, value) = ffi::pair(ffi::list_item(headers, index)?)?;
+        fields.push((
+            name.cast::<PyBytes>().ok()?.to_owned(),
+            value.cast::<PyBytes>().ok()?.to_owned(),
+        ));
+    }
+    Some(fields)
 }
 
 /// The status of a response.
@@ -192,40 +206,16 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
             gateway.complete_head(py, &mut state.outcome, traits, length)
         }
     };
-    let is_chunked = shape.send_body && shape.framing == ResponseFraming::Chunked;
-    let (mut before, mut after): (Vec<u8>, &[u8]) = (Vec::new(), b"");
-    if is_first {
-        before.append(&mut state.outcome.head.lines.clone());
-    }
-    let sent_body: &[u8] = if shape.send_body { bytes } else { b"" };
-    if is_chunked && !sent_body.is_empty() {
-        response::write_chunk_start(&mut before, sent_body.len());
-        after = if more { b"\r\n" } else { b"\r\n0\r\n\r\n" };
-    } else if is_chunked && !more {
-        after = response::LAST_CHUNK;
-    }
     if !shape.send_body {
         state.outcome.body_bytes = 0;
     }
-    let write_ms = gateway.write_ms();
-    let is_small = sent_body.len() <= COPIED_BYTES_MAX;
-    state.is_held = is_first && !more && is_small && gateway.hub.may_hold();
-    let is_held = state.is_held;
-    let connection = state.open()?;
-    if is_held {
-        before.extend_from_slice(sent_body);
-        before.extend_from_slice(after);
-        connection.output.push_bytes(&before);
-        drop(guard);
-        return Exchange::finish(exchange, false);
-    }
-    let next = match more || shape.persistent {
-        true => net::Next::Unknown,
-        false => net::Next::Close,
+    let piece = Piece {
+        shape,
+        body: &body,
+        is_first,
+        is_last: !more,
     };
-    let sent = write(connection, before, sent_body, after, next, write_ms, || {
-        SharedBytes::new(&body)
-    });
+    let sent = piece.send(gateway, state)?;
     drop(guard);
     match sent {
         Ok(()) if more => Ok(()),
@@ -234,56 +224,11 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     }
 }
 
-/// Sends the three parts, or puts what the socket does not take into the connection's output.
-fn write(
-    connection: &mut Connection,
-    mut before: Vec<u8>,
-    body: &[u8],
-    after: &[u8],
-    next: net::Next,
-    write_ms: u64,
-    keep: impl FnOnce() -> SharedBytes,
-) -> std::io::Result<()> {
-    let is_idle = connection.output.is_empty();
-    if body.len() <= COPIED_BYTES_MAX {
-        before.extend_from_slice(body);
-        before.extend_from_slice(after);
-        let sent = match is_idle && !before.is_empty() {
-            true => net::taken(connection.send(&before, next))?,
-            false => 0,
-        };
-        connection.output.push_bytes(&before[sent..]);
-    } else {
-        let slices = [&before[..], body, after];
-        let mut sent = match is_idle {
-            true => net::taken(connection.send_vectored(&slices.map(IoSlice::new), next))?,
-            false => 0,
-        };
-        let behind = |slice: &[u8], sent: &mut usize| {
-            let skipped = slice.len().min(*sent);
-            *sent -= skipped;
-            skipped
-        };
-        let at = behind(&before, &mut sent);
-        connection.output.push_bytes(&before[at..]);
-        let at = behind(body, &mut sent);
-        if at < body.len() {
-            connection.output.push_payload(Box::new(keep()), at);
-        }
-        let at = behind(after, &mut sent);
-        connection.output.push_bytes(&after[at..]);
-    }
-    if is_idle && !connection.output.is_empty() {
-        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
-    }
-    Ok(())
-}
-
 /// The whole body is a file: the reactor sends it without the app and without the interpreter.
 fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
     let py = exchange.py();
     let path: std::path::PathBuf = required(message, intern!(py, "path"))?.extract()?;
-    let opened = py.detach(|| -> std::io::Result<(File, u64)> {
+    let opened = py.detach(|| -> io::Result<(File, u64)> {
         let file = File::open(&path)?;
         let length = file.metadata()?.len();
         Ok((file, length))

@@ -8,7 +8,10 @@ use std::{fs::File, io, sync::Arc};
 
 use pyo3::{prelude::*, types::PyBytes};
 
-use super::{desk::Desk, send::Sending};
+use super::{
+    desk::Desk,
+    send::{Part, Sending},
+};
 use crate::{
     http::{AppHead, RequestTraits, ResponseFraming, ResponseShape, Version, response},
     python::{
@@ -18,9 +21,6 @@ use crate::{
     sys::net,
     worker::Connection,
 };
-
-/// A longer body is worth a wake-up of its client.
-const HELD_BYTES_MAX: usize = 4 * 1024;
 
 /// Bound to `start_response` and `write`.
 #[pyclass(frozen, module = "rgunicorn")]
@@ -145,10 +145,8 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        if self.ends_when_sent && sent_bytes.len() <= HELD_BYTES_MAX && self.desk.holds_back() {
-            connection
-                .output
-                .push_bytes(&[&self.head.lines[..], sent_bytes].concat());
+        if let Some(now_ns) = self.desk.hold_back(&[&self.head.lines, sent_bytes]) {
+            connection.answered_ns.set(now_ns);
             return Ok(());
         }
         let next = match self.must_close && self.ends_when_sent {
@@ -188,15 +186,13 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let chunked = shape.framing == ResponseFraming::Chunked && shape.send_body;
-        self.sending.send(
-            py,
-            &self.desk,
-            connection,
-            &self.head.lines,
-            &bytes[..allowed],
-            chunked,
-        )
+        let part = Part {
+            bytes: &bytes[..allowed],
+            is_chunk: shape.framing == ResponseFraming::Chunked && shape.send_body,
+            is_last: shape.framing == ResponseFraming::Length(self.body_bytes),
+        };
+        self.sending
+            .send(py, &self.desk, connection, &self.head.lines, part)
     }
 
     /// The connection's token, when a part of its response waits at the reactor.

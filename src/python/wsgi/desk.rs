@@ -14,6 +14,8 @@ use crate::worker::{Connection, Crew, Hub, Reactor, Seat, Station};
 const THREAD_BACKLOG_MAX: u64 = 1024 * 1024 * 1024;
 /// The same for a greenlet, which costs nothing while it waits: all of them in memory.
 const GREENLET_BACKLOG_MAX: u64 = 512 * 1024;
+/// A longer response is worth a wake-up of its client.
+const HELD_BYTES_MAX: usize = 8 * 1024;
 /// Between two looks whether the client has read: at first, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -55,11 +57,15 @@ impl Desk {
         }
     }
 
-    /// Whether a small, complete response may be left in the connection's output instead of being sent. Then it is.
-    pub(super) fn holds_back(&self) -> bool {
+    /// Takes a complete response, made of `parts`, if it is small and may wait for company instead of being sent. Returns
+    /// when that was, CLOCK_MONOTONIC nanoseconds.
+    pub(super) fn hold_back(&self, parts: &[&[u8]]) -> Option<u64> {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
         match self {
-            Self::Thread { crew, seat } => crew.seats[*seat].hold_back(),
-            Self::Greenlet { .. } => false,
+            Self::Thread { crew, seat } if bytes <= HELD_BYTES_MAX => {
+                crew.seats[*seat].hold_back(parts)
+            }
+            Self::Thread { .. } | Self::Greenlet { .. } => None,
         }
     }
 

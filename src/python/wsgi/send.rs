@@ -15,6 +15,15 @@ use crate::{
 /// A body of at most this many bytes is copied behind its head and goes with it in one plain send.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
+/// A part of a streamed response.
+pub(super) struct Part<'a> {
+    pub(super) bytes: &'a [u8],
+    /// It is framed as a chunk.
+    pub(super) is_chunk: bool,
+    /// The response is complete with it.
+    pub(super) is_last: bool,
+}
+
 /// How far the sending of one response is.
 #[derive(Default)]
 pub(super) struct Sending {
@@ -92,21 +101,16 @@ impl Sending {
         desk: &Desk,
         connection: &mut Connection,
         head: &[u8],
-        bytes: &[u8],
-        chunked: bool,
+        part: Part<'_>,
     ) -> io::Result<()> {
         let mut start = Vec::new();
         let mut end: &[u8] = &[];
-        if chunked && !bytes.is_empty() {
-            response::write_chunk_start(&mut start, bytes.len());
+        if part.is_chunk && !part.bytes.is_empty() {
+            response::write_chunk_start(&mut start, part.bytes.len());
             end = response::CHUNK_END;
         }
-        self.send_slices(
-            py,
-            desk,
-            connection,
-            [self.waiting(head), &start, bytes, end],
-        )
+        let slices = [self.waiting(head), &start, part.bytes, end];
+        self.send_slices(py, desk, connection, slices, part.is_last)
     }
 
     /// Sends what ends a streamed response.
@@ -118,7 +122,8 @@ impl Sending {
         head: &[u8],
         last: &[u8],
     ) -> io::Result<()> {
-        self.send_slices(py, desk, connection, [self.waiting(head), last, &[], &[]])
+        let slices = [self.waiting(head), last, &[], &[]];
+        self.send_slices(py, desk, connection, slices, true)
     }
 
     fn waiting<'a>(&self, head: &'a [u8]) -> &'a [u8] {
@@ -131,6 +136,7 @@ impl Sending {
         desk: &Desk,
         connection: &mut Connection,
         slices: [&[u8]; 4],
+        is_last: bool,
     ) -> io::Result<()> {
         self.head_waits = false;
         desk.note_progress();
@@ -139,6 +145,9 @@ impl Sending {
         }
         if self.queued {
             self.queued = desk.backlog(connection.token)? > 0;
+        }
+        if is_last && !self.queued && desk.hold_back(&slices).is_some() {
+            return Ok(());
         }
         let sent = match self.queued {
             true => 0,

@@ -21,24 +21,26 @@ impl Reactor {
         &self.place().counters
     }
 
-    /// Counts a request that was with the app; to be called before the connection is given back.
-    pub fn count_answered(&mut self, connection: &mut Connection, status: u16) {
+    /// Counts a request that was with the app; to be called before the connection is given back. Returns when it was
+    /// answered, CLOCK_MONOTONIC nanoseconds.
+    pub fn count_answered(&mut self, connection: &mut Connection, status: u16) -> u64 {
         let place = self.place();
         let method = connection.head().method(connection.request_bytes());
         place.counters.count_request(method, status);
+        let answered_ns = match connection.answered_ns.take() {
+            0 => sys::monotonic_ns(),
+            answered_ns => answered_ns,
+        };
         if status != SWITCHING_PROTOCOLS {
             let began_ns = connection.request_began_ns;
             let wait_ns = connection.app_began_ns.saturating_sub(began_ns);
-            let answered_ns = match connection.answered_ns.take() {
-                0 => sys::monotonic_ns(),
-                answered_ns => answered_ns,
-            };
             let duration_ns = answered_ns.saturating_sub(began_ns);
             place.counters.observe(Histogram::Wait, wait_ns);
             place.counters.observe(Histogram::Duration, duration_ns);
             place.samples.take(duration_ns);
         }
         self.count_traffic(connection);
+        answered_ns
     }
 
     pub(super) fn count_refused(&self, refused: &Refused) {

@@ -1,86 +1,115 @@
 //! Small responses that wait for company.
 //!
 //! The first byte on a socket wakes its client, which on an idle processor costs the sender more than the send itself; a
-//! client that is awake already costs nothing. So while more requests of one batch are at hand, and the app is quick,
-//! complete responses are held back for [`HELD_NS_MAX`] at most and then go out one after the other. Should the app
-//! become slow just then, the monitor takes over, and what it does first is to let them go.
-
-use std::collections::VecDeque;
+//! client that is awake already costs nothing, and one that shares a core with the app slows it down each time it wakes. So
+//! while more requests of one batch are at hand, and calls are quick, complete responses are held back and then go out one
+//! after the other. Should the app become slow just then, the monitor lets them go.
 
 use super::{Connection, Reactor};
+use crate::sys::net;
 
 /// How long the first of several responses may wait for the others, nanoseconds.
-const HELD_NS_MAX: u64 = 400_000;
+const HELD_NS_MAX: u64 = 1_000_000;
+/// A call that lasts longer is not quick: in the time of several such, waking clients costs next to nothing.
+pub(in crate::worker) const QUICK_CALL_NS_MAX: u64 = 200_000;
+/// Requests at hand for which a response waits: with one alone, a second client would only be idle for longer.
+const COMPANY_MIN: usize = 2;
+/// Responses held at once.
+const RESPONSES_MAX: usize = 128;
 
-/// Held responses, and how long the app's calls take.
 #[derive(Default)]
 pub(super) struct Held {
-    responses: VecDeque<(Box<Connection>, bool)>,
-    /// How many may be held, by what the calls of the last batch took.
-    most: usize,
-    /// Calls since `since_ns`.
-    calls: u64,
+    responses: Vec<Response>,
+    /// What is to be sent of them, one behind the other.
+    bytes: Vec<u8>,
+    /// When the app was called for the first of them, CLOCK_MONOTONIC nanoseconds.
     since_ns: u64,
-    /// When the call began whose response was held first.
-    first_ns: u64,
 }
 
-impl Held {
-    /// A batch begins.
-    pub(super) fn begin_batch(&mut self, now_ns: u64) {
-        self.calls = 0;
-        self.since_ns = now_ns;
-    }
+struct Response {
+    connection: Box<Connection>,
+    then_close: bool,
+    /// Where its bytes end.
+    end: usize,
+}
 
-    pub(super) fn count_call(&mut self) {
-        self.calls += 1;
-    }
-
-    /// A batch is over.
-    pub(super) fn end_batch(&mut self, now_ns: u64) {
-        if let Some(each_ns) = now_ns.saturating_sub(self.since_ns).checked_div(self.calls) {
-            self.most = (HELD_NS_MAX / each_ns.max(1)).saturating_sub(1) as usize;
-        }
-        self.begin_batch(now_ns);
-    }
+/// Whether a response may be held back now with those that have waited since `since_ns`: its call was quick, and the next
+/// response is there in time, should its call take as long.
+pub(in crate::worker) fn is_in_time(began_ns: u64, since_ns: u64, now_ns: u64) -> bool {
+    let call_ns = now_ns.saturating_sub(began_ns);
+    call_ns <= QUICK_CALL_NS_MAX && (now_ns + call_ns).saturating_sub(since_ns) <= HELD_NS_MAX
 }
 
 impl Reactor {
     /// Whether the response of the job that was just given out may be held back.
     pub fn may_hold(&self) -> bool {
-        let held = self.held.responses.len();
-        held < self.held.most && !self.app_is_slow && (held > 0 || self.has_work())
+        let has_room = self.held.responses.len() < RESPONSES_MAX;
+        has_room && !self.app_is_slow && self.company_comes()
     }
 
-    /// Takes a connection back whose response is in its output and may wait.
-    pub fn hold_back(&mut self, connection: Box<Connection>, then_close: bool) {
-        if self.held.responses.is_empty() {
-            self.held.first_ns = connection.app_began_ns;
+    /// Whether enough is at hand to be waited for.
+    fn company_comes(&self) -> bool {
+        let waiting = self.ready.len() + self.put_off.len();
+        self.events.len() + self.turns.len() + waiting >= COMPANY_MIN
+    }
+
+    /// Since when responses are held back, CLOCK_MONOTONIC nanoseconds; `None`: there are none.
+    pub fn holds_since_ns(&self) -> Option<u64> {
+        (!self.held.responses.is_empty()).then_some(self.held.since_ns)
+    }
+
+    /// Takes a connection back whose response may wait: `response`, or what is in its output.
+    pub fn hold_back(&mut self, connection: Box<Connection>, then_close: bool, response: &[u8]) {
+        let held = &mut self.held;
+        if held.responses.is_empty() {
+            held.since_ns = connection.app_began_ns;
         }
-        self.held.responses.push_back((connection, then_close));
-        if self.held.responses.len() >= self.held.most || !self.has_work() {
+        held.bytes.extend_from_slice(response);
+        held.responses.push(Response {
+            connection,
+            then_close,
+            end: held.bytes.len(),
+        });
+        if !self.company_comes() {
             self.let_go();
         }
     }
 
     /// Sends what was held back for too long. For those without a monitor, before each call.
     pub fn let_go_in_time(&mut self, now_ns: u64) {
-        let is_late = now_ns.saturating_sub(self.held.first_ns) > HELD_NS_MAX;
-        if is_late && !self.held.responses.is_empty() {
+        if now_ns.saturating_sub(self.held.since_ns) > HELD_NS_MAX {
             self.let_go();
         }
     }
 
-    /// A batch is over.
-    pub fn end_batch(&mut self, now_ns: u64) {
-        self.let_go();
-        self.held.end_batch(now_ns);
-    }
-
     /// Sends what was held back.
     pub fn let_go(&mut self) {
-        while let Some((connection, then_close)) = self.held.responses.pop_front() {
+        if self.held.responses.is_empty() {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        let mut start = 0;
+        for Response {
+            mut connection,
+            then_close,
+            end,
+        } in held.responses.drain(..)
+        {
+            let bytes = &held.bytes[start..end];
+            start = end;
+            let next = match then_close {
+                true => net::Next::Close,
+                false => net::Next::Unknown,
+            };
+            if !bytes.is_empty() {
+                // An error is met again by whoever sends the rest.
+                let sent = connection.send(bytes, next).unwrap_or(0);
+                connection.output.push_bytes(&bytes[sent..]);
+            }
             self.give_back(connection, then_close);
         }
+        // Nothing is held back meanwhile; the memory is used again.
+        held.bytes.clear();
+        self.held = held;
     }
 }

@@ -23,6 +23,7 @@ use std::{
 };
 
 use holding::Held;
+pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
 
 use super::{
     acceptor::Acceptor,
@@ -215,7 +216,6 @@ impl Reactor {
     /// Takes what epoll reported.
     pub fn collect(&mut self, events: &[Event], now_ns: u64) {
         self.set_now(now_ns);
-        self.held.begin_batch(now_ns);
         self.events.extend(events);
         self.turns.extend(self.again.drain(..));
     }
@@ -344,7 +344,7 @@ impl Reactor {
     /// Goes on with everything that may read or write a file, and with the deadlines. Without the interpreter.
     pub fn do_cold_work(&mut self, now_ns: u64) {
         self.set_now(now_ns);
-        self.end_batch(now_ns);
+        self.let_go();
         for (token, readiness) in std::mem::take(&mut self.cold) {
             let Some(mut connection) = self.table.take(token) else {
                 self.on_lent(token, readiness);
@@ -367,7 +367,6 @@ impl Reactor {
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
     pub fn give_back(&mut self, mut connection: Box<Connection>, then_close: bool) {
-        self.held.count_call();
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();

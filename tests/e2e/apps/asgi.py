@@ -226,6 +226,24 @@ async def route_twice(scope, receive, send, query):
         counters["refused"] = counters.get("refused", 0) + 1
 
 
+kept = {}
+
+
+async def route_keep(scope, receive, send, query):
+    """Keeps what a request is given, one thing at a time, for when it is over."""
+    kept[query["what"]] = {"send": lambda: send, "receive": lambda: receive, "awaitable": receive}[query["what"]]()
+    await answer(send, "kept")
+
+
+async def route_use_kept(scope, receive, send, query):
+    try:
+        await kept["send"]({"type": "http.response.start", "status": 500, "headers": []})
+    except RuntimeError:
+        refused = "refused"
+    messages = await kept["receive"](), await kept["awaitable"]
+    await answer(send, f"{refused} {[message['type'] for message in messages]}")
+
+
 async def route_background(scope, receive, send, query):
     await answer(send, "answered")
     await asyncio.sleep(float(query["s"]))

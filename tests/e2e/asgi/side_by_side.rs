@@ -103,3 +103,43 @@ fn a_blocked_loop_is_noticed_and_its_worker_replaced() {
     server.says("in route_block");
     eventually("a new worker serves", || server.get("/").status == 200);
 }
+
+#[test]
+fn quick_answers_do_not_wait_for_slow_ones_that_came_with_them() {
+    let server = start("");
+    let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
+    for _ in 0..10 {
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.response().text(), "hello from /");
+        }
+    }
+    let start = Instant::now();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let path = if number % 2 == 0 { "/" } else { "/sleep?s=1" };
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    }
+    for client in clients.iter_mut().step_by(2) {
+        assert_eq!(client.response().text(), "hello from /");
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn what_the_app_keeps_of_a_request_reaches_no_other() {
+    for event_loop in ["asyncio", "uvloop"] {
+        let server = start(&format!("loop = '{event_loop}'"));
+        let mut client = server.client();
+        for what in ["send", "receive", "awaitable"] {
+            assert_eq!(client.get(&format!("/keep?what={what}")).text(), "kept");
+            assert_eq!(client.get("/").text(), "hello from /");
+        }
+        let used = client.get("/use-kept");
+        assert_eq!(used.status, 200);
+        let text = "refused ['http.disconnect', 'http.disconnect']";
+        assert_eq!(used.text(), text);
+    }
+}
