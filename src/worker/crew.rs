@@ -40,9 +40,6 @@ const IN_CALL: u32 = 1;
 const SLOW_CALL_NS: u64 = 1_000_000;
 /// After a slow call, leadership is passed on before each call for this long.
 const EAGER_NS: u64 = 50_000_000;
-/// An app call that lasts longer than this makes the app slow for [`EAGER_NS`] from its end, too. A quick call may seem to last
-/// for a few milliseconds where the processors are busy.
-const LONG_CALL_NS: u64 = EAGER_NS / 2;
 /// Looks without a call in progress after which the monitor sleeps until there is one.
 const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -83,6 +80,8 @@ pub struct Crew {
     busy: AtomicU32,
     /// The app was slow not long ago, until this moment.
     slow_until_ns: AtomicU64,
+    /// The last call that ended was slow.
+    last_was_slow: AtomicBool,
     monitor: Mutex<Option<Thread>>,
     monitor_sleeps: AtomicBool,
     /// All threads leave.
@@ -109,6 +108,7 @@ impl Crew {
             leader: AtomicU32::new(active(0)),
             busy: AtomicU32::new(0),
             slow_until_ns: AtomicU64::new(0),
+            last_was_slow: AtomicBool::new(false),
             monitor: Mutex::new(None),
             monitor_sleeps: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
@@ -227,10 +227,12 @@ impl Crew {
         let mut held = self.seats[me].held();
         connection.output.note_sent(held.sent());
         let answered_ns = reactor.count_answered(&mut connection, status);
-        let was_long = answered_ns.saturating_sub(connection.app_began_ns) > LONG_CALL_NS;
-        if was_long && reactor.acceptor.has_colleagues() {
-            // It lasted for as long as a slow call is remembered. What a worker that calls itself quick takes from the lobby
-            // would lose its place in the common order when the next slow call begins.
+        let was_slow = answered_ns.saturating_sub(connection.app_began_ns) > SLOW_CALL_NS;
+        // One alone may be a quick call whose thread had to wait for a processor.
+        let are_slow = self.last_was_slow.swap(was_slow, Relaxed) && was_slow;
+        if are_slow && reactor.acceptor.has_colleagues() {
+            // The monitor saw the beginning at most, and that may be long ago. What a worker that calls itself quick takes
+            // from the lobby would lose its place in the common order when the next slow call begins.
             self.slow_until_ns.store(answered_ns + EAGER_NS, Relaxed);
             reactor.app_is_slow = true;
         }
