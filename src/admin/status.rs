@@ -27,6 +27,8 @@ pub struct Status {
     pub memory_bytes: Option<u64>,
     pub workers_ready: usize,
     pub workers_wanted: u16,
+    /// Why workers are missing for longer than they boot.
+    pub trouble: Option<String>,
     pub addresses: Vec<String>,
     pub log_level: LogLevel,
     pub generations: Vec<GenerationStatus>,
@@ -110,6 +112,7 @@ impl Status {
             memory_bytes: scene.memory_of(pid),
             workers_ready: view.workers_ready(),
             workers_wanted: view.workers_wanted,
+            trouble: view.trouble.clone(),
             addresses: view.addresses.clone(),
             log_level: view.log_level,
             generations: view

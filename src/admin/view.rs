@@ -34,8 +34,10 @@ pub struct View {
     pub reloads: Vec<Reload>,
     /// The last one that was asked for.
     pub upgrade: Option<Upgrade>,
-    /// The last time that workers which were ordered could not be brought up.
+    /// The last time that workers could not be brought up, for whoever ordered them.
     pub scale_failure: Option<ScaleFailure>,
+    /// Why workers are missing for longer than they boot, in one line.
+    pub trouble: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

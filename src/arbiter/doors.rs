@@ -42,6 +42,8 @@ const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 pub(super) struct Doors {
     unix: Option<UnixDoor>,
     tcp: Option<TcpDoor>,
+    /// Why there is no UNIX socket, which is told once.
+    obstacle: Option<String>,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Doors {
         match opened {
             Ok((path, socket, file)) => {
                 info!("admin interface at unix:{}", path.display());
+                self.obstacle = None;
                 self.unix = Some(UnixDoor {
                     asked: asked.clone(),
                     socket: Arc::new(socket),
@@ -120,9 +123,13 @@ impl Doors {
                     file,
                 });
             }
-            Err(reason) => warning!(
-                "no admin interface on a UNIX socket: {reason}; the server serves without, see `admin.socket`"
-            ),
+            Err(reason) if self.obstacle.as_ref() == Some(&reason) => {}
+            Err(reason) => {
+                warning!(
+                    "no admin interface on a UNIX socket: {reason}; the server serves without, see `admin.socket`"
+                );
+                self.obstacle = Some(reason);
+            }
         }
     }
 
@@ -175,6 +182,7 @@ impl Doors {
         Ok(Self {
             unix: unix.transpose()?,
             tcp: tcp.transpose()?,
+            obstacle: None,
         })
     }
 }

@@ -110,6 +110,8 @@ pub(super) struct Shell {
     scales: u64,
     /// For whoever gave the last one.
     scale_failure: Option<ScaleFailure>,
+    /// Why workers are missing; `None` once none is.
+    trouble: Option<String>,
     next_sample: Option<Moment>,
     tally: Tally,
     statsd: Statsd,
@@ -220,6 +222,7 @@ impl Shell {
             upgrade: None,
             scales: 0,
             scale_failure: None,
+            trouble: None,
             next_sample: None,
             tally: Tally::default(),
             statsd: Statsd::default(),
@@ -292,6 +295,9 @@ impl Shell {
 
     /// A change within the generation is done when as many workers serve as are wanted, and go by it.
     fn tell_settled(&mut self) {
+        if self.core.is_settled() {
+            self.trouble = None;
+        }
         if let Some(reload) = self.settling
             && self.core.is_settled()
             && self.live_is_taken()

@@ -16,7 +16,7 @@ use super::{
 pub struct Setting {
     /// Such as `timeouts.keepalive` or `env.DEBUG`.
     pub key: String,
-    /// As a person typed it; lists have commas.
+    /// As a person typed it; lists have commas, or are written as in the file.
     pub value: String,
     /// What stands before the value where it was typed: `--workers `, `--set threads=`, `RGUNICORN_WORKERS=`.
     pub lead: String,
@@ -184,6 +184,9 @@ fn path(key: &str) -> Option<Vec<&str>> {
 fn from_text(node: &Value, text: &str) -> Value {
     let takes = |kind: &str| takes(node, kind);
     let text = text.trim();
+    if let Some(value) = from_toml(text) {
+        return value;
+    }
     if (takes("integer") || takes("number"))
         && let Ok(number) = text.parse::<i64>()
     {
@@ -217,6 +220,15 @@ fn from_text(node: &Value, text: &str) -> Value {
         return items().collect();
     }
     text.into()
+}
+
+/// A text or a list in the notation of the file, `"off"` or `["a", "b"]`: the quotes were not meant as part of it.
+fn from_toml(text: &str) -> Option<Value> {
+    if !text.starts_with(['"', '\'', '[']) {
+        return None;
+    }
+    let mut document: Map<String, Value> = toml::from_str(&format!("value = {text}")).ok()?;
+    document.remove("value").filter(|_| document.is_empty())
 }
 
 fn takes(node: &Value, kind: &str) -> bool {

@@ -159,7 +159,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::machine::test_machine;
+    use crate::config::{LogFormat, machine::test_machine};
 
     fn sources(
         file: Option<&str>,
@@ -223,6 +223,27 @@ mod tests {
             ),
             (5, 6)
         );
+    }
+
+    #[test]
+    fn a_value_may_be_typed_as_it_stands_in_the_file() {
+        let flags = [
+            ("bind", r#"["[::1]:8000", ':81']"#),
+            ("proc_name", r#""shop""#),
+            ("log.format", r#""%(r)s" %(s)s "%(a)s""#),
+        ];
+        let config = loaded(&sources(Some("app = 'app'"), &[], &flags)).config;
+        let bind: Vec<String> = config.bind.iter().map(ToString::to_string).collect();
+        assert_eq!(bind, ["[::1]:8000", "0.0.0.0:81"]);
+        assert_eq!(config.proc_name, "shop");
+        let as_typed = LogFormat::Atoms(flags[2].1.to_owned());
+        assert_eq!(config.log.format, as_typed);
+        let one = loaded(&sources(
+            Some("app = 'app'"),
+            &[],
+            &[("bind", "[::1]:8000")],
+        ));
+        assert_eq!(one.config.bind[0].to_string(), "[::1]:8000");
     }
 
     #[test]

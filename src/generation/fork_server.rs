@@ -205,14 +205,23 @@ impl ForkServer {
         if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGALRM {
             crate::warning!("{hook} was not done after {HOOK_SECONDS_MAX}s: ended");
         } else if status != 0 && status != HOOK_RAISED << 8 {
-            let crash = self.last_words.as_ref().map(|words| words.crash());
             telemetry::block(
                 LogLevel::Warning,
                 format_args!("{hook} ended with {}", describe_exit(status)),
-                crash.as_deref().unwrap_or_default(),
+                &self.crash_of_hook(status),
             );
-            // Told of one death, and however often a hook crashes, it takes no more memory.
-            self.last_words.iter().for_each(|words| words.forget());
+        }
+    }
+
+    /// Where the process of a hook crashed, if it did. It is forgotten then: it is about one death, and a hook may crash often.
+    fn crash_of_hook(&self, status: i32) -> String {
+        match &self.last_words {
+            Some(words) if libc::WIFSIGNALED(status) => {
+                let crash = words.crash();
+                words.forget();
+                crash
+            }
+            _ => String::new(),
         }
     }
 

@@ -173,8 +173,27 @@ impl Drop for SharedMemory {
 mod tests {
     use super::*;
 
+    /// The allocator keeps a heap for each thread, and the generation has one thread: so has this test, in a process of its own.
     #[test]
     fn nothing_is_allocated_between_what_there_was_before_the_heap_was_sealed() {
+        const NAME: &str = "sys::memory::tests::nothing_is_allocated_between_what_there_was_before_the_heap_was_sealed";
+        const IS_ALONE: &str = "RGUNICORN_TEST_IS_ALONE";
+        if std::env::var_os(IS_ALONE).is_some() {
+            return check_that_the_heap_is_sealed();
+        }
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--test-threads=1"])
+            .env(IS_ALONE, "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+    }
+
+    fn check_that_the_heap_is_sealed() {
         const SIZES: [usize; 4] = [16, 100, 700, 5000];
         for size in SIZES {
             let blocks: Vec<Vec<u8>> = (0..400).map(|_| Vec::with_capacity(size)).collect();

@@ -247,6 +247,7 @@ def when_ready(server):
     let config = "[hooks]\nchild_exit = 'hooks:child_exit'\nwhen_ready = 'hooks:when_ready'";
     let server = setup("sync", config).file("hooks.py", hooks).start();
     server.says("hooks.when_ready ended with signal SIGSEGV");
+    server.says(" in when_ready");
     for _ in 0..6 {
         server.from_now();
         let mut client = server.client();

@@ -272,8 +272,8 @@ fn abort_tells_where_a_preloaded_app_hangs() {
     }
     rig.process.pidfd.signal(Signal::SIGABRT).unwrap();
     wait_readable(rig.process.pidfd.as_fd(), "the end of the generation");
-    let log = project.error_log();
-    assert!(log.contains("in wait_for_database"), "{log}");
+    let crash = rig.last_words.crash();
+    assert!(crash.contains("in wait_for_database"), "{crash}");
 }
 
 #[test]

@@ -22,8 +22,9 @@ use rgunicorn::{
     config::{Config, LiveConfig},
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
     wire::{
-        FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors, Received, Scoreboard,
-        Slot, StackSheet, ToGeneration, WorkerSettings, WorkerState,
+        ForkDescriptors, FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors,
+        Received, Scoreboard, Slot, StackSheet, StartDescriptors, ToGeneration, WorkerSettings,
+        WorkerState,
     },
 };
 use tempfile::TempDir;
@@ -66,6 +67,7 @@ pub(crate) struct Rig {
     pub(crate) process: GenerationProcess,
     pub(crate) scoreboard: Scoreboard,
     bell: Bell,
+    pub(crate) last_words: LastWords,
     live: LivePage,
     lifeline: Option<Lifeline>,
     /// Where workers write their stacks.
@@ -92,23 +94,24 @@ impl Rig {
         let (lifeline, lifeline_end) = Lifeline::create().unwrap();
         let lobby = seqpacket_pair().unwrap();
         let live = LivePage::create(&LiveConfig::of(config), &logs(config)).unwrap();
-        let [page, waiting_logs] = live.descriptors();
+        let [live_page, waiting_logs] = live.descriptors();
         let settings = Box::new(WorkerSettings {
             generation: GENERATION,
             config: config.clone(),
             listeners: Vec::new(),
         });
         let last_words = LastWords::create().unwrap();
-        let descriptors: [BorrowedFd<'_>; 8] = [
-            scoreboard.descriptor(),
-            bell.as_fd(),
-            lifeline_end.as_fd(),
-            lobby.0.as_fd(),
-            lobby.1.as_fd(),
-            last_words.descriptor(),
-            page,
+        let descriptors = StartDescriptors {
+            scoreboard: scoreboard.descriptor(),
+            bell: bell.as_fd(),
+            lifeline: lifeline_end.as_fd(),
+            lobby_sender: lobby.0.as_fd(),
+            lobby_receiver: lobby.1.as_fd(),
+            last_words: last_words.descriptor(),
+            live_page,
             waiting_logs,
-        ];
+        };
+        let descriptors = descriptors.with_listeners([]);
         process
             .channel
             .send(ToGeneration::Start(settings), &descriptors)
@@ -117,6 +120,7 @@ impl Rig {
             process,
             scoreboard,
             bell,
+            last_words,
             live,
             lifeline: Some(lifeline),
             sheets: BTreeMap::new(),
@@ -151,9 +155,12 @@ impl Rig {
         self.scoreboard.assign(slot, worker, GENERATION);
         let order = ToGeneration::Fork { worker, slot };
         let sheet = Arc::new(StackSheet::create().unwrap());
+        let descriptors = ForkDescriptors {
+            stack_sheet: sheet.descriptor(),
+        };
         self.process
             .channel
-            .send(order, &[sheet.descriptor()])
+            .send(order, &descriptors.into_list())
             .unwrap();
         self.sheets.insert(worker, sheet);
         let (message, mut descriptors) = receive(&mut self.process);

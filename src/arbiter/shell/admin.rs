@@ -36,6 +36,7 @@ pub(super) fn admin(
         reloads: Vec::new(),
         upgrade: None,
         scale_failure: None,
+        trouble: None,
     };
     let board = Scoreboard::open(board.descriptor().try_clone_to_owned()?)?;
     let admin = Admin::new(view, board)?;
@@ -95,6 +96,7 @@ impl Shell {
             reloads: self.history.all().cloned().collect(),
             upgrade: self.upgrade.clone(),
             scale_failure: self.scale_failure.clone(),
+            trouble: self.trouble.clone(),
         }
     }
 

@@ -48,10 +48,12 @@ impl Shell {
             }
             _ => return,
         };
+        let reason = format!("{}; {then}", failure_words(failure));
+        self.trouble = Some(reason.clone());
         let handle = self.processes.generations.get(generation);
         self.scale_failure = Some(ScaleFailure {
             scale: self.scales,
-            reason: format!("{}; {then}", failure_words(failure)),
+            reason,
             problems: handle.and_then(|handle| handle.last_words.as_ref()?.text()),
         });
     }

@@ -286,6 +286,7 @@ impl Shell {
             manager,
             scales: 0,
             scale_failure: None,
+            trouble: None,
             tally: state.tally,
             statsd: Statsd::default(),
             notice: Notice::default(),

@@ -39,6 +39,9 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         text.push_str(&format!("worker with pid {pid}:\n{shown}\n\n"));
         all.push(answer);
     }
+    if workers.is_empty() {
+        text.push_str("no worker runs");
+    }
     context.show(&json!({ "workers": all }), text.trim_end());
     Ok(OK)
 }

@@ -58,10 +58,15 @@ fn summary(status: &Status) -> String {
             status.workers_ready, status.workers_wanted
         ),
     ];
+    lines.extend((status.trouble.iter()).map(|trouble| format!("trouble   {trouble}")));
     if let Some(path) = &status.config_file {
         lines.push(format!("config    {path}"));
     }
-    lines.push(format!("listens   {}", status.addresses.join("  ")));
+    let listens = match status.addresses.as_slice() {
+        [] => "nowhere".to_owned(),
+        addresses => addresses.join("  "),
+    };
+    lines.push(format!("listens   {listens}"));
     lines.push(format!("log level {}", status.log_level.word()));
     lines.extend(status.reload.as_ref().map(reload));
     lines.extend(status.upgrade.as_ref().map(upgrade));

@@ -1,8 +1,8 @@
 //! The first step of a request's coroutine. Most apps are done in one step, and CPython 3.12 has eager tasks for that.
 //!
-//! CPython 3.11 has not, and a task costs 1.5 µs there. So the first step is made without one, in the context that the
-//! task would have. Whoever asks for the current task meanwhile gets it: asyncio's table of running tasks asks here
-//! (`RunningTasks` in `loop.py`), and then it is made. If the app waits, a task waits for it, made now at the latest.
+//! CPython 3.11 has not, and a task costs about a microsecond there. So the first step is made without one, in the context
+//! that the task would have. Whoever asks for the current task meanwhile gets it: asyncio's table of running tasks asks
+//! here (`RunningTasks` in `loop.py`), and then it is made. If the app waits, a task waits for it, made now at the latest.
 //! Tasks of 3.10 take no context, so there each request has its task from the beginning.
 
 use std::ffi::CStr;
@@ -80,7 +80,7 @@ impl FirstSteps {
         let task = current.and_then(|current| current.task);
         match (result, task) {
             (Ok(yielded), task) if !run.get().is_over(py) => {
-                run.get().hand_over(yielded)?;
+                run.get().hand_over(yielded);
                 match task {
                     Some(task) => Ok(Some(task)),
                     None => self.new_task(run, &context).map(Some),

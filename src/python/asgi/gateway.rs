@@ -11,12 +11,12 @@ use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
 
 use super::{
     awaitable::Done,
-    callables::Callables,
     exchange::Exchange,
     first_step::FirstSteps,
     frames::{ReceiveFrame, SendFrame},
     outcome::Outcome,
     party::Party,
+    request_objects::RequestObjects,
     run::Run,
     scope::ScopeBuilder,
     socket::Socket,
@@ -73,7 +73,7 @@ struct Inner {
     by_token: Vec<Option<(u64, usize)>>,
     reports: Vec<(u64, Readiness)>,
     /// To be used again.
-    spare: Option<Callables>,
+    spare: Option<RequestObjects>,
     /// What WebSockets receive into.
     scratch: Vec<u8>,
     next_sweep_ms: u64,
@@ -398,11 +398,11 @@ impl Gateway {
             return self.begin_socket(py, connection, scope);
         }
         let spare = self.inner.borrow(py).spare.take();
-        let callables = match spare {
+        let objects = match spare {
             Some(spare) => spare.renew(py, connection),
-            None => Callables::new(py, self, connection)?,
+            None => RequestObjects::new(py, self, connection)?,
         };
-        let exchange = callables.exchange.bind(py);
+        let exchange = objects.exchange.bind(py);
         if let Some(hooks) = &self.hooks {
             let met = hooks.meet_asgi(py, &scope)?;
             if let Err(error) = hooks.before(py, &met) {
@@ -410,14 +410,13 @@ impl Gateway {
             }
             exchange.get().state.borrow(py).met = Some(met);
         }
-        let party = Party::Request(exchange.clone().unbind());
-        let messages = [&callables.receive, &callables.send];
-        let is_suspended = self.start(py, party, scope, messages)?;
+        let messages = [&objects.receive, &objects.send];
+        let is_suspended = self.start(objects.run.bind(py), scope, messages)?;
         if is_suspended && is_half_closed {
             Exchange::start_grace(exchange)?;
         }
-        if !is_suspended && !callables.are_kept(py) {
-            self.inner.borrow(py).spare = Some(callables);
+        if !is_suspended && !objects.are_kept(py) {
+            self.inner.borrow(py).spare = Some(objects);
         }
         Ok(())
     }
@@ -447,40 +446,35 @@ impl Gateway {
             ffi::builtin::<ReceiveFrame>(&socket)?,
             ffi::builtin::<SendFrame>(&socket)?,
         ];
-        let party = Party::Socket(socket.unbind());
-        let messages = messages.each_ref();
-        self.start(py, party, scope, messages).map(drop)
+        let run = Bound::new(py, Run::new(Party::Socket(socket.unbind())))?;
+        self.start(&run, scope, messages.each_ref()).map(drop)
     }
 
-    /// Makes the task. True: the app is suspended in it.
+    /// Has the app called. True: it is suspended in its task.
     fn start(
         &self,
-        py: Python<'_>,
-        party: Party,
+        run: &Bound<'_, Run>,
         scope: Bound<'_, PyDict>,
         [receive, send]: [&Py<PyAny>; 2],
     ) -> PyResult<bool> {
+        let py = run.py();
         let arguments = [
             scope.into_any().unbind(),
             receive.clone_ref(py),
             send.clone_ref(py),
         ];
-        let run = Run::new(party.clone_ref(py), self.app.clone_ref(py), arguments);
-        let task = self.start_run(&Bound::new(py, run)?, &party)?;
+        run.get().prepare(py, self.app.clone_ref(py), arguments);
+        let task = self.start_run(run)?;
         let is_suspended = task.is_some();
         if let Some(task) = task {
-            self.keep(py, party, task)?;
+            self.keep(run.get().party(), task)?;
         }
         Ok(is_suspended)
     }
 
-    /// Has the app called. Returns its task, unless all is over already.
-    fn start_run<'py>(
-        &self,
-        run: &Bound<'py, Run>,
-        party: &Party,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = run.py();
+    /// Returns the task, unless all is over already.
+    fn start_run<'py>(&self, run: &Bound<'py, Run>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (py, party) = (run.py(), run.get().party());
         let task = if self.inner.borrow(py).has_task_factory {
             let name = intern!(py, "create_task");
             self.asyncio_loop.bind(py).call_method1(name, (run,))?
@@ -496,7 +490,8 @@ impl Gateway {
     }
 
     /// Keeps what is not over, and has the kernel report what happens to its connection.
-    fn keep(&self, py: Python<'_>, party: Party, task: Bound<'_, PyAny>) -> PyResult<()> {
+    fn keep(&self, party: &Party, task: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = task.py();
         let mut inner = self.inner.borrow(py);
         let place = inner.free.pop().unwrap_or_else(|| {
             inner.suspended.push(None);

@@ -5,7 +5,6 @@
 //! thread with the interpreter held.
 
 mod awaitable;
-mod callables;
 mod driver;
 mod exchange;
 mod first_step;
@@ -14,6 +13,7 @@ mod gateway;
 mod outcome;
 mod party;
 mod piece;
+mod request_objects;
 mod run;
 mod scope;
 mod send;

@@ -16,10 +16,9 @@ use crate::python::ffi::{self, HeldCell, Sent};
 const IS_AWAITED: &str = "_asyncio_future_blocking";
 
 enum Stage {
-    /// The app is called in the first step, so that it runs in its task.
+    /// The app is called in the first step, so that it runs in its context.
     Fresh {
         app: Py<PyAny>,
-        /// The scope, `receive` and `send`.
         arguments: [Py<PyAny>; 3],
     },
     Running {
@@ -45,11 +44,20 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(party: Party, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) -> Self {
+    pub(super) fn new(party: Party) -> Self {
         Self {
             party,
-            stage: HeldCell::new(Stage::Fresh { app, arguments }),
+            stage: HeldCell::new(Stage::Over),
         }
+    }
+
+    pub(super) fn party(&self) -> &Party {
+        &self.party
+    }
+
+    /// Has the app called in the next step, with the scope, `receive` and `send`.
+    pub(super) fn prepare(&self, py: Python<'_>, app: Py<PyAny>, arguments: [Py<PyAny>; 3]) {
+        *self.stage.borrow(py) = Stage::Fresh { app, arguments };
     }
 
     pub(super) fn is_over(&self, py: Python<'_>) -> bool {
@@ -57,13 +65,12 @@ impl Run {
     }
 
     /// The first step was made without a task and yielded this: the task's first step yields it again.
-    pub(super) fn hand_over(&self, yielded: Bound<'_, PyAny>) -> PyResult<()> {
+    pub(super) fn hand_over(&self, yielded: Bound<'_, PyAny>) {
         let py = yielded.py();
-        let handed_over = Yielded::new(yielded)?;
+        let handed_over = Yielded::new(yielded);
         if let Stage::Running { yielded, .. } = &mut *self.stage.borrow(py) {
             *yielded = Some(handed_over);
         }
-        Ok(())
     }
 
     /// What was handed over, once.
@@ -136,19 +143,13 @@ impl Run {
 
 impl Yielded {
     /// As a task does, takes back the flag by which a future says that it is being awaited: else nobody else could.
-    fn new(object: Bound<'_, PyAny>) -> PyResult<Self> {
+    fn new(object: Bound<'_, PyAny>) -> Self {
         let name = intern!(object.py(), IS_AWAITED);
-        let is_future = match object.getattr_opt(name)? {
-            Some(is_awaited) => is_awaited.is_truthy()?,
-            None => false,
-        };
-        if is_future {
-            object.setattr(name, false)?;
-        }
-        Ok(Self {
+        let is_awaited = object.getattr(name).and_then(|flag| flag.is_truthy());
+        Self {
+            is_future: is_awaited.unwrap_or(false) && object.setattr(name, false).is_ok(),
             object: object.unbind(),
-            is_future,
-        })
+        }
     }
 
     /// The object as its `await` yields it.

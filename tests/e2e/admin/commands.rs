@@ -289,3 +289,31 @@ fn upgrade_waits_until_the_next_program_answers() {
     assert_ne!(server.below(), workers);
     assert_eq!(run(&server, &["reload"]).code, Some(0));
 }
+
+#[test]
+fn a_server_is_found_while_its_file_is_gone() {
+    let server = two_workers();
+    std::fs::remove_file(server.config_path()).unwrap();
+    assert_eq!(run(&server, &["status"]).code, Some(0));
+    let ran = run(&server, &["reload"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.contains("there is no such file"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(run(&server, &["stop"]).code, Some(0));
+}
+
+#[test]
+fn a_wrong_file_or_socket_is_told_as_that() {
+    let server = two_workers();
+    let ran = run(&server, &["status", "-c", "nope.toml"]);
+    assert_eq!(ran.code, Some(4));
+    let told = "no server runs with `nope.toml`, and there is no such file";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let ran = run(&server, &["status", "--socket", "nope.sock"]);
+    assert_eq!(ran.code, Some(4));
+    let told = "no server is asked there; without `--socket`, the server is found by its file";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+}

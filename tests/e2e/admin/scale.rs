@@ -80,12 +80,19 @@ fn fewer_workers_of_which_one_cannot_be_replaced_are_tried_again_and_that_is_tol
         Process::find(*victim).unwrap().signal(Signal::SIGKILL);
     }
     server.says("2 starts in a row failed");
+    let shown = run(&server, &["status"]).stdout;
+    let trouble = "\ntrouble   worker=";
+    assert!(
+        shown.contains(trouble) && shown.contains("; the server tries again in "),
+        "{shown}"
+    );
     let ran = run(&server, &["scale", "2"]);
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);
     let told = " died of exit code 3; the server tries again in ";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
     server.directory.write("app.py", APP);
     assert_two_serve(&server);
+    assert!(!run(&server, &["status"]).stdout.contains(trouble));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What the app is given of a request beside its scope. Used again for the next request where the app kept nothing of it:
-//! making three objects costs a simple call 0.2 µs.
+//! The Python objects of a request, beside its scope. They are used again for the next one where the app kept none of them:
+//! making them costs a simple call 0.3 µs.
 
 use std::sync::Arc;
 
@@ -8,24 +8,29 @@ use pyo3::prelude::*;
 use super::{
     exchange::Exchange,
     gateway::Gateway,
+    party::Party,
+    run::Run,
     send::{Receive, Send},
 };
 use crate::{python::ffi, worker::Connection};
 
-pub(super) struct Callables {
+pub(super) struct RequestObjects {
     pub(super) exchange: Py<Exchange>,
     pub(super) receive: Py<PyAny>,
     pub(super) send: Py<PyAny>,
+    pub(super) run: Py<Run>,
 }
 
-impl Callables {
+impl RequestObjects {
     pub(super) fn new(
         py: Python<'_>,
         gateway: &Arc<Gateway>,
         connection: Box<Connection>,
     ) -> PyResult<Self> {
         let exchange = Bound::new(py, Exchange::new(Arc::clone(gateway), connection))?;
+        let party = Party::Request(exchange.clone().unbind());
         Ok(Self {
+            run: Bound::new(py, Run::new(party))?.unbind(),
             receive: ffi::builtin::<Receive>(&exchange)?,
             send: ffi::builtin::<Send>(&exchange)?,
             exchange: exchange.unbind(),
@@ -40,9 +45,10 @@ impl Callables {
 
     /// Whether the app, or what it started, can still reach one of them.
     pub(super) fn are_kept(&self, py: Python<'_>) -> bool {
-        // Both functions have a reference to the exchange.
+        // Each has a reference to the exchange.
         ffi::reference_count(py, &self.receive) > 1
             || ffi::reference_count(py, &self.send) > 1
-            || ffi::reference_count(py, &self.exchange) > 3
+            || ffi::reference_count(py, &self.run) > 1
+            || ffi::reference_count(py, &self.exchange) > 4
     }
 }
