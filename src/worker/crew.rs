@@ -80,6 +80,8 @@ pub struct Crew {
     busy: AtomicU32,
     /// The app was slow not long ago, until this moment.
     slow_until_ns: AtomicU64,
+    /// The last call that ended was slow.
+    last_was_slow: AtomicBool,
     monitor: Mutex<Option<Thread>>,
     monitor_sleeps: AtomicBool,
     /// All threads leave.
@@ -106,6 +108,7 @@ impl Crew {
             leader: AtomicU32::new(active(0)),
             busy: AtomicU32::new(0),
             slow_until_ns: AtomicU64::new(0),
+            last_was_slow: AtomicBool::new(false),
             monitor: Mutex::new(None),
             monitor_sleeps: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
@@ -225,8 +228,10 @@ impl Crew {
         connection.output.note_sent(held.sent());
         let answered_ns = reactor.count_answered(&mut connection, status);
         let was_slow = answered_ns.saturating_sub(connection.app_began_ns) > SLOW_CALL_NS;
-        if was_slow && reactor.acceptor.has_colleagues() {
-            // The call may have lasted for longer than a slow one is remembered. What a worker that calls itself quick takes
+        // One alone may be a quick call whose thread had to wait for a processor.
+        let are_slow = self.last_was_slow.swap(was_slow, Relaxed) && was_slow;
+        if are_slow && reactor.acceptor.has_colleagues() {
+            // The monitor saw the beginning at most, and that may be long ago. What a worker that calls itself quick takes
             // from the lobby would lose its place in the common order when the next slow call begins.
             self.slow_until_ns.store(answered_ns + EAGER_NS, Relaxed);
             reactor.app_is_slow = true;

@@ -113,3 +113,18 @@ impl Reactor {
         self.held = held;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_waits_if_its_call_was_quick_and_the_next_is_there_in_time() {
+        let since_ns = 5_000_000_000;
+        let at = |microseconds: u64| since_ns + microseconds * 1_000;
+        assert!(is_in_time(at(0), since_ns, at(60)), "the first");
+        assert!(is_in_time(at(880), since_ns, at(940)), "one more fits in");
+        assert!(!is_in_time(at(890), since_ns, at(950)), "none fits in");
+        assert!(!is_in_time(at(0), since_ns, at(201)), "not quick");
+    }
+}
