@@ -162,7 +162,8 @@ impl Shell {
         let now = clock::now();
         let invocation = Invocation::find().map_err(|error| failed(&error))?;
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
-        let loaded = loader.load().map_err(StartError::Config)?;
+        let text = loader.text().map_err(StartError::Config)?;
+        let loaded = loader.load(text).map_err(StartError::Config)?;
         let config = &loaded.config;
         crate::telemetry::init(&config.log).map_err(|error| {
             StartError::Other(format!("the error log cannot be opened: {error}"))

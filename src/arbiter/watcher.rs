@@ -108,6 +108,14 @@ impl Watcher {
         }
     }
 
+    /// Whether this is the text of which a change of the config file was told. If not, it is written to right now, and the
+    /// change will be told once more.
+    pub fn is_what_changed(&mut self, text: &str, now: Moment) -> bool {
+        let quiet_at = now + self.debounce;
+        let config = self.config.as_mut();
+        config.is_none_or(|config| config.is_what_changed(text, quiet_at))
+    }
+
     /// Takes in what the kernel told, after the descriptor was readable.
     pub fn on_rung(&mut self, now: Moment) {
         let quiet_at = now + self.debounce;

@@ -143,6 +143,6 @@ fn counted(number: usize, what: &str) -> String {
 /// A user or a directory that only the server's machine has is no mistake in the file.
 fn refused_here(path: &Path, text: &str) -> Result<(), String> {
     ConfigSource::alone(path)?
-        .load_as(text.to_owned(), false)
+        .load_as(Some(text.to_owned()), false)
         .map(drop)
 }

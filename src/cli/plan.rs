@@ -56,7 +56,7 @@ fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), Stri
     // What the server was started with stays in force, not what is typed here.
     let source = ConfigSource::of(running.standing.clone());
     let loaded = match after.get_one::<PathBuf>("draft") {
-        Some(draft) => source.load_as(text_of(draft)?, wants_color())?,
+        Some(draft) => source.load_as(Some(text_of(draft)?), wants_color())?,
         None => source.load_with(wants_color())?,
     };
     let changes = changes(&running.config, &loaded.config);

@@ -93,27 +93,14 @@ impl ConfigSource {
 
     /// Rendered problems have colours where `color` says so.
     pub fn load_with(&self, color: bool) -> Result<Loaded, String> {
-        let file = match &self.file {
-            Some(file) => {
-                let text = text_of(&file.absolute).map_err(|reason| {
-                    format!("error: cannot read `{}`: {reason}", file.typed.display())
-                })?;
-                Some((file.typed.clone(), text))
-            }
-            None => None,
-        };
-        self.load_text(file, color)
+        self.load_as(self.text()?, color)
     }
 
     /// As if the file held this text.
-    pub(super) fn load_as(&self, text: String, color: bool) -> Result<Loaded, String> {
-        let file = self.file.as_ref().map(|file| (file.typed.clone(), text));
-        self.load_text(file, color)
-    }
-
-    fn load_text(&self, file: Option<(PathBuf, String)>, color: bool) -> Result<Loaded, String> {
+    pub(super) fn load_as(&self, text: Option<String>, color: bool) -> Result<Loaded, String> {
+        let name = self.file.as_ref().map(|file| file.typed.clone());
         let sources = Sources {
-            file,
+            file: name.zip(text),
             environment: self.environment.clone(),
             flags: self.flags.clone(),
         };
@@ -155,8 +142,17 @@ fn text_of(path: &Path) -> Result<String, String> {
 }
 
 impl ConfigLoader for ConfigSource {
-    fn load(&self) -> Result<Loaded, String> {
-        self.load_with(false)
+    fn text(&self) -> Result<Option<String>, String> {
+        let read = |file: &ConfigFile| {
+            text_of(&file.absolute).map_err(|reason| {
+                format!("error: cannot read `{}`: {reason}", file.typed.display())
+            })
+        };
+        self.file.as_ref().map(read).transpose()
+    }
+
+    fn load(&self, text: Option<String>) -> Result<Loaded, String> {
+        self.load_as(text, false)
     }
 
     fn path(&self) -> Option<&Path> {

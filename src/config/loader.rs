@@ -11,8 +11,11 @@ use super::{Loaded, Setting};
 
 /// Reads everything anew: the file may have changed, the environment and the command line stay in force.
 pub trait ConfigLoader: Send {
-    /// The configuration, or all problems as they should be shown, ready to print.
-    fn load(&self) -> Result<Loaded, String>;
+    /// The text of the file, if there is one, or why it cannot be read, ready to print.
+    fn text(&self) -> Result<Option<String>, String>;
+
+    /// The configuration with this text as the file's, or all problems as they should be shown, ready to print.
+    fn load(&self, text: Option<String>) -> Result<Loaded, String>;
 
     /// The file to watch, if there is one.
     fn path(&self) -> Option<&Path>;

@@ -34,13 +34,21 @@ impl Shell {
         if self.core.is_stopping() {
             return;
         }
+        if !matches!(cause, Cause::Saved) {
+            self.watcher.config_is_read();
+        }
+        let text = self.loader.text();
+        if let (Cause::Saved, Ok(Some(text))) = (cause, &text)
+            && !self.watcher.is_what_changed(text, clock::now())
+        {
+            return; // it is being saved again, and half of a file is no edit
+        }
         self.reloads += 1;
         let reload = ReloadId(self.reloads);
         self.history
             .begin(reload, clock::now(), crate::sys::unix_micros());
         self.manager.reloading();
-        self.watcher.config_is_read();
-        match self.loader.load() {
+        match text.and_then(|text| self.loader.load(text)) {
             Ok(loaded) => self.compare(reload, cause, loaded),
             Err(problems) => {
                 let reason = "the configuration has problems";

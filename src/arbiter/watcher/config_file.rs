@@ -121,6 +121,17 @@ impl ConfigFile {
         self.hash = hash;
         true
     }
+
+    /// Whether the change that was taken led to this text. Else it is to be waited for again.
+    pub(super) fn is_what_changed(&mut self, text: &str, quiet_at: Moment) -> bool {
+        let is_same = self.hash == Some(hash(text.as_bytes()));
+        if !is_same {
+            // Whatever the file holds in the end was not read.
+            self.hash = None;
+            self.quiet_at = Some(quiet_at);
+        }
+        is_same
+    }
 }
 
 fn is_empty(path: &Path) -> bool {
@@ -131,9 +142,13 @@ fn hash_of(path: &Path) -> Option<u64> {
     let mut content = Vec::new();
     let file = File::open(path).ok()?;
     file.take(HASHED_BYTES_MAX).read_to_end(&mut content).ok()?;
+    Some(hash(&content))
+}
+
+fn hash(content: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
-    Some(hasher.finish())
+    hasher.finish()
 }
 
 pub(super) fn signature(path: &Path) -> Option<Signature> {

@@ -68,6 +68,21 @@ impl Scene {
 }
 
 #[test]
+fn a_file_that_is_written_to_again_while_it_is_read_is_told_once_more() {
+    let mut scene = scene();
+    let path = scene.path("server.toml");
+    fs::write(&path, "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+    assert!(scene.watcher.is_what_changed("workers = 2", clock::now()));
+    scene.assert_quiet();
+    fs::write(&path, "workers = 3").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+    assert!(!scene.watcher.is_what_changed("", clock::now()), "emptied");
+    assert_eq!(scene.changed(), [Changed::Config], "as it was, but unread");
+    assert!(scene.watcher.is_what_changed("workers = 3", clock::now()));
+}
+
+#[test]
 fn a_file_that_was_emptied_to_be_written_is_waited_for() {
     let mut scene = scene();
     let path = scene.path("server.toml");

@@ -77,7 +77,7 @@ fn written(typed: &ArgMatches) -> Result<String, String> {
     let text = starter::text(&project, app);
     let refused = |problems| format!("the new file would not be valid:\n{problems}");
     ConfigSource::alone(&path)?
-        .load_as(text.clone(), false)
+        .load_as(Some(text.clone()), false)
         .map_err(refused)?;
     if path == Path::new("-") {
         return Ok(text);
