@@ -42,10 +42,6 @@ impl Acceptor {
         }
     }
 
-    pub fn is_watching(&self) -> bool {
-        self.watching
-    }
-
     /// How many connections this worker may take now beyond the `held` ones.
     pub(crate) fn allowance(&self, held: usize) -> usize {
         self.share(held)
