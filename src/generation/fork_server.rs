@@ -264,7 +264,9 @@ impl ForkServer {
             return Err("the generation is retiring".to_owned());
         }
         let received = ForkDescriptors::received(descriptors);
-        let received = received.ok_or("other descriptors came with the order than belong to it")?;
+        let (received, _) = received
+            .filter(|(_, others)| others.is_empty())
+            .ok_or("other descriptors came with the order than belong to it")?;
         StackSheet::open(received.stack_sheet).map_err(|error| format!("no stack sheet: {error}"))
     }
 

@@ -65,7 +65,7 @@ impl Inherited {
     /// Gives each descriptor its meaning, and sets up the error log of this process.
     pub fn unpack(settings: WorkerSettings, descriptors: Vec<OwnedFd>) -> Result<Self, StartError> {
         let sent = descriptors.len();
-        let wanted = StartDescriptors::count_with(settings.listeners.len());
+        let wanted = StartDescriptors::<OwnedFd>::count_with(settings.listeners.len());
         let received = StartDescriptors::received(descriptors).filter(|_| sent == wanted);
         let (own, listeners) = received.ok_or(StartError::Descriptors { sent, wanted })?;
         telemetry::identify(telemetry::Role::Generation, settings.generation, 0);

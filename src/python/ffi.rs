@@ -77,19 +77,25 @@ pub(super) fn item<'py>(
     }
 }
 
-/// Calls `callable(first, second)`.
+/// Calls `callable(*arguments)`, with up to three of them.
 #[inline]
-pub(super) fn call2<'py>(
+pub(super) fn call<'py, const COUNT: usize>(
     callable: &Bound<'py, PyAny>,
-    first: &Bound<'py, PyAny>,
-    second: &Py<PyAny>,
+    arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
+    const { assert!(COUNT <= 3) };
+    let mut pointers = [std::ptr::null_mut::<ffi::PyObject>(); 3];
+    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
+        *pointer = argument.as_ptr();
+    }
+    let [first, second, third] = pointers;
+    // SAFETY: live objects, closed by the first null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallFunctionObjArgs(
             callable.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
+            first,
+            second,
+            third,
             std::ptr::null_mut::<ffi::PyObject>(),
         );
         Bound::from_owned_ptr_or_err(callable.py(), result)
@@ -114,25 +120,6 @@ pub(super) fn call_method<'py>(
             std::ptr::null_mut::<ffi::PyObject>(),
         );
         Bound::from_owned_ptr_or_err(object.py(), result)
-    }
-}
-
-/// Calls `callable(first, second, third)`.
-#[inline]
-pub(super) fn call3<'py>(
-    callable: &Bound<'py, PyAny>,
-    [first, second, third]: [&Py<PyAny>; 3],
-) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
-    unsafe {
-        let result = ffi::PyObject_CallFunctionObjArgs(
-            callable.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
-            third.as_ptr(),
-            std::ptr::null_mut::<ffi::PyObject>(),
-        );
-        Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
 

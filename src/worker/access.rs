@@ -42,11 +42,7 @@ pub fn log_answered(station: &Station, connection: &Connection, answered: &Answe
             .map(|(_, value)| value)
     };
     let find_response_header = |name: &str| find_field(answered.head, name.as_bytes());
-    let answered_ns = match connection.answered_ns.get() {
-        0 => sys::monotonic_ns(),
-        answered_ns => answered_ns,
-    };
-    connection.answered_ns.set(answered_ns);
+    let answered_ns = connection.answered_ns();
     let find_variable = |name: &str| {
         let mut variables = answered.environ.iter();
         variables

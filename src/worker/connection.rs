@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead, forwarded::Node},
-    sys::net,
+    sys::{self, net},
 };
 
 /// Room made in an empty input buffer; a request of this size is received in one call.
@@ -102,8 +102,8 @@ pub struct Connection {
     pub request_began_ns: u64,
     /// When the app was called for it.
     pub app_began_ns: u64,
-    /// When it was answered, if the clock was read then; 0: it was not.
-    pub answered_ns: Cell<u64>,
+    /// When it was answered; 0: nobody has asked the clock yet. See [`Connection::answered_ns`].
+    answered_ns: Cell<u64>,
     /// Bytes that were received and not taken note of yet.
     received: u64,
     pub continue_sent: bool,
@@ -164,6 +164,26 @@ impl Connection {
     /// The input from the first byte of the current request on.
     pub fn request_bytes(&self) -> &[u8] {
         &self.input[self.start..]
+    }
+
+    /// When the request was answered, CLOCK_MONOTONIC nanoseconds: as noted, else now, which is noted.
+    pub(super) fn answered_ns(&self) -> u64 {
+        if self.answered_ns.get() == 0 {
+            self.note_answered(sys::monotonic_ns());
+        }
+        self.answered_ns.get()
+    }
+
+    /// The request is answered, by a clock that was read anyway.
+    pub fn note_answered(&self, now_ns: u64) {
+        self.answered_ns.set(now_ns);
+    }
+
+    /// As [`Connection::answered_ns`]; for the next request it is not known.
+    pub(super) fn take_answered_ns(&self) -> u64 {
+        let answered_ns = self.answered_ns();
+        self.answered_ns.set(0);
+        answered_ns
     }
 
     /// `GET /path`, for the log.

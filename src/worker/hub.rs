@@ -149,17 +149,9 @@ impl Hub {
     /// Whether a small, complete response may wait for others in its connection's output: [`Hub::finish_held`].
     pub fn may_hold(&self, connection: &Connection) -> bool {
         let reactor = self.reactor();
-        if !reactor.may_hold() {
-            return false;
-        }
-        let now_ns = sys::monotonic_ns();
-        connection.answered_ns.set(now_ns);
         let began_ns = connection.app_began_ns;
-        is_in_time(
-            began_ns,
-            reactor.holds_since_ns().unwrap_or(began_ns),
-            now_ns,
-        )
+        let since_ns = reactor.holds_since_ns().unwrap_or(began_ns);
+        reactor.may_hold() && is_in_time(began_ns, since_ns, connection.answered_ns())
     }
 
     /// As [`Hub::finish`]; the response goes out with others, at the end of the turn at the latest.

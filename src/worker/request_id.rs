@@ -178,6 +178,13 @@ impl RequestIds {
         out.push_str(&String::from_utf8_lossy(shown));
     }
 
+    /// The request for the log: the beginning of the line and what it asks for, both empty without a connection.
+    pub fn name(&self, connection: Option<&Connection>) -> (String, String) {
+        connection
+            .map(|connection| (self.prefix(connection), connection.described()))
+            .unwrap_or_default()
+    }
+
     /// `request_id=… `, the beginning of a log line; empty where the request has none.
     pub fn prefix(&self, connection: &Connection) -> String {
         let mut buffer = [0; MADE_DIGITS];

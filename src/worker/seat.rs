@@ -52,6 +52,7 @@ pub struct Seat {
     what: Mutex<String>,
     /// The response field with the request's id, where responses say it: for whoever answers in the app's place.
     id_field: Mutex<Vec<u8>>,
+    /// It is not empty: without ids, no lock is taken.
     has_id_field: AtomicBool,
     /// The last call that was told to be slow.
     told_slow: AtomicU64,

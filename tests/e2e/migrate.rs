@@ -128,25 +128,24 @@ fn what_is_stronger_in_gunicorn_is_stronger_here() {
 
 #[test]
 fn what_went_to_syslog_goes_there() {
-    let setup = Setup::without_file(&[
-        "migrate",
-        "-o",
-        "-",
-        "--",
-        "gunicorn",
-        "app:app",
-        "--log-syslog",
-        "--log-syslog-to",
+    let with_syslog_to = |address: &str, more: &[&str]| {
+        let command = "migrate -o - -- gunicorn app:app --log-syslog --log-syslog-to";
+        let words = command.split(' ').chain([address]);
+        let words: Vec<&str> = words.chain(more.iter().copied()).collect();
+        let setup = Setup::without_file(&words).environment("VIRTUAL_ENV", environment());
+        setup.run().stdout
+    };
+    let text = with_syslog_to(
         "udp://127.0.0.1:5514",
-        "--log-syslog-prefix",
-        "shop",
-        "--log-syslog-facility",
-        "local3",
-        "--error-logfile",
-        "error.log",
-    ])
-    .environment("VIRTUAL_ENV", environment());
-    let text = setup.run().stdout;
+        &[
+            "--log-syslog-prefix",
+            "shop",
+            "--log-syslog-facility",
+            "local3",
+            "--error-logfile",
+            "error.log",
+        ],
+    );
     for line in [
         "error = \"syslog:udp://127.0.0.1:5514\"",
         "access = \"syslog:udp://127.0.0.1:5514\"",
@@ -157,19 +156,7 @@ fn what_went_to_syslog_goes_there() {
         assert!(text.lines().any(|own| own == line), "{line}: {text}");
     }
     assert!(!text.contains("The access log goes to the standard output"));
-    let setup = Setup::without_file(&[
-        "migrate",
-        "-o",
-        "-",
-        "--",
-        "gunicorn",
-        "app:app",
-        "--log-syslog",
-        "--log-syslog-to",
-        "tcp://loghost:601",
-    ])
-    .environment("VIRTUAL_ENV", environment());
-    let text = setup.run().stdout;
+    let text = with_syslog_to("tcp://loghost:601", &[]);
     assert!(text.contains("by a UNIX socket or UDP here"), "{text}");
 }
 

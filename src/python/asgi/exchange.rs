@@ -333,10 +333,7 @@ impl Exchange {
         let mut state = this.get().state.borrow(py);
         state.timed_out = true;
         let ids = &this.get().gateway.hub.station.request_ids;
-        let connection = state.connection.as_deref();
-        let (id, request) = connection
-            .map(|connection| (ids.prefix(connection), connection.described()))
-            .unwrap_or_default();
+        let (id, request) = ids.name(state.connection.as_deref());
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
         Self::refuse(this, Refusal::APP_TIMEOUT);

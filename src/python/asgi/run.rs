@@ -100,7 +100,8 @@ impl Run {
             Stage::Over => return Ok(None),
             Stage::Running { coroutine, .. } => coroutine,
             Stage::Fresh { app, arguments } => {
-                let awaitable = ffi::call3(app.bind(py), arguments.each_ref())?;
+                let arguments = arguments.each_ref().map(|argument| argument.bind(py));
+                let awaitable = ffi::call(app.bind(py), arguments)?;
                 match is_coroutine(py, &awaitable)? {
                     true => awaitable.unbind(),
                     false => awaitable.call_method0(intern!(py, "__await__"))?.unbind(),

@@ -146,7 +146,7 @@ impl State {
             return Ok(());
         };
         if let Some(now_ns) = self.desk.hold_back(&[&self.head.lines, sent_bytes]) {
-            connection.answered_ns.set(now_ns);
+            connection.note_answered(now_ns);
             return Ok(());
         }
         let next = match self.must_close && self.ends_when_sent {

@@ -164,11 +164,8 @@ impl Gateway {
         call: &Bound<'_, Call>,
         environ: Bound<'_, PyDict>,
     ) -> PyResult<()> {
-        let iterable = ffi::call2(
-            self.app.bind(py),
-            environ.as_any(),
-            &self.callables.start_response,
-        )?;
+        let start_response = self.callables.start_response.bind(py);
+        let iterable = ffi::call(self.app.bind(py), [environ.as_any(), start_response])?;
         if !self.logged_variables.is_empty() {
             let logged = logged_environ(&environ, &self.logged_variables);
             call.get().state.borrow(py).logged_environ = logged;

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Reactor, Refused};
 use crate::{
-    sys,
     wire::{Count, Counters, Histogram, Slot},
     worker::connection::Connection,
 };
@@ -27,10 +26,7 @@ impl Reactor {
         let place = self.place();
         let method = connection.head().method(connection.request_bytes());
         place.counters.count_request(method, status);
-        let answered_ns = match connection.answered_ns.take() {
-            0 => sys::monotonic_ns(),
-            answered_ns => answered_ns,
-        };
+        let answered_ns = connection.take_answered_ns();
         if status != SWITCHING_PROTOCOLS {
             let began_ns = connection.request_began_ns;
             let wait_ns = connection.app_began_ns.saturating_sub(began_ns);

@@ -121,10 +121,7 @@ impl Socket {
         state.timed_out = true;
         state.denial.clear();
         let ids = &this.get().gateway.hub.station.request_ids;
-        let connection = state.connection.as_deref();
-        let (id, request) = connection
-            .map(|connection| (ids.prefix(connection), connection.described()))
-            .unwrap_or_default();
+        let (id, request) = ids.name(state.connection.as_deref());
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
         drop(state);
         Self::deny(this, GATEWAY_TIMEOUT)?;
