@@ -221,12 +221,13 @@ impl Reactor {
         if !connection.is_movable() {
             return Err(connection);
         }
-        // The kernel reports events for as long as the socket is open anywhere, so it has to be told.
-        if connection.is_registered.get() && self.epoll.remove(connection.socket()).is_ok() {
-            connection.is_registered.set(false);
-        }
+        // First, so that one for which the lobby has no room is watched as before.
         if self.leave(&connection.peer, connection.socket()).is_err() {
             return Err(connection);
+        }
+        // The kernel reports events for as long as the socket is open anywhere, so it has to be told.
+        if connection.is_registered.get() {
+            let _ = self.epoll.remove(connection.socket());
         }
         self.close(connection);
         Ok(())
@@ -238,7 +239,10 @@ impl Reactor {
         if self.is_closing() {
             return;
         }
-        self.drain = Some(Drain { closing });
+        self.drain = Some(Drain {
+            closing,
+            hand_over_again_ms: None,
+        });
         if closing {
             for listener in 0..self.acceptor.listeners.len() {
                 self.accept(listener, true);
@@ -247,29 +251,60 @@ impl Reactor {
         }
         self.acceptor.close(&self.epoll, FIRST_LISTENER);
         self.watch_lobby(false);
+        match closing {
+            true => self.hurry_idle(),
+            false => self.hand_over_idle(),
+        }
+    }
+
+    /// What idles has little time left for another request.
+    fn hurry_idle(&mut self) {
+        let deadline_ms = self.now_ms + LINGER_MS;
         for token in self.table.tokens_here() {
             let Some(mut connection) = self.table.take(token) else {
                 continue;
             };
-            if closing && connection.is_idle() {
-                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
+            if connection.is_idle() {
+                connection.deadline_ms = connection.deadline_ms.min(deadline_ms);
                 self.hold(connection);
-            } else if let Err(connection) = self.hand_over_unless(closing, connection) {
+            } else {
                 self.table.put(connection);
             }
         }
     }
 
-    pub(super) fn hand_over_unless(
-        &mut self,
-        closing: bool,
-        connection: Box<Connection>,
-    ) -> Result<(), Box<Connection>> {
-        if closing {
-            Err(connection)
-        } else {
-            self.hand_over(connection)
+    /// What idles goes to the other workers. The lobby has room for some hundreds; the rest follows when they have taken those.
+    fn hand_over_idle(&mut self) {
+        let mut is_full = false;
+        for token in self.table.tokens_here() {
+            let Some(connection) = self.table.take(token) else {
+                continue;
+            };
+            let is_movable = connection.is_movable();
+            if let Err(connection) = self.hand_over(connection) {
+                self.table.put(connection);
+                is_full |= is_movable;
+            }
+            if is_full {
+                break;
+            }
         }
+        if let Some(drain) = &mut self.drain {
+            drain.hand_over_again_ms = is_full.then_some(self.now_ms + SHARE_RECHECK_MS);
+        }
+    }
+
+    /// Goes on with what the lobby had no room for.
+    pub(super) fn go_on_draining(&mut self) {
+        if self.hand_over_in_ms() == Some(0) {
+            self.hand_over_idle();
+        }
+    }
+
+    /// Milliseconds until there is something to go on with.
+    fn hand_over_in_ms(&self) -> Option<u64> {
+        let again_ms = self.drain.as_ref()?.hand_over_again_ms?;
+        Some(again_ms.saturating_sub(self.now_ms))
     }
 
     /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
@@ -281,6 +316,7 @@ impl Reactor {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);
         }
         timeout_ms = timeout_ms.min(self.health_in_ms().unwrap_or(u64::MAX));
+        timeout_ms = timeout_ms.min(self.hand_over_in_ms().unwrap_or(u64::MAX));
         if free_threads > 0 && self.is_open && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
             let may_try = self.now_ms >= self.accept_again_ms;

@@ -82,6 +82,8 @@ pub struct Refused {
 struct Drain {
     /// The whole server stops: there is nobody to hand a connection to.
     closing: bool,
+    /// The lobby had no room for all that idles here: when to try again, milliseconds.
+    hand_over_again_ms: Option<u64>,
 }
 
 pub struct Reactor {
@@ -363,6 +365,7 @@ impl Reactor {
             }
         }
         self.attend_health();
+        self.go_on_draining();
     }
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
