@@ -103,10 +103,7 @@ impl Reactor {
             self.arm(token, connection.deadline_ms);
             self.table.put(connection);
             self.put_off.push_back(token);
-        } else if let Some(job) = self
-            .receive(&mut connection, false)
-            .settle(self, connection)
-        {
+        } else if let Some(job) = self.receive(&mut connection).settle(self, connection) {
             self.ready.push_back(job);
         }
     }
