@@ -79,16 +79,17 @@ impl Reactor {
     pub(super) fn on_accept_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
-            _ => {
-                // Out of descriptors or memory: what waits stays in the backlog for a while.
-                crate::warning!(
-                    "slot={} cannot accept: {error}; trying again in a second",
-                    self.slot
-                );
-                self.accept_again_ms = self.now_ms + 1_000;
-                self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
-            }
+            _ => self.pause_intake("accept", error),
         }
+    }
+
+    /// Out of descriptors or memory: what waits stays in the backlog and in the lobby for a while.
+    fn pause_intake(&mut self, what: &str, error: &io::Error) {
+        let slot = self.slot;
+        crate::warning!("slot={slot} cannot {what}: {error}; trying again in a second");
+        self.accept_again_ms = self.now_ms + 1_000;
+        self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+        self.watch_lobby(false);
     }
 
     /// A new connection; its first request is often there already.
@@ -124,13 +125,17 @@ impl Reactor {
             self.watch_lobby(false);
         }
         for _ in 0..count {
-            let Some(Guest {
+            let Guest {
                 listener,
                 introduction,
                 socket,
-            }) = self.lobby.take()
-            else {
-                return;
+            } = match self.lobby.take() {
+                Ok(Some(guest)) => guest,
+                Ok(None) => return,
+                Err(error) => {
+                    let what = "take a connection of another worker";
+                    return self.pause_intake(what, &error);
+                }
             };
             let Ok(address) = net::peer_address(socket.as_fd()) else {
                 continue;
@@ -151,7 +156,8 @@ impl Reactor {
     /// While the app is slow, each call begins with a look at what waits for any worker: one connection of the lobby or of a
     /// backlog, in turn, joins those that wait here. Requests that come back again and again would keep the others out.
     pub fn let_one_join(&mut self) {
-        if !self.app_is_slow || !self.is_open || self.drain.is_some() {
+        let may_try = self.is_open && self.drain.is_none() && self.now_ms >= self.accept_again_ms;
+        if !self.app_is_slow || !may_try {
             return;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -169,8 +175,7 @@ impl Reactor {
 
     fn accept_in_turn(&mut self) {
         let listeners = self.acceptor.listeners.len();
-        let may_try = self.now_ms >= self.accept_again_ms && self.ready.is_empty();
-        if may_try && listeners > 0 {
+        if self.ready.is_empty() && listeners > 0 {
             self.accept(self.turn % listeners, true);
         }
     }
@@ -328,7 +333,7 @@ impl Reactor {
                 &self.epoll,
                 FIRST_LISTENER,
             );
-            self.watch_lobby(has_room && is_needed);
+            self.watch_lobby(has_room && may_try && is_needed);
             if !may_try {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }

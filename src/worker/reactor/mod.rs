@@ -117,7 +117,7 @@ pub struct Reactor {
     /// The health check while it lasts.
     health: Option<Probe>,
     drain: Option<Drain>,
-    /// Accepting failed for lack of descriptors; not before this moment again.
+    /// Taking a connection failed for lack of descriptors; not before this moment again.
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
