@@ -23,7 +23,7 @@ use crate::{
 
 /// Room made in an empty input buffer; a request of this size is received in one call.
 const INPUT_BYTES: usize = 16 * 1024;
-/// Room made for a piece of a streamed body.
+/// Room made for a piece of a body that does not stay in the input buffer.
 const STREAM_BYTES: usize = 64 * 1024;
 /// The least room for a receive.
 const ROOM_BYTES_MIN: usize = 4 * 1024;
@@ -49,6 +49,20 @@ pub enum Stage {
     Replying { then_close: bool },
     /// We closed our side and read away what the client still sends, so that it sees our last answer and no reset.
     Lingering { bytes_left: usize },
+}
+
+impl Stage {
+    /// Whether bytes of the peer are what it goes on with.
+    pub fn awaits_input(&self) -> bool {
+        match self {
+            Self::Introduction
+            | Self::Idle
+            | Self::Head(_)
+            | Self::InlineBody { .. }
+            | Self::Body(_) => true,
+            Self::Request | Self::Replying { .. } | Self::Lingering { .. } => false,
+        }
+    }
 }
 
 /// What has come of a streamed body.
@@ -288,6 +302,7 @@ impl Connection {
             Stage::InlineBody { length } => (self.head.length + length)
                 .saturating_sub(self.input.len())
                 .max(ROOM_BYTES_MIN),
+            Stage::Body(_) => STREAM_BYTES,
             Stage::Request if matches!(self.body, Body::Arriving(_)) => STREAM_BYTES,
             _ if self.input.is_empty() => INPUT_BYTES,
             _ => ROOM_BYTES_MIN,

@@ -111,3 +111,33 @@ fn download(server: &Server, size: usize) {
     }
     assert_eq!(received, size);
 }
+
+#[test]
+fn a_body_that_cannot_be_kept_is_answered_500_and_the_app_not_called() {
+    // As on a full disk: a write to a file fails. Python has the signal that comes with it ignored.
+    let full = "import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+";
+    for (config, app) in [("", APP), ("worker_class = 'gevent'", APP)] {
+        let server = Setup::with(config).app(&format!("{full}{app}")).start();
+        for framing in ["Content-Length: 2000000", "Transfer-Encoding: chunked"] {
+            let mut client = server.client();
+            client.send(format!(
+                "POST /echo HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n"
+            ));
+            if framing.starts_with('T') {
+                client.send("1e8480\r\n");
+            }
+            client.send("x".repeat(2_000_000));
+            let response = client.response();
+            assert_eq!(response.status, 500, "{config}");
+            assert!(response.says_close());
+        }
+        assert!(
+            server
+                .log()
+                .contains("cannot buffer a request body: File too large")
+        );
+        assert_eq!(server.text("/counter?name=/echo"), "0");
+    }
+}

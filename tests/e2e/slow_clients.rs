@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::harness::{APP, Client, Server, Setup, eventually};
 
+const ASGI: &str = include_str!("apps/asgi.py");
+
 /// Sends a head byte by byte until the server has had enough.
 fn trickle(client: &mut Client, bytes: &str) {
     for byte in bytes.as_bytes() {
@@ -74,6 +76,68 @@ fn a_body_that_goes_on_has_all_the_time_it_needs() {
     slow.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 14\r\n\r\n");
     trickle(&mut slow, "fourteen bytes");
     assert_eq!(slow.response().text(), "fourteen bytes");
+}
+
+#[test]
+fn a_body_that_is_there_does_not_run_out_of_time_while_the_app_is_busy() {
+    let server = Server::start("[timeouts]\nbody = '1s'");
+    let sizes = [100_000, 200_000, 500_000, 3_000_000];
+    let mut uploads: Vec<Client> = sizes.iter().map(|_| server.client()).collect();
+    for (client, size) in uploads.iter_mut().zip(sizes) {
+        client.send(format!(
+            "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\nx"
+        ));
+    }
+    let mut busy = server.client();
+    busy.send("GET /sleep?s=3 HTTP/1.1\r\nHost: test\r\n\r\n");
+    for (client, size) in uploads.iter_mut().zip(sizes) {
+        client.send("x".repeat(size - 1));
+    }
+    for client in &mut uploads {
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(busy.response().status, 200);
+}
+
+#[test]
+fn a_request_that_is_there_does_not_run_out_of_time_while_the_app_is_busy() {
+    for class in ["", "threads = 2"] {
+        let server = Server::start(&format!(
+            "{class}\n[timeouts]\nkeepalive = '1s'\nheader = '1s'"
+        ));
+        let get = "GET /sleep?s=1.5 HTTP/1.1\r\nHost: test\r\n\r\n";
+        let mut idle = server.client();
+        assert_eq!(idle.get("/").status, 200);
+        // Several at once, of which only the first are with the app: the others wait unread, too.
+        let mut busy: Vec<Client> = (0..3).map(|_| server.client()).collect();
+        for client in &mut busy {
+            client.send(get);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        idle.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(idle.response().status, 200, "{class}");
+        for mut client in busy {
+            assert_eq!(client.response().status, 200, "{class}");
+        }
+    }
+}
+
+#[test]
+fn what_came_in_time_is_served_after_an_app_that_blocked_the_loop() {
+    let timeouts = "app = 'app:app'\n[timeouts]\nkeepalive = '1s'\nheader = '1s'\nbody = '1s'";
+    let server = Setup::with(timeouts).app(ASGI).start();
+    let mut idle = server.client();
+    assert_eq!(idle.get("/").status, 200);
+    let mut half = server.client();
+    half.send("GET / HTTP/1.1\r\nHo");
+    let mut busy = server.client();
+    busy.send("GET /block?s=2.5 HTTP/1.1\r\nHost: test\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    idle.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    half.send("st: test\r\n\r\n");
+    assert_eq!(busy.response().status, 200);
+    assert_eq!(idle.response().status, 200);
+    assert_eq!(half.response().status, 200);
 }
 
 #[test]

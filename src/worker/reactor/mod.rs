@@ -281,6 +281,12 @@ impl Reactor {
                 self.ready.push_back(connection);
             }
         }
+        // What is left of large requests: no event will tell of it, and their time would run out.
+        while let Some(token) = self.turns.pop_front() {
+            if let Some(connection) = self.on_connection(token, Readiness::READABLE) {
+                self.ready.push_back(connection);
+            }
+        }
         self.show_states();
     }
 

@@ -23,16 +23,9 @@ impl Reactor {
             return self.flush(connection, readiness);
         }
         match connection.stage {
-            Stage::Introduction
-            | Stage::Idle
-            | Stage::Head(_)
-            | Stage::InlineBody { .. }
-            | Stage::Body(_)
-                if readiness.can_read() =>
-            {
-                self.receive(connection)
-            }
-            Stage::Lingering { .. } if readiness.can_read() => self.linger(connection),
+            _ if !readiness.can_read() => Outcome::Wait,
+            Stage::Lingering { .. } => self.linger(connection),
+            _ if connection.stage.awaits_input() => self.receive(connection),
             _ => Outcome::Wait,
         }
     }
@@ -222,8 +215,15 @@ impl Reactor {
         }
     }
 
-    /// The current stage lasted too long.
+    /// The current stage lasted too long. What came in time may be unread still: nobody could have served it, or the app blocked
+    /// the loop.
     pub(super) fn expire(&mut self, connection: &mut Connection) -> Outcome {
+        if connection.stage.awaits_input() {
+            match self.receive(connection) {
+                Outcome::Wait if connection.deadline_ms <= self.now_ms => {}
+                outcome => return outcome,
+            }
+        }
         match connection.stage {
             Stage::Head(_) if RequestHead::has_begun(connection.request_bytes()) => {
                 self.refuse(connection, Refusal::HEAD_TIMEOUT)
