@@ -20,6 +20,18 @@ pub type Payload = Box<dyn AsRef<[u8]> + Send>;
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes handed to the kernel in one call from a file.
 const FILE_STEP: usize = 256 * 1024;
+/// Bytes sent to one client before others have their turn: one that reads as fast as we send would keep them out.
+const TURN_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How far a send came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    All,
+    /// The socket takes no more now.
+    UntilFull,
+    /// It would take more, and no event will tell of it.
+    UntilTurnWasOver,
+}
 
 enum Chunk {
     Bytes { bytes: Vec<u8>, sent: usize },
@@ -123,22 +135,31 @@ impl Output {
 
     /// Sends until all is out (`true`) or the socket takes no more (`false`). `progress` tells whether anything went.
     pub fn send(&mut self, socket: BorrowedFd<'_>, progress: &mut bool) -> io::Result<bool> {
+        let sent = self.send_at_most(u64::MAX, socket, progress)?;
+        Ok(sent == Sent::All)
+    }
+
+    /// The same, but no more than is fair to others that wait.
+    pub fn send_in_turn(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        progress: &mut bool,
+    ) -> io::Result<Sent> {
+        self.send_at_most(TURN_BYTES_MAX, socket, progress)
+    }
+
+    fn send_at_most(
+        &mut self,
+        most: u64,
+        socket: BorrowedFd<'_>,
+        progress: &mut bool,
+    ) -> io::Result<Sent> {
+        let before = self.sent;
         while let Some(chunk) = self.chunks.front_mut() {
-            let sent = match chunk {
-                Chunk::Bytes { bytes, sent } => {
-                    net::send(socket, &bytes[*sent..], net::Next::Unknown)
-                }
-                Chunk::Shared { payload, sent } => {
-                    net::send(socket, &(**payload).as_ref()[*sent..], net::Next::Unknown)
-                }
-                Chunk::File { file, at, end } => {
-                    let count = usize::try_from(*end - *at)
-                        .unwrap_or(usize::MAX)
-                        .min(FILE_STEP);
-                    net::send_file(socket, file, *at, count)
-                }
-            };
-            match sent {
+            if self.sent - before >= most {
+                return Ok(Sent::UntilTurnWasOver);
+            }
+            match chunk.send(socket) {
                 Ok(count) => {
                     *progress = true;
                     self.sent += count as u64;
@@ -148,16 +169,34 @@ impl Output {
                         self.in_memory -= bytes.len();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Sent::UntilFull);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(Sent::All)
     }
 }
 
 impl Chunk {
+    /// Sends what the socket takes now, or a step of it.
+    fn send(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        match self {
+            Self::Bytes { bytes, sent } => net::send(socket, &bytes[*sent..], net::Next::Unknown),
+            Self::Shared { payload, sent } => {
+                net::send(socket, &(**payload).as_ref()[*sent..], net::Next::Unknown)
+            }
+            Self::File { file, at, end } => {
+                let count = usize::try_from(*end - *at)
+                    .unwrap_or(usize::MAX)
+                    .min(FILE_STEP);
+                net::send_file(socket, file, *at, count)
+            }
+        }
+    }
+
     fn waiting(&self) -> u64 {
         match self {
             Self::Bytes { bytes, sent } => (bytes.len() - sent) as u64,
@@ -184,5 +223,33 @@ impl Chunk {
                 Ok(at >= end)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, os::fd::AsFd, os::unix::net::UnixStream, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_reads_as_fast_as_we_send_does_not_keep_others_out() {
+        const FILE_BYTES: u64 = 4 * TURN_BYTES_MAX;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(FILE_BYTES).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let reader = thread::spawn(move || theirs.read_to_end(&mut Vec::new()).unwrap());
+
+        let mut output = Output::default();
+        output.push_bytes(b"head");
+        output.push_file(file, 0, FILE_BYTES);
+        let mut progress = false;
+        while output.send_in_turn(ours.as_fd(), &mut progress).unwrap() != Sent::All {
+            assert!(output.take_sent() < TURN_BYTES_MAX + FILE_STEP as u64);
+        }
+        assert!(progress && output.is_empty());
+        drop(ours);
+        assert_eq!(reader.join().unwrap() as u64, FILE_BYTES + 4);
     }
 }

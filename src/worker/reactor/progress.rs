@@ -6,7 +6,10 @@ use super::{LINGER_BYTES_MAX, LINGER_MS, Outcome, Reactor, Refused};
 use crate::{
     http::{Refusal, RequestHead, date, response},
     sys::{self, Readiness, net},
-    worker::connection::{Connection, Stage, Step},
+    worker::{
+        connection::{Connection, Stage, Step},
+        output::Sent,
+    },
 };
 
 /// Receives on one connection before the others get their turn.
@@ -138,24 +141,26 @@ impl Reactor {
         }
         let mut output = std::mem::take(&mut connection.output);
         let mut progress = false;
-        let sent = output.send(connection.socket(), &mut progress);
+        let sent = output.send_in_turn(connection.socket(), &mut progress);
         connection.output = output;
         connection.unread |= readiness.can_read();
-        match (sent, &connection.stage) {
-            (Err(_), _) => Outcome::Close,
-            (Ok(false), _) => {
-                if progress || connection.deadline_ms == u64::MAX {
-                    connection.deadline_ms = self.now_ms + self.settings.write_ms;
-                }
-                Outcome::Wait
+        let Ok(sent) = sent else {
+            return Outcome::Close;
+        };
+        if sent == Sent::UntilTurnWasOver {
+            self.again.push(connection.token);
+        }
+        if sent != Sent::All {
+            if progress || connection.deadline_ms == u64::MAX {
+                connection.deadline_ms = self.now_ms + self.settings.write_ms;
             }
-            (Ok(true), Stage::Replying { then_close }) => {
-                let then_close = *then_close;
-                self.after_reply(connection, then_close)
-            }
+            return Outcome::Wait;
+        }
+        match connection.stage {
+            Stage::Replying { then_close } => self.after_reply(connection, then_close),
             // An interim response is out; the request goes on.
-            (Ok(true), _) if connection.unread => self.receive(connection),
-            (Ok(true), _) => Outcome::Wait,
+            _ if connection.unread => self.receive(connection),
+            _ => Outcome::Wait,
         }
     }
 
