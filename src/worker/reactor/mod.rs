@@ -84,6 +84,8 @@ pub struct Refused {
 struct Drain {
     /// The whole server stops: there is nobody to hand a connection to.
     closing: bool,
+    /// The lobby had no room for all that idles here: when to try again, milliseconds.
+    hand_over_again_ms: Option<u64>,
 }
 
 pub struct Reactor {
@@ -117,7 +119,7 @@ pub struct Reactor {
     /// The health check while it lasts.
     health: Option<Probe>,
     drain: Option<Drain>,
-    /// Accepting failed for lack of descriptors; not before this moment again.
+    /// Taking a connection failed for lack of descriptors; not before this moment again.
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
@@ -370,6 +372,7 @@ impl Reactor {
             }
         }
         self.attend_health();
+        self.go_on_draining();
     }
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
@@ -377,6 +380,7 @@ impl Reactor {
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();
+        connection.half_closed |= events.has_ended();
         connection.output.append(lent.output);
         drop(lent.socket);
         connection.stage = Stage::Replying { then_close };
