@@ -22,9 +22,11 @@ const SLIP_MIN: f64 = 0.93;
 pub(super) struct Gathered {
     pub(super) layer: Layer,
     pub(super) origins: Vec<String>,
-    /// The origin whose words no shell has read.
-    pub(super) unread_by_shell: Option<String>,
+    /// The origins whose words no shell has read.
+    pub(super) unread_by_shell: Vec<String>,
     pub(super) remarks: Vec<String>,
+    /// `WEB_CONCURRENCY` is set where it runs, as far as that is known.
+    pub(super) has_web_concurrency: bool,
     pub(super) places: Places,
     /// The project's interpreter, where the command or the project says which.
     pub(super) python: Option<PathBuf>,
@@ -39,8 +41,12 @@ struct Line {
 
 /// Configuration file < `GUNICORN_CMD_ARGS` < command line.
 pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
-    let (start, unread_by_shell) = start(sources)?.unzip();
+    let (start, name) = start(sources)?.unzip();
     let typed = Start::typed(sources.command.clone());
+    let mut unread_by_shell: Vec<String> = name.iter().cloned().collect();
+    if !typed.shell.is_empty() {
+        unread_by_shell.push(COMMAND_LINE.to_owned());
+    }
     let project = start
         .as_ref()
         .and_then(|start| start.directory.clone())
@@ -48,11 +54,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
         .unwrap_or_else(|| sources.directory.clone());
     let mut above = Layer::default();
     let mut origins = Vec::new();
-    for line in lines(
-        sources,
-        start.as_ref().zip(unread_by_shell.as_deref()),
-        &typed,
-    )? {
+    for line in lines(sources, start.as_ref().zip(name.as_deref()), &typed)? {
         above.cover_with(read_line(&line)?);
         origins.push(line.origin);
     }
@@ -81,6 +83,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
         origins,
         unread_by_shell,
         remarks,
+        has_web_concurrency: sources.has_web_concurrency,
         places: Places {
             project,
             file: sources.destination.clone(),
