@@ -8,12 +8,14 @@ use super::{
     Given, Layer, MigrateError, Sources, Start, VARIABLE, Written, command_line, config_file,
     given::given_app, translate::Places,
 };
-use crate::config::gunicorn::SETTINGS;
+use crate::{config::gunicorn::SETTINGS, sys::read_file};
 
 /// What Gunicorn finds in the current directory by itself.
 const DEFAULT_FILE: &str = "gunicorn.conf.py";
 /// The origin of what was typed.
 pub(super) const COMMAND_LINE: &str = "command line";
+/// Far more than a unit or a Procfile has.
+const START_BYTES_MAX: u64 = 1 << 20;
 /// From here on, two names are one with a slip in it.
 const SLIP_MIN: f64 = 0.93;
 
@@ -110,11 +112,12 @@ fn start(sources: &Sources) -> Result<Option<(Start, String)>, MigrateError> {
     let Some((path, find)) = unit.or_else(procfile) else {
         return Ok(None);
     };
-    let text = std::fs::read_to_string(path).map_err(|source| MigrateError::Unreadable {
+    let text = read_file(path, START_BYTES_MAX).map_err(|source| MigrateError::Unreadable {
         path: path.clone(),
         source,
     })?;
-    let start = find(&text).ok_or_else(|| MigrateError::NoGunicorn { path: path.clone() })?;
+    let start = find(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| MigrateError::NoGunicorn { path: path.clone() })?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok(Some((start, name.display().to_string())))
 }

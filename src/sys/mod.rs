@@ -12,6 +12,7 @@ mod clock;
 mod descriptor;
 mod epoll;
 mod execute;
+mod file;
 mod identity;
 mod inherit;
 mod lifeline;
@@ -35,6 +36,7 @@ pub use descriptor::{
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use execute::{Handed, execute, memory_file};
+pub use file::{open_file, read_file};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
