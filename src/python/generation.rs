@@ -12,10 +12,10 @@ use super::{
     app::{self, EXIT_BOOT},
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, stacks, worker,
+    kind, stacks, worker, wsgi,
 };
 use crate::{
-    config::Config,
+    config::{Config, WorkerClass},
     generation::{
         ForkServer, ImportOutput, Inherited, Order, OutputPipes, WorkerStart, other_threads,
     },
@@ -148,6 +148,9 @@ fn prepare(
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
         warn_of_threads(py, generation, app.is_some());
+    }
+    if inherited.settings.config.worker_class != WorkerClass::Asgi {
+        wsgi::prepare(py);
     }
     freeze(py).map_err(|error| fail(error.to_string()))?;
     Ok(Prepared {

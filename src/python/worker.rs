@@ -227,6 +227,9 @@ impl Serving {
             slot,
             inherited,
         } = start;
+        let generation = inherited.settings.generation;
+        // What was there before the fork is kept for life: to free it would be to write to pages that are shared.
+        std::mem::forget(inherited.settings);
         let slot = slot as usize;
         let board = Arc::new(inherited.scoreboard);
         let listeners = inherited.listeners;
@@ -246,7 +249,7 @@ impl Serving {
         let origin = Origin {
             pid: std::process::id(),
             worker,
-            generation: inherited.settings.generation,
+            generation,
         };
         let equipment = Equipment {
             board,

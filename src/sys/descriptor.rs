@@ -59,6 +59,16 @@ pub fn send_with_descriptors(
     Ok(())
 }
 
+/// Bytes of the message that would be received next, however long. Zero means that the other side is closed, `WouldBlock`
+/// that there is none now.
+pub fn next_message_bytes(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: recv(2) writes nothing where there is room for nothing.
+    let length =
+        Errno::result(unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 0, flags) })?;
+    Ok(length as usize)
+}
+
 /// Receives one message into `buffer` and appends its descriptors to `descriptors`; returns its length. Zero means that
 /// the other side is closed, `WouldBlock` that there is none now. A message that does not fit is an error, and lost.
 /// So are descriptors for which this process is at its limit of open files.

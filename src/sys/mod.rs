@@ -30,8 +30,8 @@ pub use abort::AbortBell;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use descriptor::{
-    DESCRIPTORS_MAX, peek_with_descriptors, receive_with_descriptors, send_with_descriptors,
-    seqpacket_pair,
+    DESCRIPTORS_MAX, next_message_bytes, peek_with_descriptors, receive_with_descriptors,
+    send_with_descriptors, seqpacket_pair,
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use execute::{Handed, execute, memory_file};
