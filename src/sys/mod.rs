@@ -16,6 +16,7 @@ mod identity;
 mod inherit;
 mod lifeline;
 mod memory;
+mod merge;
 pub mod net;
 mod notify;
 mod process;
@@ -39,6 +40,7 @@ pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
+pub use merge::{allow_merging, host_merges};
 pub use notify::NotifySocket;
 pub use process::{
     PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,
