@@ -272,6 +272,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_forgotten_is_known_again_when_it_is_asked_for() {
+        let before = manual("workers");
+        forget_schema();
+        assert_eq!(manual("workers"), before);
+    }
+
+    #[test]
     fn every_key_has_its_manual_a_default_or_none_an_example_and_its_way_of_applying() {
         visit(&schema(), "", &mut |key, node| {
             let described = node.get("description").and_then(Value::as_str);

@@ -143,7 +143,7 @@ fn prepare(
         let choice = choice.map_err(|error| fail(error.to_string()))?;
         py.detach(|| choice.tell(&who));
         // Once for all workers, before they share the memory that it takes.
-        inherited.settings.config.worker_class = choice.class;
+        Arc::make_mut(&mut inherited.settings.config).worker_class = choice.class;
     }
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();

@@ -185,6 +185,18 @@ mod tests {
     }
 
     #[test]
+    fn the_length_of_the_next_message_is_told_however_long_it_is_and_the_message_stays() {
+        let (left, right) = seqpacket_pair().unwrap();
+        let nothing = next_message_bytes(right.as_fd()).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        send_with_descriptors(left.as_fd(), &[7; 100_000], &[]).unwrap();
+        drop(left);
+        assert_eq!(next_message_bytes(right.as_fd()).unwrap(), 100_000);
+        assert_eq!(received(&right, 100_000).unwrap().0, [7; 100_000]);
+        assert_eq!(next_message_bytes(right.as_fd()).unwrap(), 0);
+    }
+
+    #[test]
     fn a_descriptor_travels_with_its_bytes_and_is_closed_on_exec() {
         let (left, right) = seqpacket_pair().unwrap();
         let (reader, writer) = nix::unistd::pipe().unwrap();
