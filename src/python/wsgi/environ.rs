@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pyo3::{
     intern,
     prelude::*,
+    sync::PyOnceLock,
     types::{PyBytes, PyDict, PyString},
 };
 
@@ -35,7 +36,7 @@ use crate::{
 const ROOMY_ENTRIES: usize = 22;
 
 /// The keys that are set for each request.
-struct Keys {
+pub(super) struct Keys {
     request_method: Py<PyString>,
     script_name: Py<PyString>,
     path_info: Py<PyString>,
@@ -55,6 +56,12 @@ struct Keys {
 }
 
 impl Keys {
+    /// The same ones for all gateways, also of workers that are forked later.
+    pub(super) fn shared(py: Python<'_>) -> &'static Self {
+        static KEYS: PyOnceLock<Keys> = PyOnceLock::new();
+        KEYS.get_or_init(py, || Self::new(py))
+    }
+
     fn new(py: Python<'_>) -> Self {
         let key = |name: &str| PyString::intern(py, name).unbind();
         Self {
@@ -87,7 +94,7 @@ struct PeerText {
 }
 
 pub(super) struct EnvironBuilder {
-    keys: Keys,
+    keys: &'static Keys,
     /// One per listener.
     templates: Vec<Py<PyDict>>,
     is_unix: Vec<bool>,
@@ -121,7 +128,7 @@ impl EnvironBuilder {
         let forwarding = Arc::new(Forwarding::of(proxy));
         let is_unix = |address: &ListenerAddress| matches!(address, ListenerAddress::Unix(_));
         Ok(Self {
-            keys: Keys::new(py),
+            keys: Keys::shared(py),
             templates: templates?,
             is_unix: surroundings.listeners.iter().map(is_unix).collect(),
             headers: HeaderKeys::new(proxy.header_map, Arc::clone(&forwarding)),
