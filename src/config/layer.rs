@@ -93,7 +93,7 @@ impl Layer {
             origin,
         };
         let Some(path) = path(&setting.key) else {
-            if let Some(first) = schema::names_in(&setting.key).next() {
+            if let Some(first) = schema::names_in(&setting.key).first() {
                 let key = &setting.key;
                 return Err(Problem::new(format!("`{key}` is a table"))
                     .at(Some(place.at_key()))
