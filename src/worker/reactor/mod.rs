@@ -8,6 +8,7 @@
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
 mod counting;
+mod grouping;
 mod health;
 mod holding;
 mod intake;
@@ -22,6 +23,7 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
+use grouping::Streak;
 use holding::Held;
 pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
 
@@ -67,6 +69,8 @@ pub struct Calls {
     pub arbiter_is_gone: bool,
     /// The health check is over.
     pub health: Option<Verdict>,
+    /// It cannot go on.
+    pub is_broken: bool,
 }
 
 /// A request that was refused before there was a job, for the access log.
@@ -131,6 +135,7 @@ pub struct Reactor {
     pub(in crate::worker) reports: Vec<(u64, Readiness)>,
     wake: sys::Bell,
     held: Held,
+    streak: Streak,
 }
 
 impl Reactor {
@@ -176,6 +181,7 @@ impl Reactor {
             reports: Vec::new(),
             wake,
             held: Held::default(),
+            streak: Streak::default(),
         })
     }
 
@@ -242,6 +248,9 @@ impl Reactor {
 
     /// The next complete request, for the leading thread to run it.
     pub fn next_job(&mut self) -> Option<Box<Connection>> {
+        if !self.has_waiting_jobs() {
+            self.receive_group();
+        }
         loop {
             if let Some(connection) = self.next_waiting_job() {
                 return Some(connection);
