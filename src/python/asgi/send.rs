@@ -197,15 +197,15 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
         ));
     }
     let bytes = body.as_bytes();
+    let traits = state.traits(gateway.hub.station.may_persist());
     state
         .outcome
-        .count(bytes.len(), !more)
+        .count(traits, bytes.len(), !more)
         .map_err(PyRuntimeError::new_err)?;
     let is_first = !state.outcome.head_is_sent();
     let shape = match state.outcome.shape {
         Some(shape) => shape,
         None => {
-            let traits = state.traits(gateway.hub.station.may_persist());
             let length = (!more).then_some(bytes.len() as u64);
             gateway.complete_head(py, &mut state.outcome, traits, length)
         }
@@ -248,11 +248,11 @@ fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
         ));
     }
     let count = usize::try_from(length).unwrap_or(usize::MAX);
+    let traits = state.traits(gateway.hub.station.may_persist());
     state
         .outcome
-        .count(count, true)
+        .count(traits, count, true)
         .map_err(PyRuntimeError::new_err)?;
-    let traits = state.traits(gateway.hub.station.may_persist());
     let shape = gateway.complete_head(py, &mut state.outcome, traits, Some(length));
     if !shape.send_body {
         state.outcome.body_bytes = 0;

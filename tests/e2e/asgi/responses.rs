@@ -39,6 +39,36 @@ fn http_1_0_and_head_get_no_chunks() {
     assert_eq!(client.get("/").text(), "hello from /");
 }
 
+/// Says the length of what it would send, as Starlette's `FileResponse` does, and sends nothing.
+const LEAVES_BODY_OUT: &str = "
+async def app(scope, receive, send):
+    status = 304 if scope['path'] == '/304' else 200
+    headers = [] if scope['query_string'] else [(b'content-length', b'5')]
+    await send({'type': 'http.response.start', 'status': status, 'headers': headers})
+    body = b'12345' if (scope['method'], status) == ('GET', 200) else b''
+    await send({'type': 'http.response.body', 'body': body})
+";
+
+#[test]
+fn an_app_may_leave_out_a_body_that_would_not_go_out() {
+    let server = setup("").app(LEAVES_BODY_OUT).start();
+    let mut client = server.client();
+    for (request, length) in [
+        ("HEAD /", Some("5")),
+        ("HEAD /?unsaid", None),
+        ("GET /304", Some("5")),
+        ("GET /304?unsaid", None),
+        ("HEAD /304", Some("5")),
+    ] {
+        let response = client.request(&format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let expected = if request.contains("304") { 304 } else { 200 };
+        assert_eq!(response.status, expected, "{request}");
+        let said = response.field("Content-Length");
+        assert_eq!(said.as_deref(), length, "{request}");
+        assert_eq!(client.get("/").text(), "12345", "after {request}");
+    }
+}
+
 #[test]
 fn a_slow_reader_makes_the_app_wait() {
     const BYTES: usize = 100 << 20;

@@ -100,7 +100,7 @@ impl Socket {
         let length = state.denial.len();
         state
             .outcome
-            .count(length, true)
+            .count(traits, length, true)
             .map_err(PyRuntimeError::new_err)?;
         let ids = &gateway.hub.station.request_ids;
         ids.write_field(connection, &mut state.outcome.head.lines);
