@@ -253,8 +253,7 @@ fn header_names_that_come_only_once_are_not_kept() {
 
 #[test]
 fn a_header_is_joined_with_another_spelling_of_it_however_many_names_there_were() {
-    let server =
-        serving("    start_response('200 OK', [])\n    return [environ['HTTP_X_SAME'].encode()]");
+    let server = serving("start_response('200 OK', [])\nreturn [environ['HTTP_X_SAME'].encode()]");
     let mut client = server.client();
     let mut same = |fields: &str| {
         let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
