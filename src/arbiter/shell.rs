@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     admin::{Admin, Outcome, ScaleFailure, Upgrade},
-    config::{Config, ConfigLoader, Loaded, LogLevel, effective},
+    config::{Config, ConfigLoader, Loaded, LogLevel, effective, forget_schema},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
@@ -165,8 +165,9 @@ impl Shell {
         let text = loader.text().map_err(StartError::Config)?;
         let loaded = loader.load(text).map_err(StartError::Config)?;
         let config = &loaded.config;
-        crate::telemetry::init(&config.log).map_err(|error| {
-            StartError::Other(format!("the error log cannot be opened: {error}"))
+        crate::telemetry::init(&config.log).map_err(|source| {
+            let unfit = reading::unfit_log("log.error", &config.log.error, source);
+            StartError::Other(unfit.told(&loaded.origins))
         })?;
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;
@@ -318,6 +319,7 @@ impl Shell {
             if let Err(error) = sys::release_program_files() {
                 crate::debug!("the program files stay in memory: {error}");
             }
+            forget_schema();
             sys::trim_heap();
         }
         self.is_resting = is_settled;

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -163,7 +164,7 @@ impl Trial {
         let descriptors = descriptors.with_listeners([self.stand_in.0.as_fd()]);
         let settings = WorkerSettings {
             generation: 0,
-            config: self.config.clone(),
+            config: Arc::new(self.config.clone()),
             listeners: vec![PassedListener {
                 id: 0,
                 address: address(&self.config),

@@ -12,7 +12,12 @@ const SLIP_MIN: f64 = 0.95;
 /// `table` is `""` at the top level.
 pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
     let sibling = |least| {
-        nearest(name, schema::names_in(table), least).map(|near| format!("did you mean `{near}`?"))
+        nearest(
+            name,
+            schema::names_in(table).iter().map(String::as_str),
+            least,
+        )
+        .map(|near| format!("did you mean `{near}`?"))
     };
     if let Some(advice) = gunicorn::advice(name) {
         // `[timeout]` may be either: Gunicorn's key, or `[timeouts]` with a slip.

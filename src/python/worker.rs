@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
-    sys::SignalBell,
+    sys::{self, SignalBell, Unshared},
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
@@ -48,7 +48,7 @@ pub(super) fn run(
     telemetry::identify(telemetry::Role::Worker, generation, start.worker);
     let inherited = &start.inherited;
     inherited.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
-    let config = inherited.settings.config.clone();
+    let config = Arc::clone(&inherited.settings.config);
     let serving = Serving { who, config };
     let served = stacks::write_on(py, sheet)
         .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
@@ -71,7 +71,7 @@ pub(super) fn run(
 struct Serving {
     /// The beginning of its log lines.
     who: String,
-    config: Config,
+    config: Arc<Config>,
 }
 
 /// What a worker of any class works with.
@@ -178,7 +178,7 @@ impl Serving {
             hooks,
             crew,
             threads,
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             listeners: gear.addresses,
         };
         threads::run(py, seating)
@@ -198,7 +198,7 @@ impl Serving {
             hooks,
             hub: Arc::new(Hub::new(gear.reactor, gear.equipment)?),
             library,
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             listeners: gear.addresses,
         };
         greenlets::run(py, green).map(|()| 0)
@@ -228,6 +228,7 @@ impl Serving {
             inherited,
         } = start;
         let slot = slot as usize;
+        sys::watch_for_copies()?;
         let board = Arc::new(inherited.scoreboard);
         let listeners = inherited.listeners;
         let addresses = listeners
@@ -236,7 +237,7 @@ impl Serving {
             .collect();
         let listeners = listeners.into_iter().map(|(passed, socket)| Listener {
             passed,
-            socket: Some(socket),
+            socket: Some(Unshared::new(socket)),
         });
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
         let lobby = Lobby::new(inherited.lobby.sender, inherited.lobby.receiver);
@@ -259,7 +260,7 @@ impl Serving {
                 format.for_worker(origin, telemetry::zone().clone()),
             ),
             live: inherited.live,
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             live_version: inherited.live_version,
         };
         Ok(Gear {

@@ -45,7 +45,7 @@ pub(in crate::python) struct Green {
     pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) hub: Arc<Hub>,
     pub(in crate::python) library: Library,
-    pub(in crate::python) config: Config,
+    pub(in crate::python) config: Arc<Config>,
     pub(in crate::python) listeners: Vec<ListenerAddress>,
 }
 
@@ -121,6 +121,10 @@ struct Greenlets {
 impl Greenlets {
     /// In the hub: takes what has come in and starts the app for it.
     fn turn(self: &Arc<Self>, py: Python<'_>) {
+        // A process that the app forked has a hub, too, for what it does itself.
+        if sys::is_copy() {
+            return;
+        }
         if let Err(error) = self.try_turn(py) {
             self.give_up(py, &error);
         }
