@@ -1,7 +1,7 @@
 //! Who may ask for what.
 //!
 //! On the UNIX socket everybody may do everything: the file's mode decides who can connect; but no page of another site, for
-//! whose browser somebody forwards the socket to a port (`ssh -L`). Over TCP it takes the token;
+//! whose browser somebody forwards the socket to a port (`ssh -L`), under whatever name it calls that port. Over TCP it takes the token;
 //! what is open without is read only, and only by who calls the server by its address: a page in a browser that had its own
 //! name resolve to this machine (DNS rebinding) sends that name.
 
@@ -23,7 +23,11 @@ pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Resul
         ));
     }
     if request.door == DoorKind::Unix {
-        return Ok(());
+        return match request.origin.is_none() || is_plain_address(&request.host) {
+            true => Ok(()),
+            // A browser that was told a name: that may be an attacker's, made to resolve to the forwarded port.
+            false => Err(not_by_address()),
+        };
     }
     if has_token(request, policy) {
         return Ok(());
@@ -42,14 +46,18 @@ pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Resul
         );
         return Err(problem.with_field("WWW-Authenticate", "Bearer".to_owned()));
     }
-    if !is_plain_address(&request.host) {
-        return Err(Response::problem(
-            403,
-            "without the token the server has to be called by its address",
-            "use an IP address or `localhost` in the URL, or send the token",
-        ));
+    match is_plain_address(&request.host) {
+        true => Ok(()),
+        false => Err(not_by_address()),
     }
-    Ok(())
+}
+
+fn not_by_address() -> Response {
+    Response::problem(
+        403,
+        "without the token the server has to be called by its address",
+        "use an IP address or `localhost` in the URL, or send the token to a TCP address",
+    )
 }
 
 fn has_token(request: &Request, policy: &Policy) -> bool {

@@ -33,8 +33,10 @@ pub(super) fn run(link: &Link, board: Scoreboard) {
         let doors = link.doors();
         let happened = wait(link, &doors, &connections);
         link.bell().drain();
+        // Before the look at what was published: the shell publishes what an order led to, and then answers.
+        let answers = link.take_answers();
         let mut scene = Scene::now(link, &board, &mut memory);
-        for (ticket, answer) in link.take_answers() {
+        for (ticket, answer) in answers {
             let mut waiting = connections.iter_mut();
             if let Some(one) = waiting.find(|one| one.waits_for() == Some(ticket)) {
                 guarded(one, |one| one.hear(answer, &mut scene, link));

@@ -341,8 +341,14 @@ mod tests {
         };
         assert!(read("0123456789abcdef\n").unwrap().is(b"0123456789abcdef"));
         assert!(read("short\n").unwrap_err().contains("less than 16"));
-        assert!(read(&"x".repeat(5000)).unwrap_err().contains("larger"));
+        assert!(
+            read(&"x".repeat(5000))
+                .unwrap_err()
+                .contains("larger than 4096 bytes")
+        );
         assert!(read_token(Path::new("/no/such/file")).is_err());
+        let endless = read_token(Path::new("/dev/zero")).unwrap_err();
+        assert!(endless.contains("has to be a file"), "{endless}");
     }
 
     #[test]

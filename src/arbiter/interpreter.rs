@@ -54,8 +54,6 @@ impl fmt::Display for Origin {
     }
 }
 
-const NAME_ANOTHER: &str = "make the virtualenv anew with one, or name another with `python`";
-
 /// Why the app has no interpreter. Each says which one was looked at, why that one, and what helps.
 #[derive(Debug, thiserror::Error)]
 pub enum InterpreterError {
@@ -87,13 +85,13 @@ pub enum InterpreterError {
         origin: Origin,
         said: String,
     },
-    #[error("`{}` ({origin}) is {implementation}; rgunicorn needs CPython 3.10 or newer: {NAME_ANOTHER}", path.display())]
+    #[error("`{}` ({origin}) is {implementation}; rgunicorn needs CPython 3.10 or newer", path.display())]
     NotCPython {
         path: PathBuf,
         origin: Origin,
         implementation: String,
     },
-    #[error("`{}` ({origin}) is Python {version}; rgunicorn needs CPython 3.10 or newer: {NAME_ANOTHER}", path.display())]
+    #[error("`{}` ({origin}) is Python {version}; rgunicorn needs CPython 3.10 or newer", path.display())]
     TooOld {
         path: PathBuf,
         origin: Origin,
@@ -126,6 +124,17 @@ impl InterpreterError {
         match self {
             Self::NoPackage { .. } => "worker_class",
             _ => "python",
+        }
+    }
+
+    /// What helps, where the message does not say it itself.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::NotPython { .. }
+            | Self::NotExecutable { .. }
+            | Self::NotCPython { .. }
+            | Self::TooOld { .. } => Some("name a virtualenv or its bin/python in `python`"),
+            _ => None,
         }
     }
 }
@@ -283,13 +292,11 @@ mod tests {
         let said = |result: Result<Interpreter, InterpreterError>| result.unwrap_err().to_string();
         assert_eq!(
             said(judged("CPython", (3, 9, 18), false)),
-            "`/shim/python3` (python3 on the PATH) is Python 3.9.18; rgunicorn needs CPython 3.10 or newer: \
-             make the virtualenv anew with one, or name another with `python`"
+            "`/shim/python3` (python3 on the PATH) is Python 3.9.18; rgunicorn needs CPython 3.10 or newer"
         );
         assert_eq!(
             said(judged("PyPy", (3, 11, 9), false)),
-            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer: \
-             make the virtualenv anew with one, or name another with `python`"
+            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer"
         );
         assert!(said(judged("CPython", (3, 13, 1), true)).contains("free-threaded"));
     }

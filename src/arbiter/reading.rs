@@ -100,20 +100,11 @@ impl Unfit {
             Self::Listen(ListenError::NotASocket { .. }) => {
                 Some("move it away, or take another path")
             }
-            Self::Interpreter(
-                InterpreterError::NotPython { .. }
-                | InterpreterError::NotExecutable { .. }
-                | InterpreterError::NotCPython { .. }
-                | InterpreterError::TooOld { .. },
-            ) => Some("name a virtualenv or its bin/python in `python`"),
+            Self::Interpreter(error) => error.help(),
             Self::Directory { .. } => Some("make it, or name another"),
             Self::Log { .. } => Some("name a file that the server may write, or \"stderr\""),
             Self::TooManyWorkers { .. } => Some("take fewer, with more `threads`"),
-            Self::Listen(_)
-            | Self::Interpreter(_)
-            | Self::Engine(_)
-            | Self::Identity(_)
-            | Self::Live(_) => None,
+            Self::Listen(_) | Self::Engine(_) | Self::Identity(_) | Self::Live(_) => None,
         }
     }
 }

@@ -63,6 +63,14 @@ impl TrialError {
             Self::Engine(_) | Self::Spawn(_) | Self::Gone | Self::Live(_) | Self::Os(_) => None,
         }
     }
+
+    /// What helps, where the message does not say it itself.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Interpreter(error) => error.help(),
+            _ => None,
+        }
+    }
 }
 
 /// Imports the app as a worker would, in the configured interpreter, as the configured user.

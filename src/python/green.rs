@@ -62,6 +62,9 @@ impl Loop {
             Library::Gevent => {
                 let gevent = py.import("gevent")?;
                 let hub = gevent.call_method0("get_hub")?;
+                // Else gevent listens for ended children from the first fork's end on, and a child that ended sooner is
+                // waited for without end.
+                hub.getattr("loop")?.call_method0("install_sigchld")?;
                 (gevent, hub)
             }
             Library::Eventlet => {

@@ -364,7 +364,7 @@ impl Core {
             return;
         }
         let deadline = now + generation.rules.boot;
-        for _ in 0..missing {
+        for _ in 0..missing.min(self.forks_allowed(id)) {
             let worker = WorkerId(self.workers_started + 1);
             // With every slot taken the next reaped worker makes room, and calls again.
             let Some(slot) = self.slots.take(worker) else {
@@ -385,6 +385,22 @@ impl Core {
                 worker,
                 slot,
             });
+        }
+    }
+
+    /// After two failures in a row one worker tries alone, and when it is ready the others follow. Were all of them to try, each
+    /// round would cost as many boots, and tracebacks in the log, as there are workers missing.
+    fn forks_allowed(&self, id: GenerationId) -> usize {
+        let backoff = &self.generations[&id].backoff;
+        if backoff.failures() < 2 {
+            return usize::MAX;
+        }
+        let of_this_round = |worker: &Worker| backoff.is_after_failure(worker.started);
+        match self.count(id, |worker| worker.is_ready() && of_this_round(worker)) {
+            0 => 1_usize.saturating_sub(
+                self.count(id, |worker| worker.is_booting() && of_this_round(worker)),
+            ),
+            _ => usize::MAX,
         }
     }
 

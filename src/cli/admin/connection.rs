@@ -14,8 +14,10 @@ use std::{
 use nix::{
     fcntl::{OFlag, open},
     sys::{
-        socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt},
-        socket::{socket, sockopt},
+        socket::{
+            AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+            sockopt,
+        },
         stat::Mode,
         time::TimeVal,
     },

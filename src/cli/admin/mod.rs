@@ -10,7 +10,7 @@ mod scale;
 mod stacks;
 mod status;
 mod stop;
-mod table;
+mod text;
 mod top;
 mod upgrade;
 mod worker;
@@ -26,6 +26,7 @@ use serde_json::Value;
 use super::{FAILED, OK, command::DEFAULT_FILE, command::file};
 use crate::arbiter::running::{self, Running};
 use client::{AskError, Reply, Socket};
+use text::safe_lines;
 
 /// No server could be asked: none runs, or it has no admin interface, or it is not ours to ask.
 const NO_SERVER: u8 = 4;
@@ -186,8 +187,9 @@ impl Context<'_> {
         Ok(OK)
     }
 
-    /// On standard output: JSON on one line if that was asked for, else the text.
+    /// On standard output: JSON on one line if that was asked for, else the text, in which clients and the app may have had a say.
     fn show(&self, answer: &Value, text: &str) {
+        let text = safe_lines(text);
         // Whoever closed the pipe does not want to know.
         let _ = if self.is_json() {
             writeln!(io::stdout(), "{answer}")

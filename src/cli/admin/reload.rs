@@ -8,7 +8,12 @@ use std::{
 use clap::{Arg, Command, value_parser};
 use serde_json::Value;
 
-use super::{Context, Failure, NO_ANSWER, client::ORDER_PATIENCE, common, succeeded, table::span};
+use super::{
+    Context, Failure, NO_ANSWER,
+    client::ORDER_PATIENCE,
+    common, succeeded,
+    text::{safe_lines, span},
+};
 use crate::{
     admin::{Outcome, ReloadStatus},
     cli::{FAILED, OK},
@@ -100,7 +105,7 @@ fn tell(reload: &ReloadStatus) {
         reload.reload,
         reload.outcome.words()
     );
-    let problems = reload.problems.as_deref().unwrap_or_default();
+    let problems = safe_lines(reload.problems.as_deref().unwrap_or_default());
     // What failed belongs to the errors.
     let _ = match reload.outcome {
         Outcome::Done | Outcome::Unchanged => writeln!(io::stdout(), "{line}"),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Context, Failure, NO_ANSWER, common,
     reload::{follow, timeout},
+    text::safe_lines,
 };
 use crate::cli::{FAILED, OK};
 
@@ -57,9 +58,9 @@ fn tell(workers: u16, last: &Value) {
         "scale to {workers} rejected: {}",
         last["reason"].as_str().unwrap_or_default()
     );
-    let problems = last["problems"].as_str().unwrap_or_default().trim_end();
+    let problems = safe_lines(last["problems"].as_str().unwrap_or_default());
     // Whoever closed the pipe does not want to know.
-    let _ = match problems {
+    let _ = match problems.trim_end() {
         "" => writeln!(io::stderr(), "{line}"),
         problems => writeln!(io::stderr(), "{problems}\n\n{line}"),
     };

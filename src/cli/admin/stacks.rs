@@ -8,7 +8,7 @@ use super::{
     client::{ORDER_PATIENCE, Socket},
     common, succeeded,
 };
-use crate::cli::OK;
+use crate::cli::{FAILED, OK};
 
 pub(super) fn grammar(command: Command) -> Command {
     command
@@ -47,7 +47,12 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         text.push_str("no worker runs");
     }
     context.show(&json!({ "workers": all }), text.trim_end());
-    Ok(OK)
+    let shows_any = all.iter().any(|answer| answer["stacks"].is_string());
+    Ok(if shows_any || all.is_empty() {
+        OK
+    } else {
+        FAILED
+    })
 }
 
 fn workers(socket: &Socket) -> Result<Vec<u64>, Failure> {

@@ -4,10 +4,10 @@ use clap::Command;
 
 use super::{
     Context, Failure, common,
-    table::{mebibytes, span, table},
+    text::{mebibytes, safe, span, table, word},
 };
 use crate::{
-    admin::{ReloadStatus, RequestStatus, ServerState, Status, Upgrade},
+    admin::{ReloadStatus, RequestStatus, Status, Upgrade},
     cli::{FAILED, OK},
 };
 
@@ -40,11 +40,7 @@ fn told(status: &Status) -> String {
 }
 
 fn summary(status: &Status) -> String {
-    let state = match status.state {
-        ServerState::Starting => "starting",
-        ServerState::Serving => "serving",
-        ServerState::Stopping => "stopping",
-    };
+    let state = word(status.state);
     let mut lines = vec![
         format!(
             "{}: {state}, up {}, pid {}, rgunicorn {}",
@@ -166,20 +162,10 @@ fn doing(in_flight: &[RequestStatus]) -> String {
     let Some(first) = in_flight.first() else {
         return "-".to_owned();
     };
-    let shown: String = first
-        .request
-        .chars()
-        .filter(|one| !one.is_control())
-        .collect();
-    let oldest = format!("{shown} for {}", span(first.seconds));
+    // Its width is to be that of what is shown.
+    let oldest = format!("{} for {}", safe(&first.request), span(first.seconds));
     match in_flight.len() {
         1 => oldest,
         count => format!("{oldest}, and {} more", count - 1),
     }
-}
-
-/// As it is in JSON.
-fn word(value: impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
 }

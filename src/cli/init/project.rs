@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::sys::read_file;
+
 /// How deep below the project an app may lie, and how much of a file is read.
 const DEPTH_MAX: usize = 3;
 const FILES_MAX: usize = 2000;
@@ -118,7 +120,7 @@ fn gunicorn(folder: &Path) -> Option<&'static str> {
     if folder.join("gunicorn.conf.py").is_file() {
         return Some("gunicorn.conf.py");
     }
-    let procfile = fs::read_to_string(folder.join("Procfile")).ok()?;
+    let procfile = text_of(&folder.join("Procfile"))?;
     crate::migrate::Start::in_procfile(&procfile).map(|_| "Procfile")
 }
 
@@ -159,12 +161,13 @@ fn is_skipped(name: &str) -> bool {
     name.starts_with(['.', '_']) || SKIPPED.contains(&name)
 }
 
+/// `None` too for what is too long to be read.
+fn text_of(path: &Path) -> Option<String> {
+    String::from_utf8(read_file(path, BYTES_MAX).ok()?).ok()
+}
+
 fn app_in(project: &Path, path: &Path) -> Option<App> {
-    if fs::metadata(path).ok()?.len() > BYTES_MAX {
-        return None;
-    }
-    let text = fs::read_to_string(path).ok()?;
-    let found = object(&text)?;
+    let found = object(&text_of(path)?)?;
     let (chdir, module) = module(project, path)?;
     let file = path.strip_prefix(project).ok()?;
     let depth = file.components().count();

@@ -100,7 +100,7 @@ pub struct Log {
     pub identifier: Option<String>,
 
     /// A file that configures Python's `logging` before the app is imported, relative to `chdir`: `.toml` or `.json` for
-    /// `logging.config.dictConfig`, `.ini` or `.conf` for `fileConfig`.
+    /// `logging.config.dictConfig`, `.ini`, `.conf` or `.cfg` for `fileConfig`.
     ///
     /// None by default: most apps configure their own logging. It is for what the app logs; the server's own logs are not
     /// Python's. A file with a fault rejects the reload, with what Python says.

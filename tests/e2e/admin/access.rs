@@ -44,6 +44,21 @@ fn two_instances_of_one_file_have_a_socket_each_and_leave_nothing() {
 }
 
 #[test]
+fn a_page_of_another_site_changes_nothing_at_the_unix_socket_under_any_name() {
+    let server = Server::start("");
+    let ask = |host: &str, origin: &str| {
+        let request = format!(
+            "POST /log-level?level=debug HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Length: 0\r\n\r\n"
+        );
+        client(&server).request(&request).status
+    };
+    assert_eq!(ask("localhost:9000", "http://evil.example"), 403);
+    // Its own name, made to resolve to the forwarded port.
+    assert_eq!(ask("evil.example:9000", "http://evil.example:9000"), 403);
+    assert_eq!(ask("localhost:9000", "http://localhost:9000"), 200);
+}
+
+#[test]
 fn a_path_of_ones_own_is_replaced_when_stale_and_left_when_in_use() {
     let config = "[admin]\nsocket = 'admin.sock'";
     let setup = Setup::with(config);

@@ -163,6 +163,18 @@ fn so_it_is_when_it_is_preloaded() {
 }
 
 #[test]
+fn what_the_app_says_does_not_steer_the_terminal() {
+    let server = Server::start("");
+    let app = "raise RuntimeError('here \\x1b[2J\\x9b1m\\u202e there')\n";
+    server.directory.write("app.py", app);
+    let ran = run(&server, &["reload"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("here "), "{}", ran.stderr);
+    let harmful = |one: char| (one.is_control() && one != '\n') || one == '\u{202e}';
+    assert!(!ran.stderr.contains(harmful), "{:?}", ran.stderr);
+}
+
+#[test]
 fn a_health_check_that_fails_is_told_too() {
     let server = Setup::with("[reload]\nhealth_check = { path = '/version', tries = 1 }").start();
     let sick = "def application(environ, start_response):\n    \

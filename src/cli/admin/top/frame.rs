@@ -2,8 +2,8 @@
 
 use super::rates::{Look, PERCENTS, Rates};
 use crate::{
-    admin::{Event, GenerationState, ServerState, WorkerState, WorkerStatus},
-    cli::admin::table::{mebibytes, span, table},
+    admin::{Event, GenerationState, WorkerState, WorkerStatus},
+    cli::admin::text::{mebibytes, safe, span, table, word},
     config::LogLevel,
 };
 
@@ -87,11 +87,7 @@ impl Scene<'_> {
 
     fn summary(&self) -> Vec<Line> {
         let (status, figures) = (&self.look.status, &self.look.figures);
-        let state = match status.state {
-            ServerState::Starting => "starting",
-            ServerState::Serving => "serving",
-            ServerState::Stopping => "stopping",
-        };
+        let state = word(status.state);
         let classes = self.rates.classes.iter().filter(|(_, rate)| *rate > 0.0);
         let classes: String = classes
             .map(|(class, rate)| format!("  {class} {rate:.1}"))
@@ -184,7 +180,7 @@ impl Scene<'_> {
         vec![
             worker.pid.to_string(),
             worker.generation.to_string(),
-            state(worker.state).to_owned(),
+            word(worker.state),
             bar(busy),
             format!("{:.0}%", busy * 100.0),
             format!("{:.1}", self.rate(worker)),
@@ -279,17 +275,6 @@ fn headed(text: &str) -> Line {
     Line { tone, text }
 }
 
-fn state(state: WorkerState) -> &'static str {
-    match state {
-        WorkerState::Booting => "booting",
-        WorkerState::Ready => "ready",
-        WorkerState::Retiring => "retiring",
-        WorkerState::Draining => "draining",
-        WorkerState::Stuck => "stuck",
-        WorkerState::Ending => "ending",
-    }
-}
-
 fn bar(share: f64) -> String {
     let full = (share * BAR_WIDTH as f64).round() as usize;
     "█".repeat(full) + &"░".repeat(BAR_WIDTH.saturating_sub(full))
@@ -305,27 +290,9 @@ fn short(seconds: f64) -> String {
     }
 }
 
-/// Clients choose the paths of their requests. What could steer a terminal, or turn the text around, becomes a `?`.
-fn safe(text: &str) -> String {
-    let is_harmful = |one: char| {
-        one.is_control()
-            || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let safe = |one| if is_harmful(one) { '?' } else { one };
-    text.chars().map(safe).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_steers_a_terminal_is_left() {
-        assert_eq!(
-            safe("GET /\u{1b}[2J\u{9b}1m\r\n\u{202e}é"),
-            "GET /?[2J?1m???é"
-        );
-    }
 
     #[test]
     fn bars_and_times_are_short() {

@@ -24,6 +24,29 @@ fn a_dead_worker_is_replaced_and_a_crash_loop_slows_down() {
 }
 
 #[test]
+fn after_two_failures_one_worker_tries_alone_and_the_others_follow_when_it_is_ready() {
+    insta::assert_snapshot!(trace_served("
+        edit workers 5; wait 1
+        exit 3 3; exit 4 3; exit 5 3; wait 1
+        exit 6 3; exit 7 3; exit 8 3; wait 1
+        exit 9 3; wait 1
+        ready 10
+        "), @r#"
+    edit workers 5 -> adopt r1, fork w3 of g1 in slot 2, fork w4 of g1 in slot 3, fork w5 of g1 in slot 4
+    exit 3 3 -> ‘w3 died’, ‘next try in 0ns’, fork w6 of g1 in slot 2
+    exit 4 3 -> ‘w4 died’, fork w7 of g1 in slot 3
+    exit 5 3 -> ‘w5 died’, fork w8 of g1 in slot 4
+    exit 6 3 -> ‘w6 died’, ‘next try in 100ms’
+    exit 7 3 -> ‘w7 died’
+    exit 8 3 -> ‘w8 died’
+    62.1 s -> fork w9 of g1 in slot 2
+    exit 9 3 -> ‘w9 died’, ‘next try in 200ms’
+    63.2 s -> fork w10 of g1 in slot 2
+    ready 10 -> fork w11 of g1 in slot 3, fork w12 of g1 in slot 4
+    "#);
+}
+
+#[test]
 fn a_worker_that_hangs_at_boot_is_aborted_and_killed_when_it_does_not_obey() {
     insta::assert_snapshot!(trace_served("exit 1 1; forked 3; wait 33; exit 3 sig9; wait 1"), @r#"
     exit 1 1 -> ‘w1 died’, fork w3 of g1 in slot 0

@@ -1,4 +1,4 @@
-//! Tables and figures for a terminal.
+//! Text for a terminal: tables, figures, and what others had a say in.
 
 /// Columns as wide as what stands in them; those that `right` names are aligned to the right.
 pub(super) fn table(head: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
@@ -47,9 +47,42 @@ pub(super) fn mebibytes(bytes: Option<u64>) -> String {
     }
 }
 
+/// A word of the server's, as it is in JSON.
+pub(super) fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// One line. Clients choose the paths of their requests: what could steer a terminal, or turn the text around, becomes a `?`.
+pub(super) fn safe(text: &str) -> String {
+    let safe = |one| if is_harmful(one) { '?' } else { one };
+    text.chars().map(safe).collect()
+}
+
+/// The same with its line ends and tabs.
+pub(super) fn safe_lines(text: &str) -> String {
+    let keeps = |one| matches!(one, '\n' | '\t') || !is_harmful(one);
+    let safe = |one| if keeps(one) { one } else { '?' };
+    text.chars().map(safe).collect()
+}
+
+fn is_harmful(one: char) -> bool {
+    one.is_control()
+        || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_left() {
+        assert_eq!(
+            safe("GET /\u{1b}[2J\u{9b}1m\r\n\u{202e}é"),
+            "GET /?[2J?1m???é"
+        );
+        assert_eq!(safe_lines("a\n\tb\r\u{9b}2J"), "a\n\tb??2J");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
