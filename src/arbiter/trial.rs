@@ -54,6 +54,17 @@ pub enum TrialError {
     Os(#[from] io::Error),
 }
 
+impl TrialError {
+    /// The key that asks for what cannot be had, where it is one.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Interpreter(error) => Some(error.key()),
+            Self::App(_) | Self::TooSlow(_) | Self::Worker(_) => Some("app"),
+            Self::Engine(_) | Self::Spawn(_) | Self::Gone | Self::Live(_) | Self::Os(_) => None,
+        }
+    }
+}
+
 /// Imports the app as a worker would, in the configured interpreter, as the configured user.
 pub fn load_app(config: &Config) -> Result<(), TrialError> {
     let mut config = config.clone();

@@ -139,8 +139,9 @@ pub struct File {
 
     /// The Python interpreter, 3.10 or newer, most often a virtualenv's.
     ///
-    /// A path is relative to `chdir`, and a virtualenv's directory stands for the interpreter in it; a bare name is looked up on `PATH`. By default: the interpreter beside the
-    /// installed `rgunicorn`, else the one of `$VIRTUAL_ENV`, else `python3` on `PATH`.
+    /// A path is relative to `chdir`, and a virtualenv's directory stands for the interpreter in it; a bare name that is nothing
+    /// in `chdir` is looked up on `PATH`. By default: the interpreter beside the installed `rgunicorn`, else the one of
+    /// `$VIRTUAL_ENV`, else `python3` on `PATH`.
     #[schemars(length(min = 1), example = &".venv/bin/python", example = &"python3.12")]
     pub python: Option<String>,
 

@@ -93,6 +93,12 @@ impl Layer {
             origin,
         };
         let Some(path) = path(&setting.key) else {
+            if let Some(first) = schema::names_in(&setting.key).first() {
+                let key = &setting.key;
+                return Err(Problem::new(format!("`{key}` is a table"))
+                    .at(Some(place.at_key()))
+                    .help([format!("name a key in it, such as `{key}.{first}`")]));
+            }
             let (table, name) = setting.key.rsplit_once('.').unwrap_or(("", &setting.key));
             return Err(Problem::new(format!("unknown key `{}`", setting.key))
                 .at(Some(place.at_key()))
@@ -233,7 +239,8 @@ fn from_toml(text: &str) -> Option<Value> {
     document.remove("value").filter(|_| document.is_empty())
 }
 
-fn takes(node: &Value, kind: &str) -> bool {
+/// Whether a value of this kind of JSON may stand there.
+pub(super) fn takes(node: &Value, kind: &str) -> bool {
     let here = match node.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
         Some(one) => one == kind,

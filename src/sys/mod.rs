@@ -12,6 +12,7 @@ mod clock;
 mod descriptor;
 mod epoll;
 mod execute;
+mod file;
 mod identity;
 mod inherit;
 mod lifeline;
@@ -36,6 +37,7 @@ pub use descriptor::{
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use execute::{Handed, execute, memory_file};
+pub use file::{open_file, read_file};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
@@ -43,8 +45,8 @@ pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_h
 pub use merge::{allow_merging, host_merges};
 pub use notify::NotifySocket;
 pub use process::{
-    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,
-    reap_any_measured, signal_thread, thread_id, thread_ident,
+    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, is_stopped,
+    reap_any, reap_any_measured, signal_thread, thread_id, thread_ident,
 };
 pub use random::random_u64;
 pub use resident::{oom_kills, resident_bytes};
