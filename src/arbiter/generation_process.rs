@@ -47,10 +47,12 @@ pub struct GenerationProcess {
 pub enum SpawnError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("`{path}` cannot be started in `{directory}`")]
+    #[error("`{path}` cannot be started in `{directory}`{barrier}")]
     Exec {
         path: String,
         directory: String,
+        /// What keeps the configured user from it, if that is found out.
+        barrier: String,
         #[source]
         source: io::Error,
     },
@@ -82,13 +84,14 @@ impl GenerationProcess {
             .stdin(Stdio::null());
         let inheritance = Inheritance {
             descriptor: Some(descriptor),
-            identity,
+            identity: identity.clone(),
             umask: config.umask,
             ignored: IGNORED.to_vec(),
         };
         let (pid, pidfd) = spawn(command, inheritance).map_err(|source| SpawnError::Exec {
             path: interpreter.path.display().to_string(),
             directory: config.chdir.display().to_string(),
+            barrier: barrier(identity.as_ref(), interpreter, config),
             source,
         })?;
         Ok(Self {
@@ -96,5 +99,21 @@ impl GenerationProcess {
             pidfd,
             channel,
         })
+    }
+}
+
+/// ` as user …, who may not enter …`, or nothing.
+fn barrier(identity: Option<&Identity>, interpreter: &Interpreter, config: &Config) -> String {
+    let (Some(identity), Some(user)) = (identity, &config.user) else {
+        return String::new();
+    };
+    let ways = [config.chdir.as_path(), &interpreter.path];
+    let closed = ways.into_iter().find_map(|way| identity.barrier(way));
+    match closed {
+        Some(folder) => format!(
+            " as user `{user}`, who may not enter `{}`",
+            folder.display()
+        ),
+        None => format!(" as user `{user}`"),
     }
 }

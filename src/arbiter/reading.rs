@@ -180,7 +180,11 @@ pub(super) fn open_log(
     target: &LogTarget,
     identity: Option<&Identity>,
 ) -> Result<Option<Sink>, Unfit> {
-    Sink::open(target, owner(identity)).map_err(|source| Unfit::Log {
+    Sink::open(target, owner(identity)).map_err(|source| unfit_log(key, target, source))
+}
+
+pub(super) fn unfit_log(key: &'static str, target: &LogTarget, source: io::Error) -> Unfit {
+    Unfit::Log {
         key,
         path: match target {
             LogTarget::File(path) => path.clone(),
@@ -191,7 +195,7 @@ pub(super) fn open_log(
             LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr => PathBuf::new(),
         },
         source,
-    })
+    }
 }
 
 /// User and group of files that workers use; `None`: the arbiter's own.

@@ -399,6 +399,9 @@ impl Scene<'_> {
                 let oom_kills = handle.and_then(|handle| handle.oom_kills_before);
                 text.push_str(killer(oom_kills, crate::sys::oom_kills()));
             }
+            (None, Exit::Code(0)) => text.push_str(
+                " (nobody told it to: the app may have called `os._exit`, stopped its event loop, or closed descriptors that are not its own)",
+            ),
             (None, _) => {}
         }
         text.push_str(&self.in_flight(worker));

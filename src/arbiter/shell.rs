@@ -165,8 +165,9 @@ impl Shell {
         let text = loader.text().map_err(StartError::Config)?;
         let loaded = loader.load(text).map_err(StartError::Config)?;
         let config = &loaded.config;
-        crate::telemetry::init(&config.log).map_err(|error| {
-            StartError::Other(format!("the error log cannot be opened: {error}"))
+        crate::telemetry::init(&config.log).map_err(|source| {
+            let unfit = reading::unfit_log("log.error", &config.log.error, source);
+            StartError::Other(unfit.told(&loaded.origins))
         })?;
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;

@@ -33,7 +33,7 @@ const LIKENESS_MIN: f64 = 0.75;
 
 #[derive(Debug)]
 pub(super) enum AppError {
-    /// The code raised: the last line of the traceback, and the whole of it.
+    /// The code raised: the line of the traceback that names the exception, and the whole of it.
     Raised { reason: String, traceback: String },
     /// The sentence that says what does not fit.
     Unfit(String),
@@ -263,14 +263,26 @@ fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
 
 pub(super) fn raised(py: Python<'_>, error: &PyErr) -> AppError {
     let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-    let last = traceback
-        .lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or("the app raised an exception");
     AppError::Raised {
-        reason: last.trim().to_owned(),
+        reason: headline(&traceback).to_owned(),
         traceback,
     }
+}
+
+/// The line that names the exception: the first that is not indented after the last frame. An exception's text may have more.
+fn headline(traceback: &str) -> &str {
+    let is_told = |line: &&str| !line.trim().is_empty();
+    let after_frames = match traceback.rfind("\n  File ") {
+        Some(at) => &traceback[at + 1..],
+        None => traceback,
+    };
+    let named = after_frames
+        .lines()
+        .find(|line| is_told(line) && !line.starts_with(char::is_whitespace));
+    named
+        .or_else(|| traceback.lines().rfind(is_told))
+        .unwrap_or("the app raised an exception")
+        .trim()
 }
 
 /// As Python itself would print it. The traceback is given apart: before 3.12 the exception does not know it yet.
@@ -293,5 +305,33 @@ fn described(value: &Bound<'_, PyAny>) -> String {
     match value.get_type().name() {
         Ok(name) => format!("an object of type `{name}`"),
         Err(_) => "an object".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::headline;
+
+    #[test]
+    fn the_headline_of_a_traceback_names_the_exception() {
+        for (traceback, expected) in [
+            (
+                "Traceback (most recent call last):\n  File \"app.py\", line 1, in <module>\n    f()\n    ^^^\n\
+                 RuntimeError: no multipart\nInstall it with:\n\npip install multipart\n",
+                "RuntimeError: no multipart",
+            ),
+            (
+                "  File \"app.py\", line 1\n    a b\n      ^\nSyntaxError: invalid syntax\n",
+                "SyntaxError: invalid syntax",
+            ),
+            (
+                "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two\n",
+                "| ExceptionGroup: two",
+            ),
+            ("KeyError: 'x'\n", "KeyError: 'x'"),
+            ("", "the app raised an exception"),
+        ] {
+            assert_eq!(headline(traceback), expected);
+        }
     }
 }

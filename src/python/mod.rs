@@ -5,6 +5,7 @@
 
 mod app;
 mod asgi;
+mod copy;
 mod date;
 mod driver;
 mod ffi;

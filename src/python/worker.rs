@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
-    sys::SignalBell,
+    sys::{self, SignalBell, Unshared},
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
@@ -228,6 +228,7 @@ impl Serving {
             inherited,
         } = start;
         let slot = slot as usize;
+        sys::watch_for_copies()?;
         let board = Arc::new(inherited.scoreboard);
         let listeners = inherited.listeners;
         let addresses = listeners
@@ -236,7 +237,7 @@ impl Serving {
             .collect();
         let listeners = listeners.into_iter().map(|(passed, socket)| Listener {
             passed,
-            socket: Some(socket),
+            socket: Some(Unshared::new(socket)),
         });
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
         let lobby = Lobby::new(inherited.lobby.sender, inherited.lobby.receiver);

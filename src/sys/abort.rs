@@ -58,6 +58,11 @@ impl Drop for AbortBell {
     }
 }
 
+/// In a copy of the process: leaves the bell to its owner. Async-signal-safe.
+pub(super) fn leave_to_owner() {
+    BELL.store(-1, SeqCst);
+}
+
 fn set(handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler is async-signal-safe: it reads an atomic and calls write(2).

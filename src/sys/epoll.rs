@@ -5,6 +5,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
+use super::Unshared;
+
 /// What an event says; the bits are the kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness(u32);
@@ -82,8 +84,8 @@ impl Event {
     }
 }
 
-/// An epoll instance, close-on-exec.
-pub struct Epoll(OwnedFd);
+/// An epoll instance, close-on-exec. A copy of the process does not have it: an event that it took would be lost.
+pub struct Epoll(Unshared);
 
 impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -96,7 +98,8 @@ impl Epoll {
         // SAFETY: creates a descriptor, touches no memory.
         let descriptor = super::check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the descriptor is new and nobody else's.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Ok(Self(Unshared::new(descriptor)))
     }
 
     pub fn add(&self, descriptor: BorrowedFd<'_>, token: u64, watch: Watch) -> io::Result<()> {
@@ -144,6 +147,6 @@ impl Epoll {
     }
 
     fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }

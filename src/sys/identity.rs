@@ -2,7 +2,12 @@
 //!
 //! Names are looked up in the arbiter, where a mistake can be reported; the forked child only makes three system calls.
 
-use std::{ffi::CString, io};
+use std::{
+    ffi::CString,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
@@ -68,6 +73,31 @@ impl Identity {
 
     pub fn group_id(&self) -> u32 {
         self.group.as_raw()
+    }
+
+    /// The first folder on the way to a file or folder that this identity may not enter, links followed, as far as the
+    /// permission bits tell.
+    pub fn barrier(&self, path: &Path) -> Option<PathBuf> {
+        let user = self.user.filter(|user| !user.is_root())?;
+        let target = path.canonicalize().ok();
+        let ways = [Some(path.to_owned()), target];
+        let folders = ways.iter().flatten().flat_map(|way| {
+            let folders: Vec<_> = way.ancestors().filter(|step| step.is_dir()).collect();
+            folders.into_iter().rev()
+        });
+        let is_closed = |folder: &&Path| {
+            folder.metadata().is_ok_and(|metadata| {
+                let bit = if metadata.uid() == user.as_raw() {
+                    0o100
+                } else if self.groups.contains(&Gid::from_raw(metadata.gid())) {
+                    0o010
+                } else {
+                    0o001
+                };
+                metadata.mode() & bit == 0
+            })
+        };
+        folders.into_iter().find(is_closed).map(Path::to_owned)
     }
 
     /// Takes the identity on, for good. Async-signal-safe: made to run between fork and exec.
@@ -154,6 +184,32 @@ mod tests {
             problem.to_string(),
             "there is no group `no-such-group-here` on this system"
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_closed_to_a_user_is_found() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let set_mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        let closed = root.path().join("closed");
+        let inner = closed.join("inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        set_mode(root.path(), 0o755);
+        set_mode(&closed, 0o700);
+        let nobody = Identity {
+            user: Some(Uid::from_raw(65_534)),
+            group: Gid::from_raw(65_534),
+            groups: vec![Gid::from_raw(65_534)],
+        };
+        assert_eq!(nobody.barrier(&inner), Some(closed.clone()));
+        assert_eq!(nobody.barrier(&link), Some(closed.canonicalize().unwrap()));
+        assert_eq!(nobody.barrier(root.path()), None);
+        set_mode(&closed, 0o711);
+        assert_eq!(nobody.barrier(&link), None);
     }
 
     #[test]

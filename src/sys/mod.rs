@@ -9,6 +9,7 @@
 mod abort;
 mod bell;
 mod clock;
+mod copy;
 mod descriptor;
 mod epoll;
 mod execute;
@@ -31,6 +32,7 @@ mod unix_backlog;
 pub use abort::AbortBell;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
+pub use copy::{Unshared, is_copy, watch_for_copies};
 pub use descriptor::{
     DESCRIPTORS_MAX, next_message_bytes, peek_with_descriptors, receive_with_descriptors,
     send_with_descriptors, seqpacket_pair,

@@ -84,6 +84,23 @@ pub fn restore_defaults(signals: &[Signal]) -> io::Result<()> {
     set(&signals.iter().copied().collect(), SigHandler::SigDfl)
 }
 
+/// In a copy of the process: has the signals that end a process end it, where they would ring the bell, and leaves the bell
+/// to its owner. Async-signal-safe.
+pub(super) fn let_copies_end() {
+    BELL.store(-1, SeqCst);
+    for number in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: all zeros is a valid sigaction, and both calls touch nothing but it.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            let is_read = libc::sigaction(number, std::ptr::null(), &raw mut action) == 0;
+            if is_read && action.sa_sigaction == on_signal as *const () as usize {
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(number, &raw const action, std::ptr::null_mut());
+            }
+        }
+    }
+}
+
 /// From now on the signals do nothing to this process. To the programs that it starts they do what they always did, which is
 /// not so for signals that are ignored.
 pub fn disregard(signals: &[Signal]) -> io::Result<()> {

@@ -6,12 +6,12 @@
 //! and stops watching while it is above it.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 use crate::{
-    sys::Epoll,
+    sys::{Epoll, Unshared},
     wire::{PassedListener, Scoreboard, WorkerState},
 };
 
@@ -21,8 +21,9 @@ const SLACK: usize = 2;
 
 pub struct Listener {
     pub passed: PassedListener,
-    /// `None` once the worker takes no more connections.
-    pub socket: Option<OwnedFd>,
+    /// `None` once the worker takes no more connections. A process that the app forks does not have it: should it live longer
+    /// than the server, the address would not be free.
+    pub socket: Option<Unshared>,
 }
 
 pub struct Acceptor {

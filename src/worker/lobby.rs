@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::peer::{INTRODUCTION_BYTES, Introduction};
-use crate::sys::{receive_with_descriptors, send_with_descriptors};
+use crate::sys::{Unshared, receive_with_descriptors, send_with_descriptors};
 
 /// Of a message: the listener's number and the introduction. Workers of several builds read it: a change is another
 /// format of an upgrade.
@@ -30,16 +30,16 @@ pub struct Guest {
 }
 
 pub struct Lobby {
-    entrance: OwnedFd,
-    exit: OwnedFd,
+    entrance: Unshared,
+    exit: Unshared,
     received: Vec<OwnedFd>,
 }
 
 impl Lobby {
     pub fn new(entrance: OwnedFd, exit: OwnedFd) -> Self {
         Self {
-            entrance,
-            exit,
+            entrance: Unshared::new(entrance),
+            exit: Unshared::new(exit),
             received: Vec::with_capacity(1),
         }
     }

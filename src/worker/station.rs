@@ -192,13 +192,18 @@ impl Station {
             signals,
             arbiter_is_gone,
             health,
+            is_broken,
         } = std::mem::take(&mut reactor.calls);
         if signals {
             for signal in self.signals.take() {
                 match signal {
                     Signal::SIGTERM if !reactor.is_open() => orders = Orders::QUIT,
                     Signal::SIGTERM => self.drain(reactor, self.board.is_closing()),
-                    Signal::SIGQUIT | Signal::SIGINT => orders = Orders::QUIT,
+                    Signal::SIGQUIT | Signal::SIGINT => {
+                        // Should it not have come from the arbiter, that is how the arbiter learns of it.
+                        self.show_leaving();
+                        orders = Orders::QUIT;
+                    }
                     Signal::SIGUSR1 => {
                         telemetry::reopen();
                         self.access_log.reopen(Instant::now());
@@ -220,6 +225,9 @@ impl Station {
             } else {
                 orders = Orders::QUIT;
             }
+        }
+        if is_broken {
+            orders = Orders::QUIT;
         }
         if let Some(verdict) = health {
             self.on_health(verdict, reactor);
@@ -252,6 +260,10 @@ impl Station {
     fn drain(&self, reactor: &mut Reactor, closing: bool) {
         reactor.start_draining(closing);
         self.closing.store(!reactor.may_persist(), SeqCst);
+        self.show_leaving();
+    }
+
+    fn show_leaving(&self) {
         self.slot().set_state(WorkerState::Draining);
         self.bell.ring();
     }

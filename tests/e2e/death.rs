@@ -311,3 +311,59 @@ fn a_worker_over_its_memory_is_replaced_its_successor_first() {
     server.says("worker=2 … ready");
     eventually("the successor serves", || server.worker() != first);
 }
+
+#[test]
+fn a_worker_that_is_interrupted_from_outside_is_no_riddle() {
+    let server = Server::start("");
+    let worker = Process::find(server.workers()[0]).unwrap();
+    server.from_now();
+    worker.signal(Signal::SIGINT);
+    server.says("worker=1 … left … (told to by somebody else than the arbiter)");
+    server.says("worker=2 … ready");
+}
+
+#[test]
+fn a_worker_that_leaves_untold_is_told_with_what_may_be_behind_it() {
+    let server = Server::start("");
+    server.from_now();
+    let mut client = server.client();
+    client.send("GET /exit?code=0 HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.says("worker=1 … exit code 0 … (nobody told it to: the app may have called `os._exit`");
+    server.says("worker=2 … ready");
+}
+
+/// The listener is open elsewhere, too, so the kernel would report its connections for ever.
+#[test]
+fn an_app_that_replaces_a_listener_costs_its_worker_and_fills_no_log() {
+    let app = format!(
+        "{APP}
+import socket
+
+def route_replace(environ, start_response, query):
+    for number in range(3, 100):
+        try:
+            is_listener = socket.socket(fileno=os.dup(number)).getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            continue
+        if is_listener:
+            os.dup2(os.open('/dev/null', os.O_RDONLY), number)
+    return answer(start_response, 'replaced')
+"
+    );
+    let server = Setup::plain().app(&app).start();
+    server.from_now();
+    assert_eq!(server.text("/replace"), "replaced");
+    assert_eq!(server.text("/"), "hello from /");
+    server.says("worker=1 cannot accept: … the app has closed or replaced a descriptor of the server, so the worker ends");
+    server.says("worker=2 … ready");
+    let complaints = server.log().matches("cannot accept").count();
+    assert!(complaints < 5, "{complaints} lines");
+}
+
+#[test]
+fn an_exception_of_several_lines_is_named_by_its_first() {
+    let app = "raise RuntimeError('no multipart\\nInstall it with:\\n\\npip install it')\n";
+    let exit = Setup::plain().app(app).start_and_fail();
+    let headline = "cannot load `app`: RuntimeError: no multipart\n";
+    assert!(exit.log.contains(headline), "{}", exit.log);
+}

@@ -18,6 +18,7 @@ mod disconnects;
 mod examples;
 mod exit_codes;
 mod figures;
+mod forked_children;
 mod forwarded;
 mod greenlets;
 mod gunicorn_settings;

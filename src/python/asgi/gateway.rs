@@ -25,6 +25,7 @@ use crate::{
     http::{RequestTraits, ResponseShape},
     python::{
         app::formatted,
+        copy,
         date::CachedDate,
         driver::loop_watch,
         ffi::{self, Behaviour, Builtin, HeldCell},
@@ -587,6 +588,7 @@ impl Builtin for Turn {
 
 fn turn(turning: &Bound<'_, Turning>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
     let (py, gateway) = (turning.py(), &turning.get().0);
+    copy::end_if_copy(py, None);
     if let Err(error) = gateway.turn(py) {
         // The server's own objects could not be made: out of memory, most likely.
         gateway.report(py, &error, "a worker's loop failed; the worker ends");

@@ -10,7 +10,10 @@ use pyo3::{
 };
 
 use super::{awaitable::thrown, party::Party};
-use crate::python::ffi::{self, HeldCell, Sent};
+use crate::python::{
+    copy,
+    ffi::{self, HeldCell, Sent},
+};
 
 /// By this attribute a future tells the task that it was yielded by its `await`.
 const IS_AWAITED: &str = "_asyncio_future_blocking";
@@ -118,6 +121,7 @@ impl Run {
     /// Passes on what the app yielded; takes note of its end. Its own exceptions are answered and logged here; only a
     /// cancellation goes on to the task, which is then a cancelled one.
     fn after(&self, py: Python<'_>, result: PyResult<Sent<'_>>) -> PyResult<Option<Py<PyAny>>> {
+        copy::end_if_copy(py, result.as_ref().err());
         let ended = match result {
             Ok(Sent::Yielded(object)) => return Ok(Some(object.unbind())),
             Ok(Sent::Returned) => Ok(()),

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     http::response,
-    python::ffi::{self, Behaviour, Builtin},
+    python::{
+        copy,
+        ffi::{self, Behaviour, Builtin},
+    },
     sys::net,
 };
 
@@ -52,6 +55,7 @@ fn send(
     arguments: &[Borrowed<'_, '_, PyAny>],
 ) -> PyResult<Py<PyAny>> {
     let py = exchange.py();
+    copy::end_if_copy(py, None);
     let (message, kind) = only_message(arguments)?;
     match kind.to_str()? {
         "http.response.body" => send_body(exchange, message)?,

@@ -121,6 +121,10 @@ struct Greenlets {
 impl Greenlets {
     /// In the hub: takes what has come in and starts the app for it.
     fn turn(self: &Arc<Self>, py: Python<'_>) {
+        // A process that the app forked has a hub, too, for what it does itself.
+        if sys::is_copy() {
+            return;
+        }
         if let Err(error) = self.try_turn(py) {
             self.give_up(py, &error);
         }

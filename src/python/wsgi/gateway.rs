@@ -24,7 +24,7 @@ use crate::{
     python::{
         RequestTimeout,
         app::formatted,
-        ffi,
+        copy, ffi,
         hooks::{Met, RequestHooks},
     },
     wire::ListenerAddress,
@@ -166,6 +166,7 @@ impl Gateway {
     ) -> PyResult<()> {
         let start_response = self.callables.start_response.bind(py);
         let iterable = ffi::call(self.app.bind(py), [environ.as_any(), start_response])?;
+        copy::end_if_copy(py, None);
         if !self.logged_variables.is_empty() {
             let logged = logged_environ(&environ, &self.logged_variables);
             call.get().state.borrow(py).logged_environ = logged;
@@ -202,6 +203,7 @@ impl Gateway {
         announce_length(call, iterable);
         for part in iterable.try_iter()? {
             let part = part?;
+            copy::end_if_copy(py, None);
             let Ok(bytes) = part.cast::<PyBytes>() else {
                 let kind = part.get_type();
                 return Err(PyTypeError::new_err(format!(
@@ -255,6 +257,7 @@ impl Gateway {
 
     /// The call is over: an exception is answered and logged, a response that was cut short closes its connection.
     fn finish(&mut self, py: Python<'_>, call: &Bound<'_, Call>, result: PyResult<()>) -> Served {
+        copy::end_if_copy(py, result.as_ref().err());
         let mut state = call.get().state.borrow(py);
         let connection = state.connection.take();
         state.write = None;

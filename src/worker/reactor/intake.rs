@@ -79,17 +79,38 @@ impl Reactor {
     pub(super) fn on_accept_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
             Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
+            Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL) => {
+                crate::critical!(
+                    "{} cannot accept: {error}; the app has closed or replaced a descriptor of the server, so the worker ends",
+                    self.who()
+                );
+                self.calls.is_broken = true;
+            }
             _ => self.pause_intake("accept", error),
         }
     }
 
     /// Out of descriptors or memory: what waits stays in the backlog and in the lobby for a while.
     fn pause_intake(&mut self, what: &str, error: &io::Error) {
-        let slot = self.slot;
-        crate::warning!("slot={slot} cannot {what}: {error}; trying again in a second");
+        let remedy = match error.raw_os_error() {
+            Some(libc::EMFILE) => {
+                " (raise the limit, `ulimit -n` or systemd's `LimitNOFILE=`, or lower `limits.connections`)"
+            }
+            _ => "",
+        };
+        crate::warning!(
+            "{} cannot {what}: {error}{remedy}; trying again in a second",
+            self.who()
+        );
         self.accept_again_ms = self.now_ms + 1_000;
         self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
         self.watch_lobby(false);
+    }
+
+    /// The beginning of its log lines.
+    pub(super) fn who(&self) -> String {
+        let slot = &self.board.slots()[self.slot];
+        format!("generation={} worker={}", slot.generation(), slot.worker())
     }
 
     /// A new connection; its first request is often there already.

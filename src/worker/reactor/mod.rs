@@ -69,6 +69,8 @@ pub struct Calls {
     pub arbiter_is_gone: bool,
     /// The health check is over.
     pub health: Option<Verdict>,
+    /// It cannot go on.
+    pub is_broken: bool,
 }
 
 /// A request that was refused before there was a job, for the access log.

@@ -74,7 +74,11 @@ impl Reactor {
                 return self.refuse(connection, refusal);
             }
             Step::Fail(error) => {
-                crate::error!("slot={} cannot buffer a request body: {error}", self.slot);
+                crate::error!(
+                    "{} cannot buffer a request body in {}: {error}",
+                    self.who(),
+                    std::env::temp_dir().display()
+                );
                 return self.refuse(
                     connection,
                     Refusal::new(500, "the request body could not be buffered"),
