@@ -1,5 +1,5 @@
 //! What the gateways of all workers have in common, made before the fork: each worker would else make its own, and so write to, and
-//! copy, forty pages that it shares.
+//! copy, dozens of pages that it shares.
 
 use pyo3::prelude::*;
 
