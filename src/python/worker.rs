@@ -135,7 +135,9 @@ impl Serving {
             },
         };
         let choice = kind::choose(py, &self.config, &app)?;
-        py.detach(|| choice.tell(&self.who));
+        if start.is_first {
+            py.detach(|| choice.tell(&self.who));
+        }
         if let Some(hooks) = hooks {
             if let Err(Failed) = hooks.worker_init(py) {
                 return Ok(EXIT_BOOT);
@@ -247,6 +249,7 @@ impl Serving {
             worker,
             slot,
             inherited,
+            ..
         } = start;
         let slot = slot as usize;
         sys::watch_for_copies()?;
