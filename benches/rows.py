@@ -35,6 +35,8 @@ class Row:
     goals: list = field(default_factory=list)
     # Long rows are measured once, not in every round.
     once: bool = False
+    # Why it cannot be measured on this machine now; None when it can.
+    obstacle: Callable = lambda: None
 
 
 def under(load_):
@@ -237,6 +239,16 @@ ROWS = [
         memory.preloaded,
         [ratio_at_most("PSS boot MiB", 0.8, "gunicorn sync"), ratio_at_most("PSS used MiB", 0.55, "gunicorn sync")],
         once=True,
+    ),
+    Row(
+        "memory-merged",
+        f"the same with `merge_memory`, each figure after {memory.MERGE_SECONDS} s",
+        [OURS, "gunicorn sync"],
+        Setup("site_app", workers=4, preload=True, merge_memory=True),
+        memory.preloaded,
+        [ratio_at_most("PSS boot MiB", 0.8, "gunicorn sync"), ratio_at_most("PSS used MiB", 0.55, "gunicorn sync")],
+        once=True,
+        obstacle=memory.is_not_merged,
     ),
     Row(
         "changes",

@@ -37,6 +37,9 @@ def main():
     missed = 0
     for row in rows:
         print(f"\n## {row.name}: {row.title}\n", flush=True)
+        if obstacle := row.obstacle():
+            print(f"not measured: {obstacle}", flush=True)
+            continue
         rounds = [one_round(row, options) for _ in range(1 if row.once else options.rounds)]
         print_table(row, rounds)
         missed += print_judgement(row, rounds)

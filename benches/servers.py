@@ -33,6 +33,8 @@ class Setup:
     # Ours; by default what suits the app and `threads`.
     worker_class: str = "auto"
     preload: bool = False
+    # The kernel may merge equal pages: ours alone.
+    merge_memory: bool = False
     access_log: bool = False
     # All that watches is on: ours alone.
     is_watched: bool = False
@@ -54,6 +56,7 @@ workers = {setup.workers}
 threads = {setup.threads}
 worker_class = "{setup.worker_class}"
 preload = {str(setup.preload).lower()}
+merge_memory = {str(setup.merge_memory).lower()}
 python = "{environment.PYTHON}"
 chdir = "{environment.APPS}"
 

@@ -24,7 +24,7 @@ use crate::{
     admin::{Door, DoorKind, Policy},
     config::{self, AdminSocket, Secret},
     info,
-    sys::{Handed, adopt_descriptor},
+    sys::{Handed, adopt_descriptor, read_file},
     warning,
 };
 
@@ -304,12 +304,9 @@ fn token(wanted: &config::Admin) -> Option<Secret> {
 }
 
 fn read_token(path: &Path) -> Result<Secret, String> {
-    let failed = |error: io::Error| format!("cannot be read: {error}");
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > TOKEN_FILE_BYTES_MAX {
-        return Err(format!("is longer than {TOKEN_FILE_BYTES_MAX} bytes"));
-    }
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let content = read_file(path, TOKEN_FILE_BYTES_MAX);
+    let content = content.map_err(|error| format!("cannot be read: {error}"))?;
+    let text = String::from_utf8(content).map_err(|_| "is not UTF-8".to_owned())?;
     let token = text.trim();
     if token.len() < TOKEN_CHARS_MIN {
         return Err(format!("holds less than {TOKEN_CHARS_MIN} characters"));

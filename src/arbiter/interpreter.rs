@@ -37,6 +37,8 @@ pub enum Origin {
     Configured,
     BesideBinary,
     VirtualEnv,
+    /// By its name, which the configuration has.
+    NamedOnPath,
     SearchPath,
 }
 
@@ -44,12 +46,15 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Configured => "`python` in the configuration",
+            Self::NamedOnPath => "`python` in the configuration, found on the PATH",
             Self::BesideBinary => "the environment that rgunicorn is installed in",
             Self::VirtualEnv => "$VIRTUAL_ENV",
             Self::SearchPath => "python3 on the PATH",
         })
     }
 }
+
+const NAME_ANOTHER: &str = "make the virtualenv anew with one, or name another with `python`";
 
 /// Why the app has no interpreter. Each says which one was looked at, why that one, and what helps.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,11 @@ pub enum InterpreterError {
         path.display()
     )]
     Missing { path: PathBuf, origin: Origin },
+    #[error(
+        "there is no `{name}` (`python` in the configuration), neither in `chdir` nor on the PATH; install it, or give the path \
+         of a virtualenv or of its bin/python"
+    )]
+    NotOnPath { name: String },
     #[error(
         "there is no python3 on the PATH; install CPython 3.10 or newer, or name one with `python`"
     )]
@@ -77,13 +87,13 @@ pub enum InterpreterError {
         origin: Origin,
         said: String,
     },
-    #[error("`{}` ({origin}) is {implementation}; rgunicorn needs CPython 3.10 or newer", path.display())]
+    #[error("`{}` ({origin}) is {implementation}; rgunicorn needs CPython 3.10 or newer: {NAME_ANOTHER}", path.display())]
     NotCPython {
         path: PathBuf,
         origin: Origin,
         implementation: String,
     },
-    #[error("`{}` ({origin}) is Python {version}; rgunicorn needs CPython 3.10 or newer", path.display())]
+    #[error("`{}` ({origin}) is Python {version}; rgunicorn needs CPython 3.10 or newer: {NAME_ANOTHER}", path.display())]
     TooOld {
         path: PathBuf,
         origin: Origin,
@@ -108,6 +118,16 @@ pub enum InterpreterError {
         origin: Origin,
         package: &'static str,
     },
+}
+
+impl InterpreterError {
+    /// The key that asks for it.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::NoPackage { .. } => "worker_class",
+            _ => "python",
+        }
+    }
 }
 
 /// Finds the interpreter of a configuration and tries it out. Waits for it, at most [`PROBE_TIME_MAX`].
@@ -174,7 +194,7 @@ fn judge(
     }
     // On the PATH there may be a script that picks an interpreter by directory and time (pyenv's shims); it has picked.
     let path = match origin {
-        Origin::SearchPath => facts.executable.unwrap_or(path),
+        Origin::SearchPath | Origin::NamedOnPath => facts.executable.unwrap_or(path),
         Origin::Configured | Origin::BesideBinary | Origin::VirtualEnv => path,
     };
     Ok(Interpreter {
@@ -186,8 +206,7 @@ fn judge(
 
 fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
     if let Some(configured) = &config.python {
-        let path = in_environment(&config.chdir.join(configured));
-        return Ok((path, Origin::Configured));
+        return named(configured, &config.chdir);
     }
     let beside = std::env::current_exe()
         .ok()
@@ -200,14 +219,29 @@ fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
         let path = Path::new(&environment).join("bin/python");
         return Ok((path, Origin::VirtualEnv));
     }
-    std::env::var_os("PATH")
-        .iter()
-        .flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>())
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join("python3"))
-        .find(|path| path.is_file())
+    on_path(Path::new("python3"))
         .map(|path| (path, Origin::SearchPath))
         .ok_or(InterpreterError::NoneFound)
+}
+
+/// A bare name may be a virtualenv in `chdir`, too.
+fn named(configured: &Path, chdir: &Path) -> Result<(PathBuf, Origin), InterpreterError> {
+    let path = chdir.join(configured);
+    let is_bare = configured.components().count() == 1 && configured.is_relative();
+    if !is_bare || path.exists() {
+        return Ok((in_environment(&path), Origin::Configured));
+    }
+    let found = on_path(configured).map(|path| (path, Origin::NamedOnPath));
+    found.ok_or_else(|| InterpreterError::NotOnPath {
+        name: configured.display().to_string(),
+    })
+}
+
+fn on_path(name: &Path) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// A directory stands for the virtualenv in it.
@@ -249,11 +283,13 @@ mod tests {
         let said = |result: Result<Interpreter, InterpreterError>| result.unwrap_err().to_string();
         assert_eq!(
             said(judged("CPython", (3, 9, 18), false)),
-            "`/shim/python3` (python3 on the PATH) is Python 3.9.18; rgunicorn needs CPython 3.10 or newer"
+            "`/shim/python3` (python3 on the PATH) is Python 3.9.18; rgunicorn needs CPython 3.10 or newer: \
+             make the virtualenv anew with one, or name another with `python`"
         );
         assert_eq!(
             said(judged("PyPy", (3, 11, 9), false)),
-            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer"
+            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer: \
+             make the virtualenv anew with one, or name another with `python`"
         );
         assert!(said(judged("CPython", (3, 13, 1), true)).contains("free-threaded"));
     }

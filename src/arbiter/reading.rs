@@ -78,8 +78,7 @@ impl Unfit {
     fn key(&self) -> Option<&'static str> {
         match self {
             Self::Listen(_) => Some("bind"),
-            Self::Interpreter(InterpreterError::NoPackage { .. }) => Some("worker_class"),
-            Self::Interpreter(_) => Some("python"),
+            Self::Interpreter(error) => Some(error.key()),
             Self::Engine(_) => None,
             Self::Identity(IdentityError::NoGroup { .. }) => Some("group"),
             Self::Identity(_) => Some("user"),

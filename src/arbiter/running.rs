@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, Standing},
-    sys::resident_bytes,
+    sys::{read_file, resident_bytes},
 };
 
 const NAME: &str = "rgunicorn-running";
+/// Far more than a configuration and an environment take: a stranger's process may pass itself off as a server.
+const BYTES_MAX: u64 = 16 << 20;
 
 /// A server and its configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ pub fn of_pid(pid: u32) -> Option<Running> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| is_notice(path))
-        .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
+        .filter_map(|path| serde_json::from_slice(&read_file(&path, BYTES_MAX).ok()?).ok())
         // Between its fork and its exec a child has the arbiter's descriptors.
         .find(|running: &Running| running.pid == pid)
 }

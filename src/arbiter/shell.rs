@@ -50,7 +50,7 @@ use super::{
 };
 use crate::{
     admin::{Admin, Outcome, ScaleFailure, Upgrade},
-    config::{Config, ConfigLoader, Loaded, LogLevel, effective},
+    config::{Config, ConfigLoader, Loaded, LogLevel, effective, forget_schema},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
@@ -319,6 +319,7 @@ impl Shell {
             if let Err(error) = sys::release_program_files() {
                 crate::debug!("the program files stay in memory: {error}");
             }
+            forget_schema();
             sys::trim_heap();
         }
         self.is_resting = is_settled;

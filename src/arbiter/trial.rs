@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -51,6 +52,17 @@ pub enum TrialError {
     Live(#[from] LiveError),
     #[error("the trial could not be made")]
     Os(#[from] io::Error),
+}
+
+impl TrialError {
+    /// The key that asks for what cannot be had, where it is one.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Interpreter(error) => Some(error.key()),
+            Self::App(_) | Self::TooSlow(_) | Self::Worker(_) => Some("app"),
+            Self::Engine(_) | Self::Spawn(_) | Self::Gone | Self::Live(_) | Self::Os(_) => None,
+        }
+    }
 }
 
 /// Imports the app as a worker would, in the configured interpreter, as the configured user.
@@ -152,7 +164,7 @@ impl Trial {
         let descriptors = descriptors.with_listeners([self.stand_in.0.as_fd()]);
         let settings = WorkerSettings {
             generation: 0,
-            config: self.config.clone(),
+            config: Arc::new(self.config.clone()),
             listeners: vec![PassedListener {
                 id: 0,
                 address: address(&self.config),

@@ -36,11 +36,15 @@ fn beyond_the_text(loaded: &Loaded, boots: bool) -> Result<(), String> {
         false => trial::load_app(&loaded.config),
     };
     tried.map_err(|error| {
+        let error_key = error.key();
         let mut text = format!("error: {error}");
         let mut cause = error.source();
         while let Some(error) = cause {
             text.push_str(&format!(": {error}"));
             cause = error.source();
+        }
+        if let Some(place) = error_key.and_then(|key| loaded.origins.get(key)) {
+            text.push_str(&format!("\n --> {place}"));
         }
         text
     })

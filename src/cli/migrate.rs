@@ -75,6 +75,7 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
             .map(|words| words.cloned().collect())
             .unwrap_or_default(),
         cmd_args: env::var(VARIABLE).ok(),
+        has_web_concurrency: env::var_os("WEB_CONCURRENCY").is_some_and(|value| !value.is_empty()),
         python: path("python"),
         destination: destination.components().collect(),
     };

@@ -1,15 +1,14 @@
 //! `rgunicorn plan`: what saving the file would do to the server that runs with it, without doing it.
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Arg, ArgMatches, value_parser};
 
-use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE, tell};
+use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE, source, tell};
 use crate::{
     arbiter::{
         obstacles,
@@ -73,14 +72,12 @@ fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), Stri
 }
 
 fn text_of(draft: &Path) -> Result<String, String> {
-    let mut text = String::new();
     let read = if draft == Path::new("-") {
-        io::stdin().read_to_string(&mut text).map(drop)
+        source::text_from(io::stdin())
     } else {
-        fs::read_to_string(draft).map(|content| text = content)
+        source::text_of(draft)
     };
-    read.map_err(|error| format!("error: cannot read `{}`: {error}", draft.display()))?;
-    Ok(text)
+    read.map_err(|reason| format!("error: cannot read `{}`: {reason}", draft.display()))
 }
 
 /// The one server that runs with this file, or has this pid and runs with it; else why there is none.

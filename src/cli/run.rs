@@ -3,11 +3,12 @@
 use std::{
     env,
     io::{self, Read as _, Write as _},
+    path::Path,
 };
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 
-use super::{ConfigSource, FAILED, OK};
+use super::{ConfigSource, FAILED, OK, USAGE, command};
 use crate::{arbiter, migrate::VARIABLE};
 
 /// Whether this build, called so, would take over from the running one, whose state is the standard input. For the
@@ -32,6 +33,13 @@ pub(super) fn check_state(typed: &[&ArgMatches]) -> u8 {
 }
 
 pub(super) fn run(typed: &[&ArgMatches]) -> u8 {
+    if let Some(command) = typed
+        .iter()
+        .find_map(|matches| command_with_a_slip(matches))
+    {
+        let _ = writeln!(io::stderr(), "error: {command}");
+        return USAGE;
+    }
     warn_of_gunicorns_variable();
     match ConfigSource::find(typed) {
         Ok(source) => arbiter::run(Box::new(source)),
@@ -42,6 +50,29 @@ pub(super) fn run(typed: &[&ArgMatches]) -> u8 {
         }
     }
 }
+
+/// `rgunicorn relaod` would start a server, and most often a second one.
+fn command_with_a_slip(typed: &ArgMatches) -> Option<String> {
+    let app = typed.get_one::<String>("app")?;
+    if app.contains(['.', ':'])
+        || Path::new(&format!("{app}.py")).exists()
+        || Path::new(app).exists()
+    {
+        return None;
+    }
+    let command = command::command();
+    let names = command.get_subcommands().map(Command::get_name);
+    let mut long = names.filter(|name| name.len() >= SLIP_NAME_MIN);
+    let near = long.find(|name| strsim::osa_distance(app, name) <= SLIP_LETTERS_MAX)?;
+    Some(format!(
+        "there is neither a command nor a module `{app}` here\n  \
+         = help: did you mean `rgunicorn {near}`? An app from elsewhere is written with its attribute: `{app}:application`"
+    ))
+}
+
+/// Letters of a name below which others are near by chance.
+const SLIP_NAME_MIN: usize = 5;
+const SLIP_LETTERS_MAX: usize = 2;
 
 /// Whoever comes from Gunicorn may have it set, and would wonder.
 fn warn_of_gunicorns_variable() {

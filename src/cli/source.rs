@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeMap,
     env,
-    fs::File,
-    io::{self, Read as _},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use clap::ArgMatches;
 
 use super::{command::DEFAULT_FILE, flags, machine::Here};
-use crate::config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, Standing, load};
+use crate::{
+    config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, Standing, load},
+    sys::read_file,
+};
 
 /// Far above what anybody writes, and nothing to read at each save.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -114,23 +116,36 @@ impl ConfigSource {
 }
 
 /// The text of a config file, or why it is none.
-fn text_of(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| match error.kind() {
+pub(super) fn text_of(path: &Path) -> Result<String, String> {
+    let bytes = read_file(path, FILE_BYTES_MAX).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             "there is no such file; bring it back, or name another with `-c`".to_owned()
         }
+        io::ErrorKind::FileTooLarge => too_large(),
         _ => error.to_string(),
     })?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!(
-            "it is larger than {} MiB, which no configuration is; name the right file, or bring it back",
-            FILE_BYTES_MAX >> 20
-        ));
+    as_text(bytes)
+}
+
+/// The same of what is read to its end.
+pub(super) fn text_from(input: impl Read) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = input.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    match bytes.len() as u64 > FILE_BYTES_MAX {
+        true => Err(too_large()),
+        false => as_text(bytes),
     }
+}
+
+fn too_large() -> String {
+    format!(
+        "it is larger than {} MiB, which no configuration is; name the right file, or bring it back",
+        FILE_BYTES_MAX >> 20
+    )
+}
+
+fn as_text(bytes: Vec<u8>) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..valid]

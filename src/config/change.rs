@@ -77,6 +77,7 @@ const KEYS: &[Key] = &[
     key!(Roll, lifespan, word),
     key!(Roll, root_path, String::clone),
     key!(Roll, preload, bool::to_string),
+    key!(Roll, merge_memory, bool::to_string),
     key!(Roll, python, optional_path),
     key!(Roll, chdir, path),
     key!(Roll, python_path, paths),

@@ -64,7 +64,7 @@ pub fn advice_on_flag(flag: &str) -> Option<String> {
 pub fn place(key: &str) -> String {
     match key.split_once('.') {
         Some((table, name)) => format!("`[{table}] {name}`"),
-        None if schema::names_in("").any(|name| name == key) => format!("`{key}`"),
+        None if schema::names_in("").iter().any(|name| name == key) => format!("`{key}`"),
         None => key.to_owned(),
     }
 }

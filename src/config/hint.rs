@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{gunicorn, schema, units::UNIT};
+use super::{gunicorn, layer::takes, schema, units::UNIT};
 
 /// Below this two words have little to do with each other.
 const LIKENESS_MIN: f64 = 0.8;
@@ -12,7 +12,12 @@ const SLIP_MIN: f64 = 0.95;
 /// `table` is `""` at the top level.
 pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
     let sibling = |least| {
-        nearest(name, schema::names_in(table), least).map(|near| format!("did you mean `{near}`?"))
+        nearest(
+            name,
+            schema::names_in(table).iter().map(String::as_str),
+            least,
+        )
+        .map(|near| format!("did you mean `{near}`?"))
     };
     if let Some(advice) = gunicorn::advice(name) {
         // `[timeout]` may be either: Gunicorn's key, or `[timeouts]` with a slip.
@@ -138,7 +143,7 @@ fn wrong_text(key: &str, node: &Value, text: &str) -> Option<String> {
         );
         return Some(format!("write `{yes}`, without quotes"));
     }
-    if text.parse::<f64>().is_ok() && node.get(UNIT).is_some() {
+    if text.parse::<f64>().is_ok() && (node.get(UNIT).is_some() || takes(node, "integer")) {
         return Some(format!("remove the quotes: `{text}`"));
     }
     let choices = ["oneOf", "anyOf"]
@@ -164,6 +169,12 @@ fn address(text: &str) -> Option<String> {
     }
     if text.contains(',') {
         return Some("write a list: `[\"127.0.0.1:8000\", \"[::1]:8000\"]`".to_owned());
+    }
+    if text == "unix:" {
+        return Some("write the path behind it: `\"unix:/run/app.sock\"`".to_owned());
+    }
+    if text.starts_with('[') && !text.contains(']') {
+        return Some("close the bracket: `\"[::1]:8000\"`".to_owned());
     }
     if text.starts_with('/') || text.ends_with(".sock") {
         return Some(format!("write `\"unix:{text}\"`"));

@@ -93,12 +93,19 @@ impl Layer {
             origin,
         };
         let Some(path) = path(&setting.key) else {
+            if let Some(first) = schema::names_in(&setting.key).first() {
+                let key = &setting.key;
+                return Err(Problem::new(format!("`{key}` is a table"))
+                    .at(Some(place.at_key()))
+                    .help([format!("name a key in it, such as `{key}.{first}`")]));
+            }
             let (table, name) = setting.key.rsplit_once('.').unwrap_or(("", &setting.key));
             return Err(Problem::new(format!("unknown key `{}`", setting.key))
                 .at(Some(place.at_key()))
                 .help(hint::unknown_key(table, name)));
         };
-        let node = schema::node(path.iter().copied()).unwrap_or(&Value::Null);
+        let schema = schema::schema();
+        let node = schema::node(&schema, path.iter().copied()).unwrap_or(&Value::Null);
         let pointer: String = path
             .iter()
             .map(|step| format!("/{}", escape(step)))
@@ -159,10 +166,11 @@ fn merge(lower: &mut Value, upper: Value) {
 
 /// The steps of a dotted key; what follows the name of a free table is one step, dots included.
 fn path(key: &str) -> Option<Vec<&str>> {
+    let schema = schema::schema();
     let mut steps = Vec::new();
     let mut rest = key;
     loop {
-        let is_free = schema::node(steps.iter().copied())?
+        let is_free = schema::node(&schema, steps.iter().copied())?
             .get("additionalProperties")
             .is_some_and(Value::is_object);
         let (step, after) = match rest.split_once('.') {
@@ -175,7 +183,7 @@ fn path(key: &str) -> Option<Vec<&str>> {
             None => break,
         }
     }
-    let node = schema::node(steps.iter().copied())?;
+    let node = schema::node(&schema, steps.iter().copied())?;
     // A table is not one value, and the items of a list have no names.
     (node.get("properties").is_none() && !steps.contains(&"")).then_some(steps)
 }
@@ -231,7 +239,8 @@ fn from_toml(text: &str) -> Option<Value> {
     document.remove("value").filter(|_| document.is_empty())
 }
 
-fn takes(node: &Value, kind: &str) -> bool {
+/// Whether a value of this kind of JSON may stand there.
+pub(super) fn takes(node: &Value, kind: &str) -> bool {
     let here = match node.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
         Some(one) => one == kind,

@@ -46,5 +46,5 @@ pub use resolved::{
     LogLevel, LogTarget, Proxy, ProxyProtocol, Reload, SchemeHeader, Statsd, StatsdHost,
     SyslogAddress, TcpBind, Timeouts, Trusted, WebSocket, WorkerClass,
 };
-pub use schema::{bounds, default_text, keys, manual, schema_text, takes};
+pub use schema::{bounds, default_text, forget_schema, keys, manual, schema_text, takes};
 pub use secret::Secret;

@@ -49,6 +49,7 @@ impl Resolver<'_> {
             lifespan: file.lifespan,
             root_path: file.root_path,
             preload: file.preload,
+            merge_memory: file.merge_memory,
             python: file.python.map(|text| self.python(&text, &chdir)),
             python_path: join_all(&chdir, &file.python_path.0),
             user: self.user(file.user),

@@ -33,6 +33,8 @@ pub struct Config {
     /// Where an ASGI app is mounted: empty, or a path without a slash at its end.
     pub root_path: String,
     pub preload: bool,
+    /// The kernel may merge equal pages of generation and workers.
+    pub merge_memory: bool,
     /// The interpreter as configured; `None` means: find one (see `arbiter::interpreter`).
     pub python: Option<PathBuf>,
     /// Absolute. The working directory of generations, first on `sys.path`.

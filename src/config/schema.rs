@@ -2,7 +2,7 @@
 //!
 //! Draft-07 and without references, because that is what the TOML editors (taplo, tombi) handle best.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -16,21 +16,28 @@ use super::{
 /// How a change of the key is applied.
 const APPLY: &str = "x-rgunicorn-apply";
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+/// `None` until it is needed, and from [`forget_schema`] on until it is needed again.
+static SCHEMA: Mutex<Option<Arc<Value>>> = Mutex::new(None);
 
 static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut keys = Vec::new();
-    visit(&SCHEMA, "", &mut |key, _| keys.push(key.to_owned()));
+    visit(&schema(), "", &mut |key, _| keys.push(key.to_owned()));
     keys
 });
 
 /// The schema as it is committed: `schema/rgunicorn.schema.json`.
 pub fn schema_text() -> String {
-    format!("{:#}\n", *SCHEMA)
+    format!("{:#}\n", schema())
 }
 
-pub(super) fn schema() -> &'static Value {
-    &SCHEMA
+pub(super) fn schema() -> Arc<Value> {
+    let mut kept = SCHEMA.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(kept.get_or_insert_with(|| Arc::new(generate())))
+}
+
+/// Gives the memory of the schema back, 300 KiB, until somebody asks for it again: a server reads its file seldom.
+pub fn forget_schema() {
+    *SCHEMA.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Every key that can be set, such as `workers` and `timeouts.keepalive`; tables themselves are not among them.
@@ -39,13 +46,15 @@ pub fn keys() -> &'static [String] {
 }
 
 /// The manual of a key: its doc comment.
-pub fn manual(key: &str) -> Option<&'static str> {
-    node(key.split('.'))?.get("description")?.as_str()
+pub fn manual(key: &str) -> Option<String> {
+    let schema = schema();
+    let node = node(&schema, key.split('.'))?;
+    Some(node.get("description")?.as_str()?.to_owned())
 }
 
 /// The default of a key as it would be typed on the command line; `None` where it is nothing or off.
 pub fn default_text(key: &str) -> Option<String> {
-    match node(key.split('.'))?.get("default")? {
+    match node(&schema(), key.split('.'))?.get("default")? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Array(items) if !items.is_empty() => {
@@ -58,19 +67,23 @@ pub fn default_text(key: &str) -> Option<String> {
 
 /// The least and the most that a number or a size may be.
 pub fn bounds(key: &str) -> Option<(i64, i64)> {
-    let node = node(key.split('.'))?;
+    let schema = schema();
+    let node = node(&schema, key.split('.'))?;
     let bound = |name| node.get(name).and_then(Value::as_i64);
     Some((bound("minimum")?, bound("maximum")?))
 }
 
 /// What a key takes, in words: `a whole number from 1 to 1024`.
 pub fn takes(key: &str) -> Option<String> {
-    node(key.split('.')).map(expected)
+    node(&schema(), key.split('.')).map(expected)
 }
 
 /// What the schema says of the value at a path; list items and entries of free tables included.
-pub(super) fn node<'k>(path: impl IntoIterator<Item = &'k str>) -> Option<&'static Value> {
-    path.into_iter().try_fold(schema(), |node, step| {
+pub(super) fn node<'s, 'k>(
+    schema: &'s Value,
+    path: impl IntoIterator<Item = &'k str>,
+) -> Option<&'s Value> {
+    path.into_iter().try_fold(schema, |node, step| {
         node.get("properties")
             .and_then(|properties| properties.get(step))
             .or_else(|| {
@@ -82,11 +95,11 @@ pub(super) fn node<'k>(path: impl IntoIterator<Item = &'k str>) -> Option<&'stat
 }
 
 /// The names directly under a table; `""` is the top level.
-pub(super) fn names_in(table: &str) -> impl Iterator<Item = &'static str> {
-    let node = node(table.split('.').filter(|step| !step.is_empty()));
-    node.and_then(|node| node.get("properties")?.as_object())
-        .into_iter()
-        .flat_map(|properties| properties.keys().map(String::as_str))
+pub(super) fn names_in(table: &str) -> Vec<String> {
+    let schema = schema();
+    let node = node(&schema, table.split('.').filter(|step| !step.is_empty()));
+    let properties = node.and_then(|node| node.get("properties")?.as_object());
+    properties.map_or_else(Vec::new, |properties| properties.keys().cloned().collect())
 }
 
 /// What a value has to be, in words that fit after "must be".
@@ -259,8 +272,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_forgotten_is_known_again_when_it_is_asked_for() {
+        let before = manual("workers");
+        forget_schema();
+        assert_eq!(manual("workers"), before);
+    }
+
+    #[test]
     fn every_key_has_its_manual_a_default_or_none_an_example_and_its_way_of_applying() {
-        visit(schema(), "", &mut |key, node| {
+        visit(&schema(), "", &mut |key, node| {
             let described = node.get("description").and_then(Value::as_str);
             assert!(
                 described.is_some_and(|text| text.len() > 40),
@@ -279,7 +299,7 @@ mod tests {
 
     #[test]
     fn defaults_and_examples_keep_to_the_schema() {
-        visit(schema(), "", &mut |key, node| {
+        visit(&schema(), "", &mut |key, node| {
             let examples = node.get("examples").and_then(Value::as_array);
             for value in examples.into_iter().flatten().chain(node.get("default")) {
                 assert!(jsonschema::is_valid(node, value), "{key}: {value}");
@@ -300,14 +320,15 @@ mod tests {
             "hooks",
             "hooks.commands",
         ] {
-            let node = node(table.split('.').filter(|step| !step.is_empty())).unwrap();
+            let schema = schema();
+            let node = node(&schema, table.split('.').filter(|step| !step.is_empty())).unwrap();
             assert_eq!(node["additionalProperties"], false, "[{table}]");
         }
     }
 
     #[test]
     fn what_a_key_takes_is_said_in_words() {
-        let words = |key: &str| expected(node(key.split('.')).unwrap());
+        let words = |key: &str| expected(node(&schema(), key.split('.')).unwrap());
         assert_eq!(words("threads"), "a whole number from 1 to 1024");
         assert_eq!(
             words("worker_class"),

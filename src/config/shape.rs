@@ -41,7 +41,7 @@ fn schema_faults(layer: &Layer) -> Vec<Fault> {
     let mut faults = Vec::new();
     // Not kept: a server reads its file seldom, and is idle in between. An error only if the derived schema were no schema,
     // which a test excludes; the types still refuse what is wrong then.
-    let validator = jsonschema::draft7::new(schema::schema()).ok();
+    let validator = jsonschema::draft7::new(&schema::schema()).ok();
     let errors = validator
         .iter()
         .flat_map(|validator| validator.iter_errors(&layer.value));
@@ -82,7 +82,9 @@ fn unknown_key(layer: &Layer, table: &str, name: &str) -> Fault {
 
 fn wrong_value(layer: &Layer, pointer: &str, value: &Value, label: String) -> Fault {
     let key = key_of(layer, pointer);
-    let node = schema::node(steps(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
+    let schema = schema::schema();
+    let node =
+        schema::node(&schema, steps(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
     let excerpt = layer.places.find(pointer).map(Place::at_value);
     let written = excerpt.as_ref().map_or("", Excerpt::piece);
     Fault {
@@ -104,7 +106,8 @@ fn text_range_faults(value: &Value, pointer: &str, layer: &Layer, faults: &mut V
         }
         Value::String(text) => {
             let path = steps(pointer);
-            let Some(node) = schema::node(path.iter().map(String::as_str)) else {
+            let schema = schema::schema();
+            let Some(node) = schema::node(&schema, path.iter().map(String::as_str)) else {
                 return;
             };
             let measured = match node.get(UNIT).and_then(Value::as_str) {

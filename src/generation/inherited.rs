@@ -108,7 +108,7 @@ impl Inherited {
         let Some(taken) = self.live.take()? else {
             return Ok(());
         };
-        let config = &mut self.settings.config;
+        let config = Arc::make_mut(&mut self.settings.config);
         taken.config.put_into(config);
         telemetry::set_level(config.log.level);
         telemetry::set_format(config.log.error_format);

@@ -13,6 +13,8 @@ pub struct AppHead {
     pub lines: Vec<u8>,
     /// As the application said it.
     pub content_length: Option<u64>,
+    /// Of the body that it gave, where all of it is known before the head goes out.
+    pub counted_length: Option<u64>,
     has_date: bool,
     /// The application asked for the connection to be closed.
     wants_close: bool,
@@ -30,6 +32,7 @@ impl AppHead {
     pub fn clear(&mut self) {
         self.lines.clear();
         self.content_length = None;
+        self.counted_length = None;
         self.has_date = false;
         self.wants_close = false;
     }
@@ -51,7 +54,8 @@ impl AppHead {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.wants_close |= value.trim_ascii().eq_ignore_ascii_case(b"close");
+                self.wants_close |=
+                    field::elements(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                 return Ok(());
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
@@ -74,21 +78,23 @@ impl AppHead {
         }
     }
 
-    /// Adds what the server has to say. `body_length` is that of the whole body, if it is known; `date` is asked for where the
-    /// application gave none.
+    /// Adds what the server has to say. `date` is asked for where the application gave none.
     #[inline]
     pub fn complete<'a>(
         &mut self,
         request: RequestTraits,
         status: u16,
-        body_length: Option<u64>,
         date: impl FnOnce() -> &'a [u8],
     ) -> ResponseShape {
         let request = RequestTraits {
             persistent: request.persistent && !self.wants_close,
             ..request
         };
-        let shape = ResponseShape::decide(request, status, self.content_length.or(body_length));
+        // RFC 9110 section 8.6: where no body goes out, Content-Length is that of the answer to GET. An application that
+        // leaves the body out has not told it.
+        let counted_length = (self.counted_length)
+            .filter(|length| status != 304 && (*length > 0 || !request.is_head));
+        let shape = ResponseShape::decide(request, status, self.content_length.or(counted_length));
         shape.write_fields(&mut self.lines, request.version);
         if !self.has_date {
             response::write_field(&mut self.lines, b"Date", date());
@@ -114,8 +120,46 @@ mod tests {
         for (name, value) in fields {
             head.add_field(name.as_bytes(), value.as_bytes()).unwrap();
         }
-        let shape = head.complete(GET, 200, None, || b"now");
+        let shape = head.complete(GET, 200, || b"now");
         (String::from_utf8(head.lines).unwrap(), shape)
+    }
+
+    /// The fields of a response whose body was counted.
+    fn counted(request: RequestTraits, status: u16, length: u64) -> String {
+        let mut head = AppHead {
+            counted_length: Some(length),
+            ..AppHead::default()
+        };
+        let _ = head.complete(request, status, || b"now");
+        String::from_utf8(head.lines).unwrap()
+    }
+
+    #[test]
+    fn a_body_that_was_left_out_says_no_length() {
+        let head = RequestTraits {
+            is_head: true,
+            ..GET
+        };
+        let said = |length| format!("Content-Length: {length}\r\nDate: now\r\n\r\n");
+        let nothing = "Date: now\r\n\r\n";
+        assert_eq!(counted(GET, 200, 0), said(0));
+        assert_eq!(counted(head, 200, 5), said(5));
+        assert_eq!(counted(head, 200, 0), nothing);
+        assert_eq!(counted(GET, 304, 0), nothing);
+        assert_eq!(counted(GET, 304, 5), nothing);
+        assert_eq!(counted(GET, 404, 5), said(5));
+    }
+
+    #[test]
+    fn the_wish_to_close_may_stand_among_others() {
+        for (value, closes) in [
+            ("keep-alive, Close", true),
+            ("close,", true),
+            ("closed", false),
+            ("keep-alive", false),
+        ] {
+            assert_eq!(completed(&[("Connection", value)]).1.persistent, !closes);
+        }
     }
 
     #[test]

@@ -188,4 +188,22 @@ mod tests {
             Err(Refusal::BODY_TOO_LARGE)
         );
     }
+
+    #[test]
+    fn chunk_extensions_may_be_as_large_as_the_content_and_a_little_more() {
+        let limits = HeadLimits { body: 0, ..LIMITS };
+        let chunk = |size: usize, extension: usize| {
+            let (extension, content) = ("e".repeat(extension), "c".repeat(size));
+            format!("{size:x};{extension}\r\n{content}\r\n").into_bytes()
+        };
+        let chunks_until_refused = |size, extension| {
+            let mut decoder = BodyDecoder::new(Framing::Chunked, &limits);
+            let chunk = chunk(size, extension);
+            (0..1_000).find(|_| decode(&mut decoder, &chunk).0.is_err())
+        };
+        assert_eq!(chunks_until_refused(1, 1_016), Some(16));
+        assert_eq!(chunks_until_refused(900, 1_000), Some(175));
+        assert_eq!(chunks_until_refused(1_002, 1_016), None);
+        assert_eq!(chunks_until_refused(1, 14), None);
+    }
 }

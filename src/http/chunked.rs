@@ -6,7 +6,7 @@
 
 use super::{
     field,
-    limits::{CHUNK_LINE_BYTES_MAX, HeadLimits},
+    limits::{CHUNK_EXTENSIONS_BYTES_MAX, CHUNK_LINE_BYTES_MAX, HeadLimits},
     refusal::Refusal,
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Chunked {
     announced: u64,
     /// Bytes of the current size line or trailer line.
     line_bytes: usize,
+    /// Bytes of all size lines that were not needed for a size.
+    extension_bytes: u64,
     trailers: usize,
     trailer_name: TrailerName,
     limits: HeadLimits,
@@ -68,6 +70,7 @@ impl Chunked {
             remaining: 0,
             announced: 0,
             line_bytes: 0,
+            extension_bytes: 0,
             trailers: 0,
             trailer_name: TrailerName::default(),
             limits: *limits,
@@ -207,7 +210,13 @@ impl Chunked {
     }
 
     fn begin_chunk(&mut self) -> Result<State, Refusal> {
-        self.line_bytes = 0;
+        let line_bytes = std::mem::take(&mut self.line_bytes);
+        self.extension_bytes += line_bytes.saturating_sub(usize::from(SIZE_DIGITS_MAX)) as u64;
+        if self.extension_bytes > CHUNK_EXTENSIONS_BYTES_MAX.saturating_add(self.announced) {
+            return Err(Refusal::bad(
+                "the chunk extensions are larger than the body",
+            ));
+        }
         if self.remaining == 0 {
             return Ok(State::TrailerStart);
         }

@@ -94,6 +94,11 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// The elements of a comma-separated list, RFC 9110 section 5.6.1, empty ones included.
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

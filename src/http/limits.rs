@@ -12,6 +12,10 @@ pub const METHOD_BYTES_MAX: usize = 32;
 /// The longest chunk-size line in bytes, extensions included and CRLF not. Signatures of signed uploads need some 100.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
+/// What the extensions of a body's chunks may take in bytes beyond as much as its content. Nobody is known to need more; without
+/// a bound each byte of content could cost a line of [`CHUNK_LINE_BYTES_MAX`], and the limit of a body would be none.
+pub const CHUNK_EXTENSIONS_BYTES_MAX: u64 = 16 * 1024;
+
 /// The configured bounds of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {

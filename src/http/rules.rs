@@ -59,7 +59,7 @@ impl<'a> Rules<'a> {
 
     /// RFC 9110 section 10.1.1: 100-continue is the only expectation there is, without case.
     fn note_expect(&mut self, value: &[u8]) {
-        for expectation in elements(value).filter(|element| !element.is_empty()) {
+        for expectation in field::elements(value).filter(|element| !element.is_empty()) {
             if expectation.eq_ignore_ascii_case(b"100-continue") {
                 self.expect_continue = true;
             } else {
@@ -70,7 +70,7 @@ impl<'a> Rules<'a> {
 
     /// RFC 9110 section 7.6.1: a list, over all its fields, without case.
     fn note_connection(&mut self, value: &[u8]) {
-        for option in elements(value) {
+        for option in field::elements(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
@@ -160,7 +160,7 @@ impl Codings {
     #[cold]
     fn note(&mut self, value: &[u8]) {
         self.is_given = true;
-        for coding in elements(value) {
+        for coding in field::elements(value) {
             self.ends_chunked = coding.eq_ignore_ascii_case(b"chunked");
             let name = coding
                 .split(|&byte| byte == b';')
@@ -218,9 +218,4 @@ fn is_registered(coding: &[u8]) -> bool {
     ]
     .iter()
     .any(|known| coding.eq_ignore_ascii_case(known))
-}
-
-/// The elements of a comma-separated list, RFC 9110 section 5.6.1, empty ones included.
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(field::trim)
 }

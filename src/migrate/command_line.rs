@@ -26,16 +26,18 @@ pub(super) fn parse(words: &[String], origin: &str) -> Result<CommandLine, Strin
             read.app.get_or_insert_with(|| word.to_owned());
             continue;
         };
-        let is_value = |next: &&str| !next.starts_with('-') || *next == "-";
         let value = match (setting.takes, attached) {
             (Takes::Nothing, None) => None,
             (Takes::Nothing, Some(_)) => return Err(format!("`{word}` takes no value")),
             (_, Some(value)) => Some(value),
-            (Takes::Maybe(otherwise), None) => {
-                Some(words.next_if(is_value).unwrap_or(otherwise).to_owned())
-            }
+            (Takes::Maybe(otherwise), None) => Some(
+                words
+                    .next_if(|next| is_value(next))
+                    .unwrap_or(otherwise)
+                    .to_owned(),
+            ),
             (Takes::One | Takes::Many, None) => {
-                let next = words.next_if(is_value);
+                let next = words.next_if(|next| is_value(next));
                 Some(
                     next.ok_or_else(|| format!("a value is missing after `{word}`"))?
                         .to_owned(),
@@ -45,6 +47,13 @@ pub(super) fn parse(words: &[String], origin: &str) -> Result<CommandLine, Strin
         read.layer.add(setting, value, origin);
     }
     Ok(read)
+}
+
+/// argparse takes no flag for a value, but a number below zero, and what has a space and so can be no flag.
+fn is_value(word: &str) -> bool {
+    let after = word.strip_prefix('-');
+    after
+        .is_none_or(|after| after.is_empty() || after.parse::<f64>().is_ok() || after.contains(' '))
 }
 
 /// The setting of a flag, and the value that is attached to it: `--bind=X`, `-bX`.
@@ -101,13 +110,14 @@ impl Layer {
                 _ => Value::Array(vec![value.into()]),
             },
             (_, Some(value)) => value.into(),
-            (_, None) => true.into(),
+            (_, None) => (setting.flags != format!("--no-{}", setting.name)).into(),
         };
         self.set(Given {
             setting,
             written: Written::Plain(value),
             origin: origin.to_owned(),
             computed: None,
+            has_port: false,
         });
     }
 }
@@ -157,6 +167,25 @@ mod tests {
         assert_eq!(given, [("proxy_protocol".to_owned(), "v2".into())]);
         let (_, given) = read("app --proxy-protocol --preload").unwrap();
         assert!(given.contains(&("proxy_protocol".to_owned(), "auto".into())));
+    }
+
+    #[test]
+    fn what_begins_with_a_dash_may_be_a_value() {
+        let (_, given) = read("--backlog -1 --access-logformat -").unwrap();
+        assert!(given.contains(&("backlog".to_owned(), "-1".into())));
+        let words = ["--access-logformat", "-%(h)s %(r)s", "app"].map(str::to_owned);
+        assert_eq!(
+            parse(&words, "command line").unwrap().app.as_deref(),
+            Some("app")
+        );
+        assert!(read("--access-logformat -%(h)s").is_err());
+    }
+
+    #[test]
+    fn a_switch_that_turns_off_is_false() {
+        let (_, given) = read("--no-sendfile --no-control-socket").unwrap();
+        assert!(given.contains(&("sendfile".to_owned(), false.into())));
+        assert!(given.contains(&("control_socket_disable".to_owned(), true.into())));
     }
 
     #[test]

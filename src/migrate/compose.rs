@@ -6,7 +6,8 @@ use super::{
     Draft, Layer,
     gather::{COMMAND_LINE, Gathered},
     syslog::Syslog,
-    translate::{Places, relative, translate},
+    translate::{Places, relative, title, translate},
+    values::{is_default, switch},
 };
 
 /// The first lines of the file.
@@ -40,6 +41,7 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
     if layer.gives("proc_name") {
         layer.take("default_proc_name");
     }
+    leave_without_effect(&mut layer, &mut draft);
     let syslog = Syslog::take(&mut layer);
     let has_access_log =
         layer.gives("accesslog") || syslog.as_ref().is_some_and(Syslog::has_access);
@@ -48,13 +50,18 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
         .extend(remark_on_defaults(&layer, has_access_log));
     let has_workers = layer.gives("workers");
     for given in layer {
-        let is_shell = gathered.unread_by_shell.as_ref() == Some(&given.origin);
+        let is_shell = gathered.unread_by_shell.contains(&given.origin);
         translate(given, is_shell, &gathered.places, &mut draft);
     }
     if let Some(syslog) = syslog {
-        syslog.translate(gathered.unread_by_shell.as_ref(), &mut draft);
+        syslog.translate(&gathered.unread_by_shell, &mut draft);
     }
     settle_class(&mut draft);
+    if gathered.has_web_concurrency
+        && let Some(workers) = draft.get_mut("workers")
+    {
+        workers.comments.push(WEB_CONCURRENCY.to_owned());
+    }
     if !has_workers {
         draft.set("workers", 1, vec![ONE_WORKER.to_owned()]);
     }
@@ -64,6 +71,56 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
     say_where(&mut draft, &gathered.places, gathered.python.as_deref());
     draft
 }
+
+/// Takes out what had no effect in Gunicorn, given what else was set.
+fn leave_without_effect(layer: &mut Layer, draft: &mut Draft) {
+    for (name, is_idle, reason) in IDLE {
+        if layer.gives(name)
+            && is_idle(layer)
+            && let Some(given) = layer.take(name)
+            && !is_default(&given)
+        {
+            draft.leave(title(&given), *reason);
+        }
+    }
+}
+
+fn is_on(layer: &Layer, name: &str) -> bool {
+    layer
+        .get(name)
+        .is_some_and(|given| switch(given) == Ok(true))
+}
+
+/// A setting, when it had no effect, and why.
+type Idle = (&'static str, fn(&Layer) -> bool, &'static str);
+
+const IDLE: &[Idle] = &[
+    (
+        "reload_extra_files",
+        |layer| !is_on(layer, "reload"),
+        "Without `reload` it had no effect.",
+    ),
+    (
+        "syslog_addr",
+        |layer| !is_on(layer, "syslog"),
+        "Without `syslog` it had no effect.",
+    ),
+    (
+        "disable_redirect_access_to_syslog",
+        |layer| !is_on(layer, "syslog"),
+        "Without `syslog` it had no effect.",
+    ),
+    (
+        "logconfig",
+        |layer| layer.gives("logconfig_json") || layer.gives("logconfig_dict"),
+        "`logconfig_dict` and `logconfig_json` came before it, and it had no effect.",
+    ),
+    (
+        "logconfig_json",
+        |layer| layer.gives("logconfig_dict"),
+        "`logconfig_dict` came before it, and it had no effect.",
+    ),
+];
 
 /// The directory and the interpreter, which Gunicorn got from whoever started it.
 fn say_where(draft: &mut Draft, places: &Places, python: Option<&Path>) {
@@ -127,6 +184,9 @@ fn settle_class(draft: &mut Draft) {
         _ => {}
     }
 }
+
+const WEB_CONCURRENCY: &str = "Where WEB_CONCURRENCY is set, as platforms do, it counts more here than this line; in Gunicorn it \
+    counted less.";
 
 const ONE_WORKER: &str = "Gunicorn's default, kept because an app may hold things in memory that a second worker would \
     not see. If yours does not: \"auto\".";

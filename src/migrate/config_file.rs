@@ -87,6 +87,7 @@ struct Value {
     #[serde(flatten)]
     written: Written,
     computed: Option<String>,
+    has_port: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,6 +138,7 @@ fn layer(settings: BTreeMap<String, Value>, location: &str) -> Layer {
             written,
             origin: location.to_owned(),
             computed: value.computed,
+            has_port: value.has_port,
         });
     }
     layer

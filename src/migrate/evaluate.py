@@ -55,6 +55,19 @@ def described(value, path):
         return {"other": repr(value)[:SHOWN_MAX]}
 
 
+def texts(node, expressions):
+    """The texts in an expression and in those that its names stand for: names of environment variables are among them."""
+    found, waiting, seen = set(), [node], set()
+    while waiting:
+        for inner in ast.walk(waiting.pop()):
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                found.add(inner.value)
+            elif isinstance(inner, ast.Name) and inner.id in expressions and inner.id not in seen:
+                seen.add(inner.id)
+                waiting.append(expressions[inner.id])
+    return found
+
+
 def computed(source):
     """The expressions, by name, that are no literals; those inside functions do not count."""
     found, waiting = {}, list(ast.parse(source).body)
@@ -67,8 +80,7 @@ def computed(source):
             try:
                 ast.literal_eval(node.value)
             except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                text = " ".join(ast.unparse(node.value).split())[:SHOWN_MAX]
-                found.update({target.id: text for target in targets if isinstance(target, ast.Name)})
+                found.update({target.id: node.value for target in targets if isinstance(target, ast.Name)})
         waiting.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt))
     return found
 
@@ -109,7 +121,10 @@ try:
     for name, value in list(names.items()):
         if name in known:
             settings[name] = described(value, path)
-            settings[name]["computed"] = expressions.get(name)
+            expression = expressions.get(name)
+            shown = expression and " ".join(ast.unparse(expression).split())[:SHOWN_MAX]
+            settings[name]["computed"] = shown
+            settings[name]["has_port"] = expression is not None and "PORT" in texts(expression, expressions)
         elif not name.startswith("_") and not callable(value) and not isinstance(value, types.ModuleType):
             ignored.append(name)
     told = {"settings": settings, "ignored": ignored[:100]}

@@ -8,12 +8,14 @@ use super::{
     Given, Layer, MigrateError, Sources, Start, VARIABLE, Written, command_line, config_file,
     given::given_app, translate::Places,
 };
-use crate::config::gunicorn::SETTINGS;
+use crate::{config::gunicorn::SETTINGS, sys::read_file};
 
 /// What Gunicorn finds in the current directory by itself.
 const DEFAULT_FILE: &str = "gunicorn.conf.py";
 /// The origin of what was typed.
 pub(super) const COMMAND_LINE: &str = "command line";
+/// Far more than a unit or a Procfile has.
+const START_BYTES_MAX: u64 = 1 << 20;
 /// From here on, two names are one with a slip in it.
 const SLIP_MIN: f64 = 0.93;
 
@@ -22,9 +24,11 @@ const SLIP_MIN: f64 = 0.93;
 pub(super) struct Gathered {
     pub(super) layer: Layer,
     pub(super) origins: Vec<String>,
-    /// The origin whose words no shell has read.
-    pub(super) unread_by_shell: Option<String>,
+    /// The origins whose words no shell has read.
+    pub(super) unread_by_shell: Vec<String>,
     pub(super) remarks: Vec<String>,
+    /// `WEB_CONCURRENCY` is set where it runs, as far as that is known.
+    pub(super) has_web_concurrency: bool,
     pub(super) places: Places,
     /// The project's interpreter, where the command or the project says which.
     pub(super) python: Option<PathBuf>,
@@ -39,8 +43,12 @@ struct Line {
 
 /// Configuration file < `GUNICORN_CMD_ARGS` < command line.
 pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
-    let (start, unread_by_shell) = start(sources)?.unzip();
+    let (start, name) = start(sources)?.unzip();
     let typed = Start::typed(sources.command.clone());
+    let mut unread_by_shell: Vec<String> = name.iter().cloned().collect();
+    if !typed.shell.is_empty() {
+        unread_by_shell.push(COMMAND_LINE.to_owned());
+    }
     let project = start
         .as_ref()
         .and_then(|start| start.directory.clone())
@@ -48,11 +56,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
         .unwrap_or_else(|| sources.directory.clone());
     let mut above = Layer::default();
     let mut origins = Vec::new();
-    for line in lines(
-        sources,
-        start.as_ref().zip(unread_by_shell.as_deref()),
-        &typed,
-    )? {
+    for line in lines(sources, start.as_ref().zip(name.as_deref()), &typed)? {
         above.cover_with(read_line(&line)?);
         origins.push(line.origin);
     }
@@ -81,6 +85,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
         origins,
         unread_by_shell,
         remarks,
+        has_web_concurrency: sources.has_web_concurrency,
         places: Places {
             project,
             file: sources.destination.clone(),
@@ -107,11 +112,12 @@ fn start(sources: &Sources) -> Result<Option<(Start, String)>, MigrateError> {
     let Some((path, find)) = unit.or_else(procfile) else {
         return Ok(None);
     };
-    let text = std::fs::read_to_string(path).map_err(|source| MigrateError::Unreadable {
+    let text = read_file(path, START_BYTES_MAX).map_err(|source| MigrateError::Unreadable {
         path: path.clone(),
         source,
     })?;
-    let start = find(&text).ok_or_else(|| MigrateError::NoGunicorn { path: path.clone() })?;
+    let start = find(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| MigrateError::NoGunicorn { path: path.clone() })?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok(Some((start, name.display().to_string())))
 }

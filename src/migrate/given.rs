@@ -16,6 +16,8 @@ pub struct Given {
     pub origin: String,
     /// The Python expression that made the value, where it is no literal.
     pub computed: Option<String>,
+    /// It is made from `PORT` of the environment.
+    pub has_port: bool,
 }
 
 /// What the configuration has for a setting.
@@ -26,6 +28,17 @@ pub enum Written {
     Function(Function),
     /// An object of Python that is neither, as it shows itself.
     Other(String),
+}
+
+impl Written {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(Value::String(text)) => text.trim().is_empty(),
+            Self::Plain(Value::Array(items)) => items.is_empty(),
+            Self::Plain(Value::Object(items)) => items.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// A Python function, such as a hook.
@@ -86,19 +99,27 @@ pub(super) fn given_app(app: String, origin: &str) -> Given {
         written: Written::Plain(app.into()),
         origin: origin.to_owned(),
         computed: None,
+        has_port: false,
     }
 }
 
 impl Given {
-    /// `None` of Python means that nothing was given, and so does an empty text.
+    /// `None` of Python means that nothing was given, and so does an empty text, but where the default is not empty.
     pub fn is_nothing(&self) -> bool {
         match &self.written {
             Written::Plain(Value::Null) => true,
-            Written::Plain(Value::String(text)) => text.is_empty(),
-            Written::Plain(Value::Array(items)) => items.is_empty(),
-            Written::Plain(Value::Object(items)) => items.is_empty(),
-            _ => false,
+            written => written.is_empty() && !self.says_nobody(),
         }
+    }
+
+    /// Whether it is an empty list of those who are believed: Gunicorn believes nobody then.
+    pub(super) fn says_nobody(&self) -> bool {
+        let names = [
+            "forwarded_allow_ips",
+            "proxy_allow_ips",
+            "secure_scheme_headers",
+        ];
+        names.contains(&self.setting.name) && self.written.is_empty()
     }
 
     /// `timeout = 120`, cut to what a comment bears.

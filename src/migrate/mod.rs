@@ -39,6 +39,8 @@ pub struct Sources {
     pub command: Vec<String>,
     /// `GUNICORN_CMD_ARGS` of the environment.
     pub cmd_args: Option<String>,
+    /// Whether the environment has `WEB_CONCURRENCY`.
+    pub has_web_concurrency: bool,
     /// The project's Python.
     pub python: Option<PathBuf>,
     /// The directory that the new file is for; absolute.

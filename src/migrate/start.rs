@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 /// A command line, taken apart around Gunicorn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Start {
+    /// The shell that is given the rest as one word: `sh -c`. Empty where there is none.
+    pub shell: Vec<String>,
     /// What stands before it: `newrelic-admin run-program`, `A=1 exec`.
     pub before: Vec<String>,
     /// Gunicorn, or the Python that has it as a module.
@@ -23,9 +25,9 @@ const VARIABLE: &str = "GUNICORN_CMD_ARGS";
 impl Start {
     /// `None` where Gunicorn is not among the words.
     fn of(words: &[String]) -> Option<Self> {
-        let is_gunicorn =
-            |word: &String| file_name(word).is_some_and(|name| name.starts_with("gunicorn"));
-        let at = words.iter().position(is_gunicorn)?;
+        let Some(at) = words.iter().position(|word| is_gunicorn(word)) else {
+            return Self::in_shell(words);
+        };
         let is_module = at > 1 && words[at - 1] == "-m";
         let (program, first) = match is_module {
             true => (&words[at - 2], at - 2),
@@ -38,6 +40,7 @@ impl Start {
             .unwrap_or(rest.len());
         let before = &words[..first];
         Some(Self {
+            shell: Vec::new(),
             cmd_args: before.iter().find_map(|word| cmd_args(word)),
             before: before
                 .iter()
@@ -48,6 +51,19 @@ impl Start {
             arguments: rest[..end].to_vec(),
             after: rest[end..].to_vec(),
             directory: None,
+        })
+    }
+
+    /// `sh -c 'gunicorn …'`
+    fn in_shell(words: &[String]) -> Option<Self> {
+        let (script, shell) = words.split_last()?;
+        let is_command = shell
+            .last()
+            .is_some_and(|flags| flags.starts_with('-') && flags.ends_with('c'));
+        let start = Self::of(&shlex::split(script).filter(|inner| is_command && inner.len() > 1)?)?;
+        Some(Self {
+            shell: shell.to_vec(),
+            ..start
         })
     }
 
@@ -111,12 +127,23 @@ impl Start {
     pub fn successor(&self, program: &str) -> String {
         let program = [program.to_owned()];
         let words = self.before.iter().chain(&program).chain(&self.after);
-        words.map(String::as_str).collect::<Vec<_>>().join(" ")
+        let command = words.map(String::as_str).collect::<Vec<_>>().join(" ");
+        match self.shell.as_slice() {
+            [] => command,
+            shell => format!("{} '{command}'", shell.join(" ")),
+        }
     }
 }
 
-fn file_name(word: &str) -> Option<&str> {
-    Path::new(word).file_name()?.to_str()
+/// `gunicorn`, also with a version or an ending of its own: `gunicorn3`, `gunicorn_paster`. Files such as `gunicorn.conf.py` are
+/// not run.
+fn is_gunicorn(word: &str) -> bool {
+    let name = Path::new(word).file_name().and_then(|name| name.to_str());
+    let rest = name.and_then(|name| name.strip_prefix("gunicorn"));
+    rest.is_some_and(|rest| {
+        let is_version = |letter: char| letter.is_ascii_digit() || "-.".contains(letter);
+        rest.chars().all(is_version) || rest == "_paster"
+    })
 }
 
 fn is_operator(word: &str) -> bool {
@@ -213,6 +240,32 @@ mod tests {
         assert_eq!(
             start.python(),
             Some(PathBuf::from("/srv/site/venv/bin/python"))
+        );
+    }
+
+    #[test]
+    fn a_file_called_like_gunicorn_is_an_argument() {
+        for line in ["-c gunicorn.conf.py app", "-c etc/gunicorn_config.py app"] {
+            let words = shlex::split(line).unwrap();
+            assert_eq!(Start::of(&words), None, "{line}");
+            assert_eq!(Start::typed(words.clone()).arguments, words);
+        }
+        let words = shlex::split("/usr/bin/gunicorn3 app -c gunicorn.py").unwrap();
+        assert_eq!(Start::typed(words).arguments, ["app", "-c", "gunicorn.py"]);
+    }
+
+    #[test]
+    fn gunicorn_is_found_in_what_a_shell_is_given() {
+        let line = "/bin/bash -lc 'cd /srv && exec venv/bin/gunicorn -b :$PORT app:app > log'";
+        let start = Start::of(&shlex::split(line).unwrap()).unwrap();
+        assert_eq!(start.arguments, ["-b", ":$PORT", "app:app"]);
+        assert_eq!(
+            start.successor("rgunicorn"),
+            "/bin/bash -lc 'cd /srv && exec rgunicorn > log'"
+        );
+        assert_eq!(
+            Start::of(&["run".to_owned(), "gunicorn app".to_owned()]),
+            None
         );
     }
 

@@ -34,12 +34,12 @@ impl Syslog {
         !self.without_access.as_ref().is_some_and(is_on)
     }
 
-    /// Makes syslog the target of the logs. `unread_by_shell` is the origin whose variables no shell has put in yet.
-    pub(super) fn translate(mut self, unread_by_shell: Option<&String>, draft: &mut Draft) {
+    /// Makes syslog the target of the logs. `unread_by_shell` are the origins whose variables no shell has put in yet.
+    pub(super) fn translate(mut self, unread_by_shell: &[String], draft: &mut Draft) {
         let mut comments = vec![title(&self.wanted)];
         comments.extend(self.address.iter().map(title));
         if let Some(address) = &mut self.address
-            && unread_by_shell == Some(&address.origin)
+            && unread_by_shell.contains(&address.origin)
             && let Err(reason) = settle(address, &mut comments)
         {
             return draft.leave(comments.join(", "), reason);
@@ -114,6 +114,7 @@ mod tests {
             written: Written::Plain(value),
             origin: "conf.py".to_owned(),
             computed: None,
+            has_port: false,
         }
     }
 
@@ -138,9 +139,7 @@ mod tests {
                 json!(without_access),
             ));
             let mut draft = Draft::default();
-            Syslog::take(&mut layer)
-                .unwrap()
-                .translate(None, &mut draft);
+            Syslog::take(&mut layer).unwrap().translate(&[], &mut draft);
             assert!(layer.into_iter().next().is_none());
             let keys = draft.entries.into_iter().map(|entry| entry.key);
             keys.collect::<Vec<_>>()

@@ -42,6 +42,13 @@ pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft
             "Computed, so the value is of this machine and moment: {expression}"
         ));
     }
+    if given.has_port && given.setting.form == Form::Bind {
+        match is_every_address_with_a_port(&given) {
+            // The file would win over `PORT`.
+            true => return draft.leave(title(&given), PORT),
+            false => comments.push(NOT_PORT.to_owned()),
+        }
+    }
     if let Fate::Better(_, remark) = given.setting.fate
         && !says_it_itself(given.setting.form)
     {
@@ -50,6 +57,21 @@ pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft
     if let Err(reason) = carry_over(&given, comments, places, draft) {
         draft.leave(title(&given), sentence(&reason));
     }
+}
+
+const PORT: &str = "It is made from the variable PORT, which counts here without being named, as 0.0.0.0 with that port. Where \
+    PORT is not set, the address is 127.0.0.1:8000; another one may be set as RGUNICORN_BIND.";
+
+const NOT_PORT: &str = "It is made from the variable PORT, which counts less here than this line. Where the port is not always \
+    this one, take the line out and set RGUNICORN_BIND.";
+
+/// What the variable `PORT` means here.
+fn is_every_address_with_a_port(given: &Given) -> bool {
+    let [address] = &words(given).unwrap_or_default()[..] else {
+        return false;
+    };
+    let host = address.rsplit_once(':').map(|(host, _)| host);
+    matches!(host, Some("0.0.0.0" | ""))
 }
 
 /// The remark is about how the value is written, which the line below shows.
@@ -92,6 +114,7 @@ fn carry_over(
         Form::Workers => workers(given, &mut comments)?,
         Form::Seconds => seconds(given, &mut comments)?,
         Form::Switch => Value::from(switch(given)?),
+        Form::Words if given.says_nobody() => Value::Array(Vec::new()),
         Form::Words => list(words(given)?),
         Form::Bind => list(words(given)?.iter().map(|text| address(text)).collect()),
         Form::WorkerClass => class(given)?.into(),
@@ -155,6 +178,10 @@ fn workers(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> 
 
 fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> {
     let seconds = number(given)?;
+    if seconds > DAY {
+        comments.push("A day is the longest here.".to_owned());
+        return Ok("1d".into());
+    }
     if given.setting.name == "keepalive" && (1..60).contains(&seconds) {
         comments.push(
             "Behind a load balancer, leave the line out: were a connection closed before the balancer lets it go \
@@ -164,6 +191,9 @@ fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> 
     }
     Ok(format!("{seconds}s").into())
 }
+
+/// In seconds.
+const DAY: i64 = 24 * 60 * 60;
 
 fn address_of_statsd(text: &str) -> String {
     match text.strip_prefix("unix://") {
@@ -287,11 +317,17 @@ fn variables(given: &Given, draft: &mut Draft) -> Result<(), Refusal> {
     };
     for (number, item) in items.into_iter().enumerate() {
         let (name, value) = item.split_once('=').unwrap_or((item, ""));
+        let key = format!("env.{name}");
+        if let Some(entry) = draft.get_mut(&key) {
+            // The last one counts.
+            entry.value = value.into();
+            continue;
+        }
         let comment = match number {
             0 => vec![format!("{}: {}", given.origin, given.setting.name)],
             _ => Vec::new(),
         };
-        draft.set(&format!("env.{name}"), value, comment);
+        draft.set(&key, value, comment);
     }
     Ok(())
 }
@@ -312,6 +348,10 @@ fn limit(key: &str, number: i64, comments: &mut Vec<String>) -> Value {
     match (number, bounds(key)) {
         (0, Some((_, most))) => {
             comments.push("There is always a limit here; this is the largest.".to_owned());
+            most.into()
+        }
+        (number, Some((_, most))) if number > most => {
+            comments.push("This is the largest limit here.".to_owned());
             most.into()
         }
         _ => number.into(),

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use pyo3::{
-    exceptions::{PyAttributeError, PyModuleNotFoundError, PyTypeError},
+    exceptions::{PyAttributeError, PyModuleNotFoundError, PySyntaxError, PyTypeError},
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
@@ -212,9 +212,17 @@ fn call_factory<'py>(
         )));
     }
     let (positional, keywords) = literal_arguments(py, arguments).map_err(|error| {
+        // Of what is no literal, Python only tells where its object lies in memory.
+        let why = match error.is_instance_of::<PySyntaxError>(py) {
+            true => error
+                .value(py)
+                .getattr("msg")
+                .map(|said| format!(": {said}")),
+            false => Ok(", such as 'production', 4, True or ['a']".to_owned()),
+        };
+        let why = why.unwrap_or_default();
         AppError::Unfit(format!(
-            "the arguments `({arguments})` are not all Python literals: {}",
-            error.value(py)
+            "the arguments `({arguments})` are not all Python literals{why}"
         ))
     })?;
     factory.call(positional, Some(&keywords)).map_err(|error| {

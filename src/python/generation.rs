@@ -12,15 +12,15 @@ use super::{
     app::{self, EXIT_BOOT},
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, stacks, worker,
+    kind, stacks, worker, wsgi,
 };
 use crate::{
-    config::Config,
+    config::{Config, WorkerClass},
     generation::{
         ForkServer, ImportOutput, Inherited, Order, OutputPipes, WorkerStart, other_threads,
     },
     sys::{
-        SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
+        self, SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
         restore_defaults, seal_heap, set_process_title, trim_heap,
     },
     telemetry::{self, Printer},
@@ -143,13 +143,19 @@ fn prepare(
         let choice = choice.map_err(|error| fail(error.to_string()))?;
         py.detach(|| choice.tell(&who));
         // Once for all workers, before they share the memory that it takes.
-        inherited.settings.config.worker_class = choice.class;
+        Arc::make_mut(&mut inherited.settings.config).worker_class = choice.class;
     }
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
         warn_of_threads(py, generation, app.is_some());
     }
+    if inherited.settings.config.worker_class != WorkerClass::Asgi {
+        wsgi::prepare(py);
+    }
     freeze(py).map_err(|error| fail(error.to_string()))?;
+    if inherited.settings.config.merge_memory {
+        py.detach(|| allow_merging(&who));
+    }
     Ok(Prepared {
         inherited,
         app,
@@ -254,6 +260,20 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
     trim_heap();
     seal_heap();
     Ok(())
+}
+
+/// For this process and the workers that it will fork. `who` begins the line that tells what is missing.
+fn allow_merging(who: &str) {
+    if let Err(error) = sys::allow_merging() {
+        crate::warning!(
+            "{who} the kernel cannot merge memory ({error}): `merge_memory` needs Linux 6.4, built with CONFIG_KSM; all goes on without"
+        );
+    } else if sys::host_merges() == Some(false) {
+        crate::warning!(
+            "{who} the host does not merge memory, so `merge_memory` waits until it does: run \
+             `echo 1 > /sys/kernel/mm/ksm/run` as root on the host"
+        );
+    }
 }
 
 /// A fork copies no thread but the one that forks: what the others hold stays held for ever.

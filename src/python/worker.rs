@@ -48,7 +48,7 @@ pub(super) fn run(
     telemetry::identify(telemetry::Role::Worker, generation, start.worker);
     let inherited = &start.inherited;
     inherited.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
-    let config = inherited.settings.config.clone();
+    let config = Arc::clone(&inherited.settings.config);
     let serving = Serving { who, config };
     let served = stacks::write_on(py, sheet)
         .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
@@ -71,7 +71,7 @@ pub(super) fn run(
 struct Serving {
     /// The beginning of its log lines.
     who: String,
-    config: Config,
+    config: Arc<Config>,
 }
 
 /// What a worker of any class works with.
@@ -201,7 +201,7 @@ impl Serving {
             hooks,
             crew,
             threads,
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             listeners: gear.addresses,
         };
         threads::run(py, seating)
@@ -221,7 +221,7 @@ impl Serving {
             hooks,
             hub: Arc::new(Hub::new(gear.reactor, gear.equipment)?),
             library,
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             listeners: gear.addresses,
         };
         greenlets::run(py, green).map(|()| 0)
@@ -284,7 +284,7 @@ impl Serving {
                 format.for_worker(origin, telemetry::zone().clone()),
             ),
             live: inherited.live,
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             live_version: inherited.live_version,
         };
         Ok(Gear {

@@ -59,6 +59,16 @@ pub fn send_with_descriptors(
     Ok(())
 }
 
+/// Bytes of the message that would be received next, however long. Zero means that the other side is closed, `WouldBlock`
+/// that there is none now.
+pub fn next_message_bytes(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: recv(2) writes nothing where there is room for nothing.
+    let length =
+        Errno::result(unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 0, flags) })?;
+    Ok(length as usize)
+}
+
 /// Receives one message into `buffer` and appends its descriptors to `descriptors`; returns its length. Zero means that
 /// the other side is closed, `WouldBlock` that there is none now. A message that does not fit is an error, and lost.
 /// So are descriptors for which this process is at its limit of open files.
@@ -172,6 +182,18 @@ mod tests {
         let length = receive_with_descriptors(socket.as_fd(), &mut buffer, &mut descriptors)?;
         buffer.truncate(length);
         Ok((buffer, descriptors))
+    }
+
+    #[test]
+    fn the_length_of_the_next_message_is_told_however_long_it_is_and_the_message_stays() {
+        let (left, right) = seqpacket_pair().unwrap();
+        let nothing = next_message_bytes(right.as_fd()).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        send_with_descriptors(left.as_fd(), &[7; 100_000], &[]).unwrap();
+        drop(left);
+        assert_eq!(next_message_bytes(right.as_fd()).unwrap(), 100_000);
+        assert_eq!(received(&right, 100_000).unwrap().0, [7; 100_000]);
+        assert_eq!(next_message_bytes(right.as_fd()).unwrap(), 0);
     }
 
     #[test]

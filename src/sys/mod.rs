@@ -13,10 +13,12 @@ mod copy;
 mod descriptor;
 mod epoll;
 mod execute;
+mod file;
 mod identity;
 mod inherit;
 mod lifeline;
 mod memory;
+mod merge;
 pub mod net;
 mod notify;
 mod process;
@@ -32,19 +34,21 @@ pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use copy::{Unshared, is_copy, watch_for_copies};
 pub use descriptor::{
-    DESCRIPTORS_MAX, peek_with_descriptors, receive_with_descriptors, send_with_descriptors,
-    seqpacket_pair,
+    DESCRIPTORS_MAX, next_message_bytes, peek_with_descriptors, receive_with_descriptors,
+    send_with_descriptors, seqpacket_pair,
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use execute::{Handed, execute, memory_file};
+pub use file::{open_file, read_file};
 pub use identity::{Identity, IdentityError};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
+pub use merge::{allow_merging, host_merges};
 pub use notify::NotifySocket;
 pub use process::{
-    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, reap_any,
-    reap_any_measured, signal_thread, thread_id, thread_ident,
+    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, is_stopped,
+    reap_any, reap_any_measured, signal_thread, thread_id, thread_ident,
 };
 pub use random::random_u64;
 pub use resident::{oom_kills, resident_bytes};

@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
+};
 
 /// A pidfd: names one process for as long as it is held, even after its pid was given to another. Readable once the
 /// process has exited.
@@ -25,6 +28,12 @@ impl PidFd {
     /// A pidfd that another process opened and sent.
     pub fn received(descriptor: OwnedFd) -> Self {
         Self(descriptor)
+    }
+
+    /// Whether the process has exited, reaped or not.
+    pub fn has_ended(&self) -> bool {
+        let mut entries = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        poll(&mut entries, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Sends a signal; a process that was reaped already yields `ESRCH`.
@@ -73,6 +82,14 @@ pub fn signal_thread(thread: i32, number: i32) -> io::Result<()> {
     // SAFETY: tgkill(2) takes three integers; a thread that is gone is an error, not another thread: the process is named too.
     check(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) })?;
     Ok(())
+}
+
+/// Whether the process is stopped, by a signal or by a debugger; false for one that is gone.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before it stands in parentheses and may hold any character (proc_pid_stat(5)).
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| state.starts_with(['T', 't']))
 }
 
 /// Makes orphans below this process its children, so that workers whose generation died can still be reaped here.

@@ -19,6 +19,7 @@ mod panics;
 mod sink;
 pub mod statsd;
 mod tap;
+mod zone;
 
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
@@ -33,10 +34,4 @@ pub use lines::Lines;
 pub use panics::tell_panics;
 pub use sink::Sink;
 pub use tap::{Tap, close_tap, open_tap};
-
-/// The time zone of all lines. Read once, by the parent of the workers: finding it walks the whole time zone database, which
-/// would make each worker copy hundreds of pages of memory that it shares.
-pub fn zone() -> &'static jiff::tz::TimeZone {
-    static ZONE: std::sync::OnceLock<jiff::tz::TimeZone> = std::sync::OnceLock::new();
-    ZONE.get_or_init(jiff::tz::TimeZone::system)
-}
+pub use zone::zone;

@@ -13,7 +13,9 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{FromGeneration, ToGeneration};
-use crate::sys::{receive_with_descriptors, send_with_descriptors, seqpacket_pair};
+use crate::sys::{
+    next_message_bytes, receive_with_descriptors, send_with_descriptors, seqpacket_pair,
+};
 
 /// Bytes of one message. Less than the kernel's default for a socket's buffer (208 KiB), which bounds a datagram.
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
@@ -33,7 +35,7 @@ pub struct End<Out, In> {
     socket: OwnedFd,
     /// Messages that the socket could not take, oldest first.
     outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
-    /// Room for one message.
+    /// Room for one message, as long as the longest so far.
     inbox: Vec<u8>,
     vocabulary: PhantomData<fn(Out) -> In>,
 }
@@ -75,7 +77,7 @@ impl<Out: Message, In: DeserializeOwned> End<Out, In> {
         Self {
             socket,
             outbox: VecDeque::new(),
-            inbox: vec![0; MESSAGE_BYTES_MAX],
+            inbox: Vec::new(),
             vocabulary: PhantomData,
         }
     }
@@ -131,8 +133,11 @@ impl<Out: Message, In: DeserializeOwned> End<Out, In> {
     /// Receives one message. An error other than of the socket concerns this message only.
     pub fn receive(&mut self) -> Result<Received<In>, ChannelError> {
         let mut descriptors = Vec::new();
-        let received =
-            receive_with_descriptors(self.socket.as_fd(), &mut self.inbox, &mut descriptors);
+        let received = next_message_bytes(self.socket.as_fd()).and_then(|bytes| {
+            let room = bytes.min(MESSAGE_BYTES_MAX).max(self.inbox.len());
+            self.inbox.resize(room, 0);
+            receive_with_descriptors(self.socket.as_fd(), &mut self.inbox, &mut descriptors)
+        });
         match received {
             Ok(0) => Ok(Received::Closed),
             Ok(length) => serde_json::from_slice(&self.inbox[..length])

@@ -1,6 +1,8 @@
 //! The messages between the arbiter and a generation: one JSON object per datagram of a SEQPACKET socket pair,
 //! descriptors beside it with `SCM_RIGHTS`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -51,7 +53,8 @@ pub enum FromGeneration {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerSettings {
     pub generation: u64,
-    pub config: Config,
+    /// Shared by all that goes by it: copies would be made in each worker.
+    pub config: Arc<Config>,
     /// In the order of the descriptors that come along.
     pub listeners: Vec<PassedListener>,
 }

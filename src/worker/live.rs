@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use crate::{
 pub struct Live {
     view: LiveView,
     /// As it is in force. Locked to change it only.
-    config: Mutex<Config>,
+    config: Mutex<Arc<Config>>,
     requests_max: AtomicU64,
     request_timeout_ns: AtomicU64,
     graceful_ns: AtomicU64,
@@ -30,7 +30,7 @@ pub struct Live {
 }
 
 impl Live {
-    pub(super) fn new(view: LiveView, config: Config) -> Self {
+    pub(super) fn new(view: LiveView, config: Arc<Config>) -> Self {
         let live = Self {
             view,
             requests_max: AtomicU64::new(requests_max(&config.limits)),
@@ -38,7 +38,7 @@ impl Live {
             graceful_ns: AtomicU64::default(),
             body_ms: AtomicU64::default(),
             write_ms: AtomicU64::default(),
-            config: Mutex::new(config.clone()),
+            config: Mutex::new(Arc::clone(&config)),
         };
         live.set_timeouts(&config);
         live
@@ -61,8 +61,9 @@ impl Live {
                 return None;
             }
         };
-        let config = &mut *self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = config.clone();
+        let mut kept = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = Arc::clone(&kept);
+        let config = Arc::make_mut(&mut kept);
         let Taken {
             version,
             config: changed,

@@ -62,20 +62,58 @@ impl Lobby {
         send_with_descriptors(self.entrance.as_fd(), &message, &[socket])
     }
 
-    /// Takes a connection. `None` when there is none.
-    pub fn take(&mut self) -> Option<Guest> {
+    /// Takes a connection; `None` when there is none. An error: one was there and is lost, since this process may not open more
+    /// files, or since another build left it.
+    pub fn take(&mut self) -> io::Result<Option<Guest>> {
         let mut message = [0; MESSAGE_BYTES];
         self.received.clear();
-        let received =
-            receive_with_descriptors(self.exit.as_fd(), &mut message, &mut self.received);
-        let socket = self.received.pop()?;
-        let ([a, b, c, d, introduction @ ..], Ok(MESSAGE_BYTES)) = (message, received) else {
-            return None;
+        let length =
+            match receive_with_descriptors(self.exit.as_fd(), &mut message, &mut self.received) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                received => received?,
+            };
+        let [a, b, c, d, introduction @ ..] = message;
+        let guest = || {
+            Some(Guest {
+                listener: u32::from_ne_bytes([a, b, c, d]),
+                introduction: Introduction::from_bytes(introduction)?,
+                socket: self.received.pop()?,
+            })
         };
-        Some(Guest {
-            listener: u32::from_ne_bytes([a, b, c, d]),
-            introduction: Introduction::from_bytes(introduction)?,
-            socket,
-        })
+        let understood = (length == MESSAGE_BYTES).then(guest).flatten();
+        understood
+            .map(Some)
+            .ok_or_else(|| io::Error::other("its message is not understood"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    use super::*;
+
+    fn lobby() -> Lobby {
+        let (entrance, exit) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        Lobby::new(entrance, exit)
+    }
+
+    #[test]
+    fn who_was_left_is_taken_once() {
+        let mut lobby = lobby();
+        let (guest, _client) = UnixStream::pair().unwrap();
+        let told = Introduction::Client("192.0.2.1:80".parse().unwrap());
+        lobby.leave(7, told, guest.as_fd()).unwrap();
+        let taken = lobby.take().unwrap().unwrap();
+        assert_eq!((taken.listener, taken.introduction), (7, told));
+        assert!(lobby.take().unwrap().is_none());
     }
 }

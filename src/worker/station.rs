@@ -46,7 +46,7 @@ pub struct Equipment {
     pub access_log: AccessLog,
     pub live: LiveView,
     /// What was taken from `live` so far, and in which version.
-    pub config: Config,
+    pub config: Arc<Config>,
     pub live_version: u64,
 }
 

@@ -6,6 +6,7 @@ mod figures;
 mod health;
 mod page;
 mod scale;
+mod silence;
 mod stacks;
 pub(crate) mod support;
 mod top;

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Exit, Setup};
+use crate::harness::{Exit, Setup, venv_python};
 
 fn typed(arguments: &[&str]) -> Exit {
     Setup::without_file(arguments).run()
@@ -89,10 +89,103 @@ fn the_man_page_is_one_that_man_can_read() {
 }
 
 #[test]
+fn a_command_with_a_slip_starts_no_server() {
+    for (slip, command) in [("relaod", "reload"), ("statsu", "status")] {
+        let exit = typed(&[slip]);
+        assert_eq!(exit.code, Some(2), "{}", exit.log);
+        let question = format!("did you mean `rgunicorn {command}`?");
+        assert!(exit.log.contains(&question), "{}", exit.log);
+    }
+    // A module of that name is an app.
+    let exit = Setup::without_file(&["event"]).file("event.py", "").run();
+    assert!(
+        exit.log.contains("`event` has no attribute"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn a_table_is_no_value_to_set() {
+    let exit = typed(&["check", "--set", "timeouts=3"]);
+    assert_eq!(exit.code, Some(1));
+    for part in ["`timeouts` is a table", "such as `timeouts."] {
+        assert!(exit.log.contains(part), "{}", exit.log);
+    }
+}
+
+#[test]
+fn check_says_where_the_app_and_the_interpreter_are_named() {
+    let check = |config: &str| {
+        let setup = Setup::without_file(&["check"]).app("def make(name): ...");
+        setup.file("rgunicorn.toml", config).run()
+    };
+    let exit = check("app = \"app:make(1 2)\"\n");
+    assert!(
+        exit.log.trim_end().ends_with(
+            "the arguments `(1 2)` are not all Python literals: invalid syntax. Perhaps you forgot a comma?\n --> \
+             rgunicorn.toml:1"
+        ),
+        "{}",
+        exit.log
+    );
+    let exit = check("app = \"app:make(name)\"\n");
+    assert!(
+        exit.log.contains("literals, such as 'production'"),
+        "{}",
+        exit.log
+    );
+    let exit = check("app = 'app'\npython = 'python9.9'\n");
+    assert!(
+        exit.log.contains("there is no `python9.9` (`python` in the configuration), neither in `chdir` nor on the PATH")
+            && exit.log.trim_end().ends_with(" --> rgunicorn.toml:2"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn a_bare_name_of_an_interpreter_is_looked_up_on_the_path() {
+    let folder = venv_python().parent().unwrap().to_owned();
+    let exit = Setup::without_file(&["check"])
+        .file("rgunicorn.toml", "app = 'app'\npython = 'python3'\n")
+        .environment("PATH", folder)
+        .run();
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let setup = Setup::without_file(&["check", "-c", "pipe"]);
+    let pipe = setup.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let exit = setup.run();
+    assert_eq!(exit.code, Some(1));
+    assert!(
+        exit.log.contains("it is a pipe or a device"),
+        "{}",
+        exit.log
+    );
+    let server = crate::harness::Server::start("");
+    let exit = Setup::without_file(&[
+        "plan",
+        "-c",
+        server.config_path().to_str().unwrap(),
+        "/dev/zero",
+    ])
+    .run();
+    assert!(
+        exit.log.contains("it is a pipe or a device"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
 fn a_flag_of_gunicorn_that_is_not_here_is_answered_with_what_to_do() {
     for (flags, answer) in [
-        (&["-D", "app"][..], "rgunicorn stays in the foreground"),
-        (&["--daemon", "app"], "rgunicorn stays in the foreground"),
+        (&["-D", "app"][..], "the server stays in the foreground"),
+        (&["--daemon", "app"], "the server stays in the foreground"),
         (&["--worker-tmp-dir", "/dev/shm", "app"], "shared memory"),
         (&["--logger-class", "x.Logger", "app"], "`[log]`"),
         (&["--check-config", "app"], "`rgunicorn check`"),

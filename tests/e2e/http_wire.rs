@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Server, Setup};
+use crate::harness::{Server, Setup, eventually};
 
 /// Each way to call a WSGI app.
 const WSGI: [&str; 4] = [
@@ -101,6 +101,44 @@ fn a_client_that_has_finished_sending_gets_its_answer() {
             client.expect_closed();
         }
     }
+}
+
+/// Far longer than a test may take: what depends on it does not come in time.
+const FOR_EVER: &str = "[timeouts]\nkeepalive = '1d'\nbody = '1d'";
+
+#[test]
+fn the_end_of_what_a_client_sends_is_seen_behind_the_last_request() {
+    for class in WSGI {
+        let server = Server::start(&format!("{class}\n{FOR_EVER}"));
+        let mut client = server.client();
+        assert_eq!(client.get("/").status, 200, "from here on it is watched");
+        client.send("GET /sleep?s=0.3 HTTP/1.1\r\nHost: test\r\n\r\n");
+        eventually("it is in the app", || {
+            class.is_empty() || server.text("/counter?name=/sleep") == "1"
+        });
+        // Both come while the app works on the first, in one event or in two.
+        client.send("GET /last HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.finish_sending();
+        assert_eq!(client.response().status, 200);
+        assert_eq!(client.response().text(), "hello from /last", "{class}");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn the_end_of_what_a_client_sends_is_seen_behind_much_of_a_body() {
+    let server = Server::start(FOR_EVER);
+    // Around what is received in one turn.
+    for kibibytes in [1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 300] {
+        let mut client = server.client();
+        assert_eq!(client.get("/").status, 200);
+        client.send(post("Content-Length: 400000"));
+        client.send("x".repeat(kibibytes << 10));
+        client.finish_sending();
+        let answer = String::from_utf8(client.rest().unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{kibibytes}: {answer}");
+    }
+    assert_eq!(server.text("/counter?name=/echo"), "0");
 }
 
 #[test]

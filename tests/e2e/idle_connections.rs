@@ -69,3 +69,22 @@ fn none_is_closed_when_the_number_of_workers_changes() {
     }
     ask(&mut clients, |_| true);
 }
+
+#[test]
+fn a_worker_leaves_at_once_however_many_idle_there() {
+    // More than fit in the lobby at a time; each class has its own loop.
+    const CROWD: usize = 400;
+    for (config, app) in [
+        ("workers = 1", APP),
+        ("workers = 1\nworker_class = 'gevent'", APP),
+        ("workers = 1\napp = 'app:app'", ASGI),
+    ] {
+        let server = Setup::with(config).app(app).start();
+        let mut clients: Vec<Client> = (0..CROWD).map(|_| server.client()).collect();
+        ask(&mut clients, |_| true);
+        let before = server.worker();
+        server.signal(Signal::SIGHUP);
+        server.says(&format!("pid={before} left"));
+        ask(&mut clients, |_| true);
+    }
+}

@@ -3,12 +3,11 @@
 //! A gigabyte takes a while: `cargo test --test e2e -- --ignored a_gigabyte`.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::TcpStream,
 };
 
-use crate::harness::{APP, Address, Server, Setup};
+use crate::harness::{APP, Address, Process, Server, Setup};
 
 const MEBIBYTE: usize = 1 << 20;
 /// What a worker may have used at most: the interpreter, its libraries, and buffers.
@@ -66,7 +65,7 @@ fn there_and_back(server: &Server, size: usize) {
     assert_eq!(upload(server, size), size);
     download(server, size);
     assert_eq!(server.worker(), pid);
-    let peak = peak_memory(pid);
+    let peak = Process::find(pid).unwrap().peak_memory();
     assert!(peak < MEMORY_MAX, "{} MiB", peak / MEBIBYTE);
 }
 
@@ -111,12 +110,4 @@ fn download(server: &Server, size: usize) {
         }
     }
     assert_eq!(received, size);
-}
-
-/// The most that was ever resident (VmHWM of proc_pid_status(5)), in bytes.
-fn peak_memory(pid: i32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.unwrap().trim().trim_end_matches(" kB");
-    kibibytes.parse::<usize>().unwrap() << 10
 }

@@ -33,6 +33,7 @@ mod kubernetes;
 mod large_bodies;
 mod live;
 mod logs;
+mod merge_memory;
 mod metrics;
 mod migrate;
 mod nginx;

@@ -126,6 +126,127 @@ fn what_is_stronger_in_gunicorn_is_stronger_here() {
     }
 }
 
+/// What is made of a configuration and the words of a command line.
+#[track_caller]
+fn translated(configuration: &str, words: &[&str]) -> String {
+    let arguments = [&["migrate", "-o", "-", "--"], words].concat();
+    let exit = Setup::without_file(&arguments)
+        .file("gunicorn.conf.py", configuration)
+        .environment("VIRTUAL_ENV", environment())
+        .environment("WEB_CONCURRENCY", "3")
+        .run();
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    // Comments without their line breaks.
+    exit.stdout.replace("\n#   ", " ").replace("\n# ", " ")
+}
+
+#[track_caller]
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_file_called_like_gunicorn_is_read_and_not_taken_for_the_program() {
+    for lead in [&[][..], &["gunicorn"]] {
+        let words = [lead, &["-c", "gunicorn_settings.py", "app:app"]].concat();
+        let arguments = [&["migrate", "-o", "-", "--"], &words[..]].concat();
+        let exit = Setup::without_file(&arguments)
+            .file("gunicorn_settings.py", "workers = 7")
+            .environment("VIRTUAL_ENV", environment())
+            .run();
+        has(&exit.stdout, &["workers = 7", "app = \"app:app\""]);
+    }
+}
+
+#[test]
+fn what_a_shell_is_given_is_read_without_its_variables() {
+    let text = translated(
+        "",
+        &["sh", "-c", "exec gunicorn -w 2 -b 0.0.0.0:$PORT app:app"],
+    );
+    has(
+        &text,
+        &[
+            "workers = 2",
+            "Where the variable is set, it counts without being named here.",
+        ],
+    );
+}
+
+#[test]
+fn who_believed_nobody_believes_nobody() {
+    let text = translated(
+        "forwarded_allow_ips = ''\nproxy_allow_ips = ''\nsecure_scheme_headers = {}",
+        &["app:app"],
+    );
+    has(
+        &text,
+        &[
+            "forwarded_allow_ips = []",
+            "protocol_allow_ips = []",
+            "scheme_headers = {}",
+        ],
+    );
+}
+
+#[test]
+fn what_had_no_effect_gets_none() {
+    let text = translated(
+        "reload_extra_files = ['a.txt']\nsyslog_addr = 'udp://h:514'\nlogconfig = 'a.ini'\nlogconfig_json = 'a.json'",
+        &["app:app"],
+    );
+    has(
+        &text,
+        &[
+            "Without `reload` it had no effect.",
+            "Without `syslog` it had no effect.",
+            "python_config = \"a.json\"",
+        ],
+    );
+    assert!(!text.contains("[reload]"), "{text}");
+    let text = translated(
+        "reload = True\nreload_extra_files = ['a.txt']",
+        &["app:app"],
+    );
+    has(&text, &["code = [\"**/*.py\", \"a.txt\"]"]);
+}
+
+#[test]
+fn values_beyond_a_range_become_its_end() {
+    let words = "--timeout 999999 --limit-request-fields 32768 -e A=1 -e A=2 app:app";
+    let text = translated("", &words.split(' ').collect::<Vec<_>>());
+    has(&text, &["worker = \"1d\"", "headers = 512", "A = \"2\""]);
+}
+
+#[test]
+fn variables_of_platforms_go_on_to_count() {
+    let text = translated(
+        "import os\nport = os.environ.get('PORT', '8000')\nbind = f'0.0.0.0:{port}'\nworkers = 2",
+        &["app:app"],
+    );
+    assert!(!text.contains("\nbind"), "{text}");
+    has(
+        &text,
+        &[
+            "made from the variable PORT, which counts here without being named",
+            "WEB_CONCURRENCY is set, as platforms do, it counts more here",
+        ],
+    );
+    let text = translated(
+        "import os\nbind = '127.0.0.1:' + os.getenv('PORT', '8000')",
+        &["app:app"],
+    );
+    has(
+        &text,
+        &[
+            "bind = \"127.0.0.1:8000\"",
+            "which counts less here than this line",
+        ],
+    );
+}
+
 #[test]
 fn what_went_to_syslog_goes_there() {
     let with_syslog_to = |address: &str, more: &[&str]| {

@@ -1,10 +1,13 @@
 //! `reload.probation`: a reload that turns out bad once it serves is taken back by the server itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{APP, Client, Server, Setup, eventually, phrases::APPLIED, within};
+use crate::{
+    admin::support::status,
+    harness::{APP, Client, Server, Setup, eventually, phrases::APPLIED, within},
+};
 
 /// The app with another `/`.
 fn app(version: u32, front: &str) -> String {
@@ -92,6 +95,28 @@ fn code_that_kills_its_workers_is_taken_back() {
     );
     server.says("serving again");
     assert_eq!(server.text("/version"), "1");
+}
+
+#[test]
+fn one_that_came_back_is_as_old_as_its_process() {
+    let server = start("preload = true\nworkers = 2", "30s");
+    let (before, begin) = (age_of_first(&server), Instant::now());
+    server.directory.write("app.py", &app(2, DEADLY));
+    server.signal(Signal::SIGHUP);
+    server.says(APPLIED);
+    failures_until_good(&server);
+    server.says("serving again");
+    let passed = begin.elapsed().as_secs_f64();
+    let after = age_of_first(&server);
+    assert!(after > before + 0.9 * passed, "{before}, {passed}, {after}");
+}
+
+/// Of generation 1, in seconds.
+fn age_of_first(server: &Server) -> f64 {
+    let status = status(server);
+    let mut generations = status["generations"].as_array().unwrap().iter();
+    let first = generations.find(|one| one["generation"] == 1).unwrap();
+    first["age_seconds"].as_f64().unwrap()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Server, eventually};
+use crate::harness::{APP, Client, Server, Setup, eventually};
 
 /// Sends a head byte by byte until the server has had enough.
 fn trickle(client: &mut Client, bytes: &str) {
@@ -154,4 +154,23 @@ fn at_the_limit_of_connections_new_ones_wait() {
     );
     drop(held);
     assert_eq!(waits.response().text(), "hello from /");
+}
+
+#[test]
+fn a_worker_without_descriptors_serves_those_it_has_and_lets_others_wait() {
+    let few = "import os, resource
+used = len(os.listdir('/proc/self/fd'))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, used + 20))
+";
+    let server = Setup::with("").app(&format!("{few}{APP}")).start();
+    let mut clients: Vec<Client> = (0..40).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    server.says("cannot accept: Too many open files");
+    // In the order in which they came; each makes room for another.
+    for mut client in clients {
+        assert_eq!(client.response().text(), "hello from /");
+    }
+    assert_eq!(server.text("/"), "hello from /");
 }

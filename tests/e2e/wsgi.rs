@@ -353,6 +353,47 @@ return [b'body']
 }
 
 #[test]
+fn a_body_that_the_app_leaves_out_says_no_length() {
+    let server = serving(
+        "
+kinds = {'/list': [], '/bytes': [b''], '/generator': (b'' for _ in [1])}
+status = '304 Not Modified' if environ['QUERY_STRING'] else '200 OK'
+start_response(status, [])
+return kinds[environ['PATH_INFO']]
+",
+    );
+    let mut client = server.client();
+    for kind in ["list", "bytes", "generator"] {
+        for (request, length) in [
+            (format!("GET /{kind}"), Some("0")),
+            (format!("HEAD /{kind}"), None),
+            (format!("GET /{kind}?304"), None),
+            (format!("HEAD /{kind}?304"), None),
+        ] {
+            let response = client.request(&format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n"));
+            let said = response.field("content-length");
+            assert_eq!(said.as_deref(), length, "{request}");
+            assert_eq!(response.field("transfer-encoding"), None, "{request}");
+        }
+    }
+}
+
+#[test]
+fn the_app_can_have_the_connection_closed() {
+    for (value, closes) in [("close", true), ("keep-alive, Close", true), ("x", false)] {
+        let server = serving(&format!(
+            "start_response('200 OK', [('Connection', '{value}')])\nreturn [b'']"
+        ));
+        let mut client = server.client();
+        assert_eq!(client.get("/").says_close(), closes, "{value}");
+        match closes {
+            true => client.expect_closed(),
+            false => assert_eq!(client.get("/").status, 200),
+        }
+    }
+}
+
+#[test]
 fn http_1_0_gets_no_chunks_and_keeps_the_connection_only_when_it_asks() {
     let server = Server::start("");
     let mut client = server.client();

@@ -1,6 +1,9 @@
 //! What an app is given: environ and input, by PEP 3333 and as Gunicorn's users know them.
 
-use crate::{harness::Server, wsgi::serving};
+use crate::{
+    harness::{Process, Server, Setup, interpreters},
+    wsgi::serving,
+};
 
 #[test]
 fn the_environ_has_the_keys_of_pep_3333_and_gunicorns() {
@@ -213,4 +216,59 @@ fn wsgi_errors_goes_to_the_error_log() {
     );
     server.get("/");
     server.says("a word from the app");
+}
+
+/// A name of a header that nobody else sends.
+fn rare_name(number: usize, length: usize) -> String {
+    format!("{number:x>length$}")
+}
+
+#[test]
+fn header_names_that_come_only_once_are_not_kept() {
+    let supported = interpreters()
+        .iter()
+        .filter(|found| ((3, 10)..=(3, 13)).contains(&found.version));
+    for found in supported {
+        let server = Setup::with("").python(Some(found.path.clone())).start();
+        let mut client = server.client();
+        let mut number = 0;
+        let mut ask = || {
+            let names = (0..90).map(|_| {
+                number += 1;
+                format!("{}: x\r\n", rare_name(number, 8_000))
+            });
+            let fields: String = names.collect();
+            client.request(&format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"))
+        };
+        let worker = Process::find(server.worker()).unwrap();
+        assert_eq!(ask().status, 200);
+        let before = worker.peak_memory();
+        for _ in 0..60 {
+            assert_eq!(ask().status, 200);
+        }
+        let more = (worker.peak_memory() - before) >> 20;
+        assert!(more < 20, "{more} MiB with {:?}", found.version);
+    }
+}
+
+#[test]
+fn a_header_is_joined_with_another_spelling_of_it_however_many_names_there_were() {
+    let server =
+        serving("    start_response('200 OK', [])\n    return [environ['HTTP_X_SAME'].encode()]");
+    let mut client = server.client();
+    let mut same = |fields: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+        client.request(&request).text()
+    };
+    assert_eq!(same("X-Same: a\r\n"), "a");
+    // More names than are kept.
+    for turn in 0..10_usize {
+        let name = |number: usize| format!("{}: x\r\n", rare_name(turn * 90 + number, 20));
+        let fields: String = (0..90).map(name).collect();
+        assert_eq!(same(&format!("X-Same: b\r\n{fields}")), "b");
+    }
+    for other in ["x-same", "x-Same", "X-SAME", "X-sAME", "x-samE"] {
+        assert_eq!(same(&format!("{other}: a\r\nX-Same: b\r\n")), "a,b");
+        assert_eq!(same(&format!("X-Same: a\r\n{other}: b\r\n")), "a,b");
+    }
 }

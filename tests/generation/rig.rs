@@ -97,7 +97,7 @@ impl Rig {
         let [live_page, waiting_logs] = live.descriptors();
         let settings = Box::new(WorkerSettings {
             generation: GENERATION,
-            config: config.clone(),
+            config: std::sync::Arc::new(config.clone()),
             listeners: Vec::new(),
         });
         let last_words = LastWords::create().unwrap();

@@ -53,12 +53,17 @@ pub(super) struct Generation {
     pub(super) started: Moment,
     pub(super) backoff: Backoff,
     pub(super) probation: Option<Probation>,
-    /// It was replaced before and comes back.
-    pub(super) returns: bool,
+    /// Since when it comes back, of one that was replaced before.
+    pub(super) returns_since: Option<Moment>,
     pub(super) counts: Counts,
 }
 
 impl Generation {
+    /// When the roll began that brings or brought it to serve.
+    pub(super) fn rolls_since(&self) -> Moment {
+        self.returns_since.unwrap_or(self.started)
+    }
+
     pub(super) fn can_fork(&self) -> bool {
         self.process == Process::Prepared
     }

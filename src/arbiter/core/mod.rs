@@ -346,7 +346,7 @@ impl Core {
             && self.count(serving, Worker::is_booting) == 0
     }
 
-    /// When the generation was started; `None` once it is forgotten.
+    /// When the generation's process was started, whatever became of it since; `None` once it is forgotten.
     pub fn started(&self, id: GenerationId) -> Option<Moment> {
         Some(self.generations.get(&id)?.started)
     }

@@ -134,9 +134,8 @@ impl Core {
             return;
         };
         generation.role = Role::Candidate;
-        generation.returns = true;
+        generation.returns_since = Some(now);
         generation.workers = workers;
-        generation.started = now;
         actions.push(Action::Report(Report::RollingBack {
             reload,
             generation: serving,
@@ -221,7 +220,7 @@ impl Core {
 impl super::Generation {
     /// Zero for one that came back.
     fn probation_lasts(&self) -> Duration {
-        if self.returns {
+        if self.returns_since.is_some() {
             Duration::ZERO
         } else {
             self.rules.probation

@@ -145,7 +145,7 @@ impl Core {
                 started: now,
                 backoff: Backoff::default(),
                 probation: None,
-                returns: false,
+                returns_since: None,
                 counts: Counts::default(),
             },
         );
@@ -187,7 +187,7 @@ impl Core {
             return;
         };
         let process = std::mem::replace(&mut generation.process, Process::Gone);
-        let (role, started) = (generation.role, generation.started);
+        let (role, since) = (generation.role, generation.rolls_since());
         self.abandon_unforked(id, actions);
         match role {
             Role::Candidate => {
@@ -211,8 +211,8 @@ impl Core {
                     exit,
                 }));
                 self.accuse(id, Misconduct::ProcessDied(exit));
-                if now.since(started) < super::YOUNG {
-                    self.delay_revival(now, started, actions);
+                if now.since(since) < super::YOUNG {
+                    self.delay_revival(now, since, actions);
                 } else {
                     self.revival.reset();
                 }
@@ -222,8 +222,8 @@ impl Core {
         }
     }
 
-    fn delay_revival(&mut self, now: Moment, started: Moment, actions: &mut Vec<Action>) {
-        if let Some(delay) = self.revival.fail(now, started) {
+    fn delay_revival(&mut self, now: Moment, since: Moment, actions: &mut Vec<Action>) {
+        if let Some(delay) = self.revival.fail(now, since) {
             let failures = self.revival.failures();
             actions.push(Action::Report(Report::RevivalDelayed { failures, delay }));
         }
@@ -264,13 +264,13 @@ impl Core {
         };
         generation.role = Role::Serving;
         let (reload, workers) = (generation.reload, generation.workers);
-        let took = now.since(generation.started);
+        let took = now.since(generation.rolls_since());
         let probation = generation
             .probation
             .as_ref()
             .map(|probation| probation.until.since(now));
         let report = match replaced {
-            Some(replaced) if generation.returns => Report::RolledBack {
+            Some(replaced) if generation.returns_since.is_some() => Report::RolledBack {
                 reload,
                 generation: candidate,
                 replaced,
@@ -303,8 +303,8 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let generation = &self.generations[&candidate];
-        let (reload, started) = (generation.reload, generation.started);
-        let returned = generation.returns;
+        let (reload, since) = (generation.reload, generation.rolls_since());
+        let returned = generation.returns_since.is_some();
         let code = failure.exit_code();
         let serving = self.serving();
         actions.push(Action::Report(Report::Undone {
@@ -317,7 +317,7 @@ impl Core {
         self.take_out(now, candidate, Role::Leaving, Why::Undone, actions);
         match serving {
             Some(serving) if self.generations[&serving].process == Process::Gone => {
-                self.delay_revival(now, started, actions);
+                self.delay_revival(now, since, actions);
             }
             Some(_) => {}
             None => self.begin_stop(now, stop::Force::Quick, code, actions),

@@ -175,7 +175,7 @@ impl Shell {
         };
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
-            config: reading.config.without_token(),
+            config: Arc::new(reading.config.without_token()),
             listeners,
         });
         let sent = process.channel.send(

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::Read as _,
     os::unix::fs::MetadataExt,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::Moment;
+use crate::sys::open_file;
 
 /// What is longer is no configuration, and is not read further.
 const HASHED_BYTES_MAX: u64 = 2 << 20;
@@ -140,7 +141,7 @@ fn is_empty(path: &Path) -> bool {
 
 fn hash_of(path: &Path) -> Option<u64> {
     let mut content = Vec::new();
-    let file = File::open(path).ok()?;
+    let file = open_file(path).ok()?;
     file.take(HASHED_BYTES_MAX).read_to_end(&mut content).ok()?;
     Some(hash(&content))
 }

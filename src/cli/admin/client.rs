@@ -1,23 +1,25 @@
 //! A client for the server's own admin socket: one request for each connection.
 
 use std::{
-    io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::net::UnixStream,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde_json::Value;
 
+use super::connection::Connection;
 use crate::http::{BodyDecoder, Framing, HeadLimits};
 
-/// The server answers an order within 30 s; a stream of progress says something at least when it ends.
-const SILENCE_MAX: Duration = Duration::from_secs(3700);
-const PATIENCE: Duration = Duration::from_secs(40);
+/// For what the server looks up: its thread for that waits for nothing.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+/// For an order, which the server answers within 30 s; and for the end of a stream of progress, beyond its own time.
+pub(super) const ORDER_PATIENCE: Duration = Duration::from_secs(40);
 /// Bytes of a response that are kept: far more than any has.
 const BODY_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     #[error("`{}` cannot be connected to: {source}\n  = help: {}", path.display(), help(source))]
@@ -26,7 +28,13 @@ pub(super) enum AskError {
         "the server did not answer in time\n  = help: look at `rgunicorn status` and the error log: it may still do what it was told"
     )]
     Late,
-    #[error("the connection to the server broke: {0}")]
+    #[error(
+        "the server with pid {0} is stopped, as by SIGSTOP or a debugger, and cannot answer\n  = help: `kill -CONT {0}` lets it go on; its workers serve meanwhile"
+    )]
+    Stopped(u32),
+    #[error(
+        "the connection to the server broke: {0}\n  = help: look at `rgunicorn status`, whether it still runs, and at the error log"
+    )]
     Broken(String),
 }
 
@@ -50,33 +58,49 @@ pub(super) struct Reply {
 #[derive(Debug, Clone)]
 pub(super) struct Socket {
     path: PathBuf,
+    /// Whose it is, where that is known without asking.
+    pid: Option<u32>,
 }
 
 impl Socket {
     pub(super) fn at(path: &Path) -> Self {
-        Self { path: path.into() }
+        let path = path.into();
+        Self { path, pid: None }
     }
 
     /// Seen from that process: it may be in another file system (`PrivateTmp=`, a container).
-    pub(super) fn of(pid: u32, path: &Path) -> Self {
+    pub(super) fn of(pid: u32, own: &Path) -> Self {
         let root = PathBuf::from(format!("/proc/{pid}/root"));
-        let seen = path.strip_prefix("/").map(|path| root.join(path));
-        match seen {
-            Ok(seen) if seen.exists() => Self { path: seen },
-            _ => Self::at(path),
+        let seen = own.strip_prefix("/").map(|path| root.join(path));
+        let path = seen.ok().filter(|seen| seen.exists());
+        Self {
+            path: path.unwrap_or_else(|| own.to_owned()),
+            pid: Some(pid),
         }
     }
 
-    pub(super) fn ask(&self, method: &str, path: &str) -> Result<Reply, AskError> {
-        self.ask_within(PATIENCE, method, path)
+    /// The process that listens there, by its number here: in a container it has another.
+    pub(super) fn server(&self) -> Result<Option<u32>, AskError> {
+        let connection = Connection::open(&self.path, self.pid, LOOK_PATIENCE)?;
+        Ok(connection.pid())
     }
 
-    /// Waits so long at most for each piece of the answer.
-    pub(super) fn ask_within(
+    /// Asks how things are.
+    pub(super) fn look(&self, path: &str) -> Result<Reply, AskError> {
+        self.ask("GET", path, LOOK_PATIENCE)
+    }
+
+    /// Tells it to do something.
+    pub(super) fn order(&self, path: &str) -> Result<Reply, AskError> {
+        self.ask("POST", path, ORDER_PATIENCE)
+    }
+
+    /// Waits so long at most for the whole answer.
+    pub(super) fn ask(
         &self,
-        patience: Duration,
         method: &str,
         path: &str,
+        patience: Duration,
     ) -> Result<Reply, AskError> {
         let mut text = Vec::new();
         let status = self.exchange(method, path, patience, |piece| {
@@ -88,35 +112,29 @@ impl Socket {
         Ok(Reply { status, body })
     }
 
-    /// Asks for what comes line by line; each is an object. An answer that is a refusal is one value and is returned.
+    /// Gives an order whose course comes line by line, each an object with `event`; the last one is returned. So is a
+    /// refusal, which is one value. Waits so long at most for the end.
     pub(super) fn follow(
         &self,
         path: &str,
+        patience: Duration,
         mut on_line: impl FnMut(&Value),
     ) -> Result<Reply, AskError> {
-        let mut pending = Vec::new();
-        let mut last = Value::Null;
-        let status = self.exchange("POST", path, SILENCE_MAX, |piece| {
-            pending.extend_from_slice(piece);
-            while let Some(end) = memchr::memchr(b'\n', &pending) {
-                let line: Vec<u8> = pending.drain(..=end).collect();
-                if let Ok(value) = serde_json::from_slice::<Value>(&line)
-                    && value["event"].is_string()
-                {
-                    on_line(&value);
-                    last = value;
-                } else {
-                    // The lines of one value, such as a refusal, are put together again.
-                    let text = last.as_str().unwrap_or_default().to_owned();
-                    last = Value::String(text + &String::from_utf8_lossy(&line));
-                }
+        let mut text = Vec::new();
+        let mut last = None;
+        let status = self.exchange("POST", path, patience, |piece| {
+            let room = BODY_BYTES_MAX.saturating_sub(text.len());
+            text.extend_from_slice(&piece[..piece.len().min(room)]);
+            while let Some((value, length)) = first_line(&text) {
+                on_line(&value);
+                last = Some(value);
+                text.drain(..length);
             }
         })?;
         let body = match last {
-            Value::String(text) => {
-                serde_json::from_str(&text).map_err(|error| AskError::Broken(error.to_string()))?
-            }
-            last => last,
+            Some(line) => line,
+            None => serde_json::from_slice(&text)
+                .map_err(|error| AskError::Broken(error.to_string()))?,
         };
         Ok(Reply { status, body })
     }
@@ -129,22 +147,17 @@ impl Socket {
         patience: Duration,
         mut sink: impl FnMut(&[u8]),
     ) -> Result<u16, AskError> {
-        let mut stream = UnixStream::connect(&self.path).map_err(|source| AskError::Connect {
-            path: self.path.clone(),
-            source,
-        })?;
-        stream.set_read_timeout(Some(patience)).map_err(broken)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
+        let mut connection = Connection::open(&self.path, self.pid, patience)?;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).map_err(broken)?;
+        connection.send(request.as_bytes())?;
         let mut received = Vec::new();
         let head = loop {
             if let Some(head) = read_head(&received)? {
                 break head;
             }
-            receive(&mut stream, &mut received)?;
+            connection.receive(&mut received)?;
         };
         let limits = HeadLimits {
             request_line: 0,
@@ -160,11 +173,18 @@ impl Socket {
                 .map_err(|refusal| AskError::Broken(refusal.to_string()))?;
             received.drain(..decoded.consumed);
             if !decoded.complete {
-                receive(&mut stream, &mut received)?;
+                connection.receive(&mut received)?;
             }
         }
         Ok(head.status)
     }
+}
+
+/// A line that is an object with `event`, and its length with its end; a refusal, which has several lines, is none.
+fn first_line(text: &[u8]) -> Option<(Value, usize)> {
+    let end = memchr::memchr(b'\n', text)?;
+    let value: Value = serde_json::from_slice(&text[..end]).ok()?;
+    value["event"].is_string().then_some((value, end + 1))
 }
 
 struct Head {
@@ -206,22 +226,4 @@ fn read_head(received: &[u8]) -> Result<Option<Head>, AskError> {
         framing,
         length,
     }))
-}
-
-fn receive(stream: &mut UnixStream, into: &mut Vec<u8>) -> Result<(), AskError> {
-    let mut piece = [0; 16 * 1024];
-    match stream.read(&mut piece).map_err(broken)? {
-        0 => Err(AskError::Broken("it ended too early".to_owned())),
-        count => {
-            into.extend_from_slice(&piece[..count]);
-            Ok(())
-        }
-    }
-}
-
-fn broken(error: io::Error) -> AskError {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => AskError::Late,
-        _ => AskError::Broken(error.to_string()),
-    }
 }

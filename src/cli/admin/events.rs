@@ -23,7 +23,7 @@ pub(super) fn grammar(command: Command) -> Command {
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let after = context.matches().get_one::<u64>("after").copied();
     let after = after.unwrap_or_default();
-    let answer = context.ask("GET", &format!("/events?after={after}"))?;
+    let answer = context.look(&format!("/events?after={after}"))?;
     let events: Vec<Event> = serde_json::from_value(answer["events"].clone()).unwrap_or_default();
     let mut text = String::new();
     for event in &events {

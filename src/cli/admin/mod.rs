@@ -2,6 +2,7 @@
 //! shows is in its own file.
 
 mod client;
+mod connection;
 mod events;
 mod level;
 mod reload;
@@ -119,7 +120,7 @@ impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         let code = match error {
             AskError::Connect { .. } => NO_SERVER,
-            AskError::Late => NO_ANSWER,
+            AskError::Late | AskError::Stopped(_) => NO_ANSWER,
             AskError::Broken(_) => FAILED,
         };
         Self::new(code, error.to_string())
@@ -172,15 +173,14 @@ impl Context<'_> {
         super::plan::server(path, pid).map_err(|told| Failure::new(NO_SERVER, told))
     }
 
-    /// Asks, and fails unless the answer is a success.
-    fn ask(&self, method: &str, path: &str) -> Result<Value, Failure> {
-        let reply = self.socket()?.ask(method, path)?;
-        succeeded(reply)
+    /// Asks how things are, and fails unless the answer is a success.
+    fn look(&self, path: &str) -> Result<Value, Failure> {
+        succeeded(self.socket()?.look(path)?)
     }
 
     /// Prints the answer to an order: its sentence, or all of it as JSON.
     fn order(&self, path: &str) -> Result<u8, Failure> {
-        let answer = self.ask("POST", path)?;
+        let answer = succeeded(self.socket()?.order(path)?)?;
         let done = answer["done"].as_str().unwrap_or_default();
         self.show(&answer, done);
         Ok(OK)

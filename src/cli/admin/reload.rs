@@ -1,11 +1,14 @@
 //! `rgunicorn reload`: takes configuration and code up anew, and tells how it went.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use clap::{Arg, Command, value_parser};
 use serde_json::Value;
 
-use super::{Context, Failure, NO_ANSWER, common, succeeded, table::span};
+use super::{Context, Failure, NO_ANSWER, client::ORDER_PATIENCE, common, succeeded, table::span};
 use crate::{
     admin::{Outcome, ReloadStatus},
     cli::{FAILED, OK},
@@ -28,6 +31,12 @@ pub(super) fn timeout() -> Arg {
         .help("How long to wait; then exit with 5, while it goes on")
 }
 
+/// What `--timeout` says.
+pub(super) fn time_allowed(context: &Context<'_>) -> Duration {
+    let seconds = context.matches().get_one::<u64>("timeout").copied();
+    Duration::from_secs(seconds.unwrap_or_default())
+}
+
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let last = follow(context, "/reload?")?;
     let Ok(reload) = serde_json::from_value::<ReloadStatus>(last["reload"].clone()) else {
@@ -47,10 +56,12 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 
 /// Gives the order and shows each step; the last one is returned.
 pub(super) fn follow(context: &Context<'_>, path: &str) -> Result<Value, Failure> {
-    let timeout = context.matches().get_one::<u64>("timeout").copied();
-    let path = format!("{path}timeout={}", timeout.unwrap_or_default());
+    let timeout = time_allowed(context);
+    let path = format!("{path}timeout={}", timeout.as_secs());
+    // The server ends it in time itself, unless it cannot.
+    let patience = timeout + ORDER_PATIENCE;
     let is_json = context.is_json();
-    let reply = context.socket()?.follow(&path, |line| {
+    let reply = context.socket()?.follow(&path, patience, |line| {
         // Whoever closed the pipe does not want to know.
         let _ = if is_json {
             writeln!(io::stdout(), "{line}")

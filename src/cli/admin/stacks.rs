@@ -3,7 +3,11 @@
 use clap::{Arg, Command, value_parser};
 use serde_json::{Value, json};
 
-use super::{Context, Failure, client::Socket, common, succeeded};
+use super::{
+    Context, Failure,
+    client::{ORDER_PATIENCE, Socket},
+    common, succeeded,
+};
 use crate::cli::OK;
 
 pub(super) fn grammar(command: Command) -> Command {
@@ -27,7 +31,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let mut all = Vec::new();
     let mut text = String::new();
     for pid in &workers {
-        let asked = socket.ask("GET", &format!("/stacks?pid={pid}"))?;
+        let asked = socket.ask("GET", &format!("/stacks?pid={pid}"), ORDER_PATIENCE)?;
         let answer = match succeeded(asked) {
             Ok(answer) => answer,
             // Of several, one may have left meanwhile, or just begun.
@@ -47,7 +51,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 }
 
 fn workers(socket: &Socket) -> Result<Vec<u64>, Failure> {
-    let status = succeeded(socket.ask("GET", "/status")?)?;
+    let status = succeeded(socket.look("/status")?)?;
     let workers = status["workers"].as_array().cloned().unwrap_or_default();
     let pids = workers.iter().map(|worker: &Value| worker["pid"].as_u64());
     Ok(pids.flatten().filter(|pid| *pid != 0).collect())

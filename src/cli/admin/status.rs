@@ -18,7 +18,7 @@ pub(super) fn grammar(command: Command) -> Command {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let answer = context.ask("GET", "/status")?;
+    let answer = context.look("/status")?;
     let status = serde_json::from_value(answer.clone()).map_err(|error| {
         let told = format!("the server is another version than this command: {error}\n  = help: `--json` shows what it says");
         Failure::new(FAILED, told)

@@ -1,15 +1,24 @@
 //! `rgunicorn stop`: ends the server and waits until it has gone.
 
 use std::{
-    os::fd::AsFd,
+    thread,
     time::{Duration, Instant},
 };
 
 use clap::{Arg, ArgAction, Command};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::json;
 
-use super::{Context, Failure, NO_ANSWER, common, reload::timeout, succeeded};
+use super::{
+    Context, Failure, NO_ANSWER,
+    client::{AskError, ORDER_PATIENCE, Socket},
+    common,
+    reload::{time_allowed, timeout},
+    succeeded,
+};
 use crate::{cli::OK, sys::PidFd};
+
+/// Between two looks whether it has gone.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) fn grammar(command: Command) -> Command {
     command
@@ -27,37 +36,36 @@ pub(super) fn quick(help: &'static str) -> Arg {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    let deadline = Instant::now() + time_allowed(context);
     let socket = context.socket()?;
     // Opened before it stops: the number may be another's later.
-    let status = succeeded(socket.ask("GET", "/status")?)?;
-    let pid = status["pid"]
-        .as_u64()
-        .and_then(|pid| u32::try_from(pid).ok());
-    let process = pid.and_then(|pid| PidFd::open(pid).ok());
+    let process = socket.server()?.and_then(|pid| PidFd::open(pid).ok());
     let path = match context.matches().get_flag("quick") {
         true => "/stop?quick",
         false => "/stop",
     };
-    let answer = succeeded(socket.ask("POST", path)?)?;
-    let seconds = context.matches().get_one::<u64>("timeout").copied();
-    let deadline = Instant::now() + Duration::from_secs(seconds.unwrap_or_default());
-    if process.is_some_and(|process| !ends(&process, deadline)) {
-        let told = "the server did not stop in time; it goes on doing so";
-        return Err(Failure::new(NO_ANSWER, told));
+    let patience = time_allowed(context).min(ORDER_PATIENCE);
+    let answer = match socket.ask("POST", path, patience) {
+        Ok(reply) => succeeded(reply)?,
+        // It was gone before it could say so, or goes now.
+        Err(AskError::Broken(_)) => json!({ "done": "stopped" }),
+        Err(error) => return Err(error.into()),
+    };
+    while !has_gone(process.as_ref(), &socket) {
+        if Instant::now() >= deadline {
+            let told = "the server did not stop in time; it goes on doing so";
+            return Err(Failure::new(NO_ANSWER, told));
+        }
+        thread::sleep(LOOK_EVERY);
     }
     context.show(&answer, "stopped");
     Ok(OK)
 }
 
-fn ends(process: &PidFd, deadline: Instant) -> bool {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut entries = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut entries, timeout) {
-            Ok(ready) if ready > 0 => return true,
-            Ok(_) if left.is_zero() => return false,
-            Ok(_) | Err(_) => {}
-        }
+/// One whose process cannot be seen from here, as from within a container, has gone when nobody is asked at its socket.
+fn has_gone(process: Option<&PidFd>, socket: &Socket) -> bool {
+    match process {
+        Some(process) => process.has_ended(),
+        None => matches!(socket.server(), Err(AskError::Connect { .. })),
     }
 }

@@ -116,7 +116,7 @@ impl Watch {
     /// The server is looked for each time: after a restart it is another process.
     fn look(&mut self, context: &Context<'_>) -> Result<(), Failure> {
         let socket = context.socket()?;
-        let ask = |path| succeeded(socket.ask_within(PATIENCE, "GET", path)?);
+        let ask = |path| succeeded(socket.ask("GET", path, PATIENCE)?);
         let other = |error: serde_json::Error| {
             let told = format!("the server is another version than this command: {error}");
             Failure::new(FAILED, told)

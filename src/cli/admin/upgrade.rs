@@ -12,10 +12,13 @@ use super::{
     Context, Failure, NO_ANSWER,
     client::{AskError, Socket},
     common,
-    reload::timeout,
+    reload::{time_allowed, timeout},
     succeeded,
 };
-use crate::cli::{FAILED, OK};
+use crate::{
+    cli::{FAILED, OK},
+    sys::PidFd,
+};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -28,19 +31,20 @@ pub(super) fn grammar(command: Command) -> Command {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+    let deadline = Instant::now() + time_allowed(context);
     let socket = context.socket()?;
-    let before = succeeded(socket.ask("GET", "/status")?)?;
+    // It stays the same process.
+    let process = socket.server()?.and_then(|pid| PidFd::open(pid).ok());
+    let before = succeeded(socket.look("/status")?)?;
     let number = |status: &Value| status["upgrade"]["upgrade"].as_u64().unwrap_or_default();
-    match socket.ask("POST", "/upgrade") {
+    match socket.order("/upgrade") {
         Ok(reply) => drop(succeeded(reply)?),
         // The program was gone before it could say so.
         Err(AskError::Broken(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let seconds = context.matches().get_one::<u64>("timeout").copied();
-    let deadline = Instant::now() + Duration::from_secs(seconds.unwrap_or_default());
     let after = loop {
-        let status = look(&socket, deadline)?;
+        let status = look(&socket, process.as_ref(), deadline)?;
         let is_over = status["upgrade"]["outcome"] != "pending";
         if number(&status) > number(&before) && is_over {
             break status;
@@ -70,10 +74,14 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 }
 
 /// The server changes while it is asked, and so may break off.
-fn look(socket: &Socket, deadline: Instant) -> Result<Value, Failure> {
+fn look(socket: &Socket, process: Option<&PidFd>, deadline: Instant) -> Result<Value, Failure> {
     loop {
-        match socket.ask("GET", "/status") {
+        match socket.look("/status") {
             Ok(reply) => return succeeded(reply),
+            Err(_) if process.is_some_and(PidFd::has_ended) => {
+                let told = "the server ended instead of being upgraded\n  = help: its error log tells why; it has to be started again";
+                return Err(Failure::new(FAILED, told));
+            }
             Err(error @ (AskError::Broken(_) | AskError::Connect { .. })) => {
                 if Instant::now() >= deadline {
                     return Err(error.into());

@@ -157,7 +157,7 @@ const STRICT: &str =
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
 const DAEMON: &str =
-    "rgunicorn stays in the foreground; let systemd, supervisord or a container run it";
+    "the server stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
 
 /// In the order of Gunicorn's manual.
@@ -210,7 +210,7 @@ pub const SETTINGS: &[Setting] = &[
     gone("tmp_upload_dir", "", One, "None", "large bodies go to `$TMPDIR`; Gunicorn never used this setting"),
     row("secure_scheme_headers", "", One, "{'X-FORWARDED-PROTOCOL': 'ssl', 'X-FORWARDED-PROTO': 'https', 'X-FORWARDED-SSL': 'on'}", Renamed("proxy.scheme_headers"), Form::Headers),
     row("forwarded_allow_ips", "--forwarded-allow-ips", One, "'127.0.0.1,::1'", Better("proxy.forwarded_allow_ips", "it is believed about `REMOTE_ADDR`, too: see `[proxy] forwarded`"), Form::Words),
-    row("pythonpath", "--pythonpath", One, "None", Renamed("python_path"), Form::Words),
+    row("pythonpath", "--pythonpath", One, "None", Better("python_path", "it comes after `chdir` on `sys.path`, in Gunicorn before it"), Form::Words),
     gone("paste", "--paste --paster", One, "None", PASTE),
     row("proxy_protocol", "--proxy-protocol", Maybe("auto"), "'off'", Better("proxy.protocol", "a connection that does not begin with it is refused then"), Form::ProxyProtocol),
     row("proxy_allow_ips", "--proxy-allow-from", One, "'127.0.0.1,::1'", Renamed("proxy.protocol_allow_ips"), Form::Words),

@@ -55,9 +55,8 @@ impl Outcome {
         body_length: Option<u64>,
         date: &mut CachedDate,
     ) -> ResponseShape {
-        let shape = self
-            .head
-            .complete(request, self.status, body_length, || date.now());
+        self.head.counted_length = body_length;
+        let shape = self.head.complete(request, self.status, || date.now());
         self.shape = Some(shape);
         shape
     }

@@ -45,7 +45,7 @@ pub(in crate::python) struct Green {
     pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) hub: Arc<Hub>,
     pub(in crate::python) library: Library,
-    pub(in crate::python) config: Config,
+    pub(in crate::python) config: Arc<Config>,
     pub(in crate::python) listeners: Vec<ListenerAddress>,
 }
 

@@ -97,7 +97,7 @@ pub(in crate::python) struct Seating {
     pub(in crate::python) hooks: Option<Arc<RequestHooks>>,
     pub(in crate::python) crew: Arc<Crew>,
     pub(in crate::python) threads: Arc<Threads>,
-    pub(in crate::python) config: Config,
+    pub(in crate::python) config: Arc<Config>,
     pub(in crate::python) listeners: Vec<ListenerAddress>,
 }
 

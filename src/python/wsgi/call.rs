@@ -122,10 +122,9 @@ impl State {
             let ids = &self.desk.station().request_ids;
             ids.write_field(connection, &mut self.head.lines);
         }
+        self.head.counted_length = self.head.counted_length.or(body_length);
         let date = &mut self.date;
-        let shape = self
-            .head
-            .complete(request, self.status, body_length, || date.now());
+        let shape = self.head.complete(request, self.status, || date.now());
         self.must_close |= !shape.persistent;
         self.shape = Some(shape);
         shape

@@ -440,8 +440,8 @@ fn announce_length(call: &Bound<'_, Call>, iterable: &Bound<'_, PyAny>) {
         None
     };
     let mut state = call.get().state.borrow(call.py());
-    if !state.head_is_sent() && state.head.content_length.is_none() {
-        state.head.content_length = parts;
+    if !state.head_is_sent() {
+        state.head.counted_length = parts;
     }
 }
 

@@ -99,24 +99,35 @@ impl HeaderKeys {
                 }
                 Some(_) => {}
                 None if name.len() <= KEPT_BYTES_MAX => {
-                    let mut known = self.interpret(py, name);
-                    for other in self.slots.iter_mut().flatten() {
-                        if other.key.is(&known.key) {
-                            other.shares_key = true;
-                            known.shares_key = true;
-                        }
-                    }
+                    let key = PyString::intern(py, &key_of(name));
+                    let mut known = self.interpret(name, key);
+                    known.shares_key = self.share_key(name);
                     return self.slots[index].insert(known);
                 }
                 None => break,
             }
         }
-        let mut known = self.interpret(py, name);
+        // Not interned: CPython 3.12 keeps such strings for ever, and there is no end to the names that clients can send.
+        let key = PyString::new(py, &key_of(name));
+        let mut known = self.interpret(name, key);
+        self.share_key(name);
         known.shares_key = true;
         self.spare.insert(known)
     }
 
-    fn interpret(&self, py: Python<'_>, name: &[u8]) -> Known {
+    /// Notes in the slots that this name has the key of theirs, too; tells whether there was one.
+    fn share_key(&mut self, name: &[u8]) -> bool {
+        let mut is_shared = false;
+        for other in self.slots.iter_mut().flatten() {
+            if have_one_key(&other.name, name) {
+                other.shares_key = true;
+                is_shared = true;
+            }
+        }
+        is_shared
+    }
+
+    fn interpret(&self, name: &[u8], key: Bound<'_, PyString>) -> Known {
         let lower = name.to_ascii_lowercase();
         let meaning = match &lower[..] {
             b"cookie" => Meaning::Cookie,
@@ -132,21 +143,46 @@ impl HeaderKeys {
             },
             _ => Meaning::Plain,
         };
-        let key = match &lower[..] {
-            b"content-type" => "CONTENT_TYPE".to_owned(),
-            _ => {
-                let upper = String::from_utf8_lossy(&lower).to_ascii_uppercase();
-                format!("HTTP_{}", upper.replace('-', "_"))
-            }
-        };
         Known {
             name: name.into(),
             meaning,
-            key: PyString::intern(py, &key).unbind(),
+            key: key.unbind(),
             value: Vec::new(),
             value_object: None,
             seen_in: 0,
             shares_key: false,
         }
+    }
+}
+
+/// The key of a header in the environ.
+fn key_of(name: &[u8]) -> String {
+    if name.eq_ignore_ascii_case(b"content-type") {
+        return "CONTENT_TYPE".to_owned();
+    }
+    let upper = String::from_utf8_lossy(name).to_ascii_uppercase();
+    format!("HTTP_{}", upper.replace('-', "_"))
+}
+
+/// Whether two names differ in case and underscores alone.
+fn have_one_key(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    one.len() == other.len() && one.iter().map(plain).eq(other.iter().map(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_of_a_name_and_several_names_can_make_it() {
+        assert_eq!(key_of(b"X-Forwarded-for"), "HTTP_X_FORWARDED_FOR");
+        assert_eq!(key_of(b"Content-TYPE"), "CONTENT_TYPE");
+        assert!(have_one_key(b"X-a_B", b"x_A-b"));
+        assert!(!have_one_key(b"X-A", b"X-AB"));
+        assert!(!have_one_key(b"X-A", b"X.A"));
     }
 }

@@ -23,10 +23,12 @@ impl Reactor {
     /// Counts a request that was with the app; to be called before the connection is given back. Returns when it was
     /// answered, CLOCK_MONOTONIC nanoseconds.
     pub fn count_answered(&mut self, connection: &mut Connection, status: u16) -> u64 {
+        let answered_ns = connection.take_answered_ns();
+        let call_ns = answered_ns.saturating_sub(connection.app_began_ns);
+        self.streak.note(call_ns);
         let place = self.place();
         let method = connection.head().method(connection.request_bytes());
         place.counters.count_request(method, status);
-        let answered_ns = connection.take_answered_ns();
         if status != SWITCHING_PROTOCOLS {
             let began_ns = connection.request_began_ns;
             let wait_ns = connection.app_began_ns.saturating_sub(began_ns);

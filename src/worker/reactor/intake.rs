@@ -86,22 +86,25 @@ impl Reactor {
                 );
                 self.calls.is_broken = true;
             }
-            code => {
-                // Out of descriptors or memory: what waits stays in the backlog for a while.
-                let remedy = match code {
-                    Some(libc::EMFILE) => {
-                        " (raise the limit, `ulimit -n` or systemd's `LimitNOFILE=`, or lower `limits.connections`)"
-                    }
-                    _ => "",
-                };
-                crate::warning!(
-                    "{} cannot accept: {error}{remedy}; trying again in a second",
-                    self.who()
-                );
-                self.accept_again_ms = self.now_ms + 1_000;
-                self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
-            }
+            _ => self.pause_intake("accept", error),
         }
+    }
+
+    /// Out of descriptors or memory: what waits stays in the backlog and in the lobby for a while.
+    fn pause_intake(&mut self, what: &str, error: &io::Error) {
+        let remedy = match error.raw_os_error() {
+            Some(libc::EMFILE) => {
+                " (raise the limit, `ulimit -n` or systemd's `LimitNOFILE=`, or lower `limits.connections`)"
+            }
+            _ => "",
+        };
+        crate::warning!(
+            "{} cannot {what}: {error}{remedy}; trying again in a second",
+            self.who()
+        );
+        self.accept_again_ms = self.now_ms + 1_000;
+        self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+        self.watch_lobby(false);
     }
 
     /// The beginning of its log lines.
@@ -122,10 +125,7 @@ impl Reactor {
             self.arm(token, connection.deadline_ms);
             self.table.put(connection);
             self.put_off.push_back(token);
-        } else if let Some(job) = self
-            .receive(&mut connection, false)
-            .settle(self, connection)
-        {
+        } else if let Some(job) = self.receive(&mut connection).settle(self, connection) {
             self.ready.push_back(job);
         }
     }
@@ -146,13 +146,17 @@ impl Reactor {
             self.watch_lobby(false);
         }
         for _ in 0..count {
-            let Some(Guest {
+            let Guest {
                 listener,
                 introduction,
                 socket,
-            }) = self.lobby.take()
-            else {
-                return;
+            } = match self.lobby.take() {
+                Ok(Some(guest)) => guest,
+                Ok(None) => return,
+                Err(error) => {
+                    let what = "take a connection of another worker";
+                    return self.pause_intake(what, &error);
+                }
             };
             let Ok(address) = net::peer_address(socket.as_fd()) else {
                 continue;
@@ -173,7 +177,8 @@ impl Reactor {
     /// While the app is slow, each call begins with a look at what waits for any worker: one connection of the lobby or of a
     /// backlog, in turn, joins those that wait here. Requests that come back again and again would keep the others out.
     pub fn let_one_join(&mut self) {
-        if !self.app_is_slow || !self.is_open || self.drain.is_some() {
+        let may_try = self.is_open && self.drain.is_none() && self.now_ms >= self.accept_again_ms;
+        if !self.app_is_slow || !may_try {
             return;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -191,8 +196,7 @@ impl Reactor {
 
     fn accept_in_turn(&mut self) {
         let listeners = self.acceptor.listeners.len();
-        let may_try = self.now_ms >= self.accept_again_ms && self.ready.is_empty();
-        if may_try && listeners > 0 {
+        if self.ready.is_empty() && listeners > 0 {
             self.accept(self.turn % listeners, true);
         }
     }
@@ -240,12 +244,13 @@ impl Reactor {
         if !connection.is_movable() {
             return Err(connection);
         }
-        // The kernel reports events for as long as the socket is open anywhere, so it has to be told.
-        if connection.is_registered.get() && self.epoll.remove(connection.socket()).is_ok() {
-            connection.is_registered.set(false);
-        }
+        // First, so that one for which the lobby has no room is watched as before.
         if self.leave(&connection.peer, connection.socket()).is_err() {
             return Err(connection);
+        }
+        // The kernel reports events for as long as the socket is open anywhere, so it has to be told.
+        if connection.is_registered.get() {
+            let _ = self.epoll.remove(connection.socket());
         }
         self.close(connection);
         Ok(())
@@ -257,7 +262,10 @@ impl Reactor {
         if self.is_closing() {
             return;
         }
-        self.drain = Some(Drain { closing });
+        self.drain = Some(Drain {
+            closing,
+            hand_over_again_ms: None,
+        });
         if closing {
             for listener in 0..self.acceptor.listeners.len() {
                 self.accept(listener, true);
@@ -266,29 +274,60 @@ impl Reactor {
         }
         self.acceptor.close(&self.epoll, FIRST_LISTENER);
         self.watch_lobby(false);
+        match closing {
+            true => self.hurry_idle(),
+            false => self.hand_over_idle(),
+        }
+    }
+
+    /// What idles has little time left for another request.
+    fn hurry_idle(&mut self) {
+        let deadline_ms = self.now_ms + LINGER_MS;
         for token in self.table.tokens_here() {
             let Some(mut connection) = self.table.take(token) else {
                 continue;
             };
-            if closing && connection.is_idle() {
-                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
+            if connection.is_idle() {
+                connection.deadline_ms = connection.deadline_ms.min(deadline_ms);
                 self.hold(connection);
-            } else if let Err(connection) = self.hand_over_unless(closing, connection) {
+            } else {
                 self.table.put(connection);
             }
         }
     }
 
-    pub(super) fn hand_over_unless(
-        &mut self,
-        closing: bool,
-        connection: Box<Connection>,
-    ) -> Result<(), Box<Connection>> {
-        if closing {
-            Err(connection)
-        } else {
-            self.hand_over(connection)
+    /// What idles goes to the other workers. The lobby has room for some hundreds; the rest follows when they have taken those.
+    fn hand_over_idle(&mut self) {
+        let mut is_full = false;
+        for token in self.table.tokens_here() {
+            let Some(connection) = self.table.take(token) else {
+                continue;
+            };
+            let is_movable = connection.is_movable();
+            if let Err(connection) = self.hand_over(connection) {
+                self.table.put(connection);
+                is_full |= is_movable;
+            }
+            if is_full {
+                break;
+            }
         }
+        if let Some(drain) = &mut self.drain {
+            drain.hand_over_again_ms = is_full.then_some(self.now_ms + SHARE_RECHECK_MS);
+        }
+    }
+
+    /// Goes on with what the lobby had no room for.
+    pub(super) fn go_on_draining(&mut self) {
+        if self.hand_over_in_ms() == Some(0) {
+            self.hand_over_idle();
+        }
+    }
+
+    /// Milliseconds until there is something to go on with.
+    fn hand_over_in_ms(&self) -> Option<u64> {
+        let again_ms = self.drain.as_ref()?.hand_over_again_ms?;
+        Some(again_ms.saturating_sub(self.now_ms))
     }
 
     /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
@@ -300,6 +339,7 @@ impl Reactor {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);
         }
         timeout_ms = timeout_ms.min(self.health_in_ms().unwrap_or(u64::MAX));
+        timeout_ms = timeout_ms.min(self.hand_over_in_ms().unwrap_or(u64::MAX));
         if free_threads > 0 && self.is_open && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
             let may_try = self.now_ms >= self.accept_again_ms;
@@ -314,7 +354,7 @@ impl Reactor {
                 &self.epoll,
                 FIRST_LISTENER,
             );
-            self.watch_lobby(has_room && is_needed);
+            self.watch_lobby(has_room && may_try && is_needed);
             if !may_try {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }

@@ -8,6 +8,7 @@
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
 mod counting;
+mod grouping;
 mod health;
 mod holding;
 mod intake;
@@ -22,6 +23,7 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
+use grouping::Streak;
 use holding::Held;
 pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
 
@@ -84,6 +86,8 @@ pub struct Refused {
 struct Drain {
     /// The whole server stops: there is nobody to hand a connection to.
     closing: bool,
+    /// The lobby had no room for all that idles here: when to try again, milliseconds.
+    hand_over_again_ms: Option<u64>,
 }
 
 pub struct Reactor {
@@ -117,7 +121,7 @@ pub struct Reactor {
     /// The health check while it lasts.
     health: Option<Probe>,
     drain: Option<Drain>,
-    /// Accepting failed for lack of descriptors; not before this moment again.
+    /// Taking a connection failed for lack of descriptors; not before this moment again.
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
@@ -131,6 +135,7 @@ pub struct Reactor {
     pub(in crate::worker) reports: Vec<(u64, Readiness)>,
     wake: sys::Bell,
     held: Held,
+    streak: Streak,
 }
 
 impl Reactor {
@@ -176,6 +181,7 @@ impl Reactor {
             reports: Vec::new(),
             wake,
             held: Held::default(),
+            streak: Streak::default(),
         })
     }
 
@@ -242,6 +248,9 @@ impl Reactor {
 
     /// The next complete request, for the leading thread to run it.
     pub fn next_job(&mut self) -> Option<Box<Connection>> {
+        if !self.has_waiting_jobs() {
+            self.receive_group();
+        }
         loop {
             if let Some(connection) = self.next_waiting_job() {
                 return Some(connection);
@@ -365,6 +374,7 @@ impl Reactor {
             }
         }
         self.attend_health();
+        self.go_on_draining();
     }
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
@@ -372,6 +382,7 @@ impl Reactor {
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();
+        connection.half_closed |= events.has_ended();
         connection.output.append(lent.output);
         drop(lent.socket);
         connection.stage = Stage::Replying { then_close };

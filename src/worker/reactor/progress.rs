@@ -18,6 +18,7 @@ impl Reactor {
         connection: &mut Connection,
         readiness: Readiness,
     ) -> Outcome {
+        connection.half_closed |= readiness.has_ended();
         if !connection.output.is_empty() {
             return self.flush(connection, readiness);
         }
@@ -29,7 +30,7 @@ impl Reactor {
             | Stage::Body(_)
                 if readiness.can_read() =>
             {
-                self.receive(connection, readiness.has_ended())
+                self.receive(connection)
             }
             Stage::Lingering { .. } if readiness.can_read() => self.linger(connection),
             _ => Outcome::Wait,
@@ -37,10 +38,9 @@ impl Reactor {
     }
 
     /// Reads a request as far as it has come.
-    pub(super) fn receive(&mut self, connection: &mut Connection, until_end: bool) -> Outcome {
+    pub(super) fn receive(&mut self, connection: &mut Connection) -> Outcome {
         for _ in 0..RECEIVES_MAX {
             let was_idle = matches!(connection.stage, Stage::Idle);
-            connection.half_closed |= until_end;
             let more = match connection.receive() {
                 Ok(more) => more,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -49,7 +49,8 @@ impl Reactor {
                 }
                 Err(_) => return Outcome::Close,
             };
-            connection.unread = more || until_end;
+            // No event tells of an end that was told already.
+            connection.unread = more || connection.half_closed;
             match self.advance(connection, was_idle) {
                 Outcome::Wait if connection.ended => return self.end_of_input(connection),
                 Outcome::Wait if connection.unread => {}
@@ -164,7 +165,7 @@ impl Reactor {
                 self.after_reply(connection, then_close)
             }
             // An interim response is out; the request goes on.
-            (Ok(true), _) if connection.unread => self.receive(connection, false),
+            (Ok(true), _) if connection.unread => self.receive(connection),
             (Ok(true), _) => Outcome::Wait,
         }
     }
@@ -187,7 +188,7 @@ impl Reactor {
             outcome => return outcome,
         }
         if connection.unread {
-            return self.receive(connection, false);
+            return self.receive(connection);
         }
         if self.drain.is_some() && connection.is_movable() {
             if self.is_closing() {

@@ -56,6 +56,14 @@ impl Process {
         user.parse::<u64>().unwrap() + system.parse::<u64>().unwrap()
     }
 
+    /// The most that was ever resident (VmHWM of proc_pid_status(5)), in bytes.
+    pub fn peak_memory(self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.unwrap().trim().trim_end_matches(" kB");
+        kibibytes.parse::<usize>().unwrap() << 10
+    }
+
     pub fn open_files(self) -> io::Result<usize> {
         Ok(fs::read_dir(self.folder().join("fd"))?.count())
     }

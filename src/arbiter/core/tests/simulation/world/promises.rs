@@ -43,7 +43,7 @@ impl World {
         if let Some(candidate) = self.core.candidate() {
             let generation = &self.core.generations[&candidate];
             let rounds = u32::from(generation.workers) + 2;
-            let took = self.now.since(generation.started);
+            let took = self.now.since(generation.rolls_since());
             assert!(took <= BOOT * rounds + to_leave, "boots since {took:?}");
         }
         if let Some(since) = self.stopped.filter(|_| self.finished.is_none()) {
