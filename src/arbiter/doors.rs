@@ -341,7 +341,7 @@ mod tests {
         };
         assert!(read("0123456789abcdef\n").unwrap().is(b"0123456789abcdef"));
         assert!(read("short\n").unwrap_err().contains("less than 16"));
-        assert!(read(&"x".repeat(5000)).unwrap_err().contains("longer"));
+        assert!(read(&"x".repeat(5000)).unwrap_err().contains("larger"));
         assert!(read_token(Path::new("/no/such/file")).is_err());
     }
 

@@ -113,7 +113,7 @@ fn an_app_that_is_not_there_is_told_with_the_names_that_are() {
         ),
         (
             "site_app:create_app(name)",
-            "the arguments `(name)` are not all Python literals: malformed node",
+            "the arguments `(name)` are not all Python literals, such as",
         ),
         (
             "site_app:nothing('x')",
