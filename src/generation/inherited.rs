@@ -46,6 +46,8 @@ pub struct WorkerStart {
     pub worker: u64,
     /// Its place in the scoreboard.
     pub slot: u32,
+    /// The first of its generation, which logs what is true of all.
+    pub is_first: bool,
     pub inherited: Inherited,
 }
 
@@ -129,11 +131,12 @@ impl Inherited {
     }
 
     /// In the forked child: the same, with the worker's place.
-    pub fn into_worker(mut self, worker: u64, slot: u32) -> WorkerStart {
+    pub fn into_worker(mut self, worker: u64, slot: u32, is_first: bool) -> WorkerStart {
         self.take_live();
         WorkerStart {
             worker,
             slot,
+            is_first,
             inherited: self,
         }
     }

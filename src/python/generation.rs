@@ -281,7 +281,7 @@ fn warn_of_threads(py: Python<'_>, generation: u64, is_preloaded: bool) {
     let names: Vec<String> = other_threads()
         .unwrap_or_default()
         .into_iter()
-        .map(|thread| python_name(py, thread.id).unwrap_or(thread.name))
+        .map(|thread| python_name(py, thread.id).unwrap_or_else(|| native_name(thread.name)))
         .collect();
     if names.is_empty() {
         return;
@@ -305,6 +305,15 @@ fn warn_of_threads(py: Python<'_>, generation: u64, is_preloaded: bool) {
         "generation={generation} {who}: workers will not have them, and a lock that one of them holds while a worker is forked \
          stays locked in it; {advice}"
     ));
+}
+
+/// A thread that a library has not given a name has that of its process.
+fn native_name(name: String) -> String {
+    let own = nix::sys::prctl::get_name().unwrap_or_default();
+    match own.to_string_lossy() == name {
+        true => "one of a native library".to_owned(),
+        false => name,
+    }
 }
 
 /// The name of the thread in Python's `threading`, if it is one of Python's.
@@ -335,6 +344,7 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
         hooks,
     } = prepared;
     let library = Library::of(inherited.settings.config.worker_class);
+    let mut has_forked = false;
     loop {
         match py.detach(|| server.next_order()) {
             Order::Fork {
@@ -346,11 +356,12 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                     // The channel and the signals' bell are the generation's.
                     drop(server);
                     let _kept_for_life = pipes.map(|pipes| become_captured(py, pipes));
-                    let start = inherited.into_worker(worker, slot);
+                    let start = inherited.into_worker(worker, slot, !has_forked);
                     set_process_title(&worker_title(&start));
                     return worker::run(py, start, sheet, app, glue.as_ref());
                 }
                 Ok((pid, pipes)) => {
+                    has_forked = true;
                     if let Some(pipes) = pipes {
                         server.read_output(Printer { pid, worker }, pipes.into_readers());
                     }

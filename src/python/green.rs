@@ -46,6 +46,26 @@ impl Library {
     }
 }
 
+/// The library for which the app itself has patched threads, which are greenlets then.
+pub(super) fn patched_threads(py: Python<'_>) -> PyResult<Option<&'static str>> {
+    let modules = py.import("sys")?.getattr("modules")?;
+    for (library, module, asks, part) in [
+        ("gevent", "gevent.monkey", "is_module_patched", "threading"),
+        (
+            "eventlet",
+            "eventlet.patcher",
+            "is_monkey_patched",
+            "thread",
+        ),
+    ] {
+        let module = modules.call_method1("get", (module,))?;
+        if !module.is_none() && module.call_method1(asks, (part,))?.is_truthy()? {
+            return Ok(Some(library));
+        }
+    }
+    Ok(None)
+}
+
 /// The library's event loop, which runs in a greenlet of its own: the hub.
 pub(super) struct Loop {
     library: Library,

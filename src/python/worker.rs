@@ -12,7 +12,7 @@ use super::{
         greenlets::{self, Green},
         threads::{self, Interrupter, Seating, Threads},
     },
-    green::Library,
+    green::{self, Library},
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
     kind, stacks,
 };
@@ -135,7 +135,9 @@ impl Serving {
             },
         };
         let choice = kind::choose(py, &self.config, &app)?;
-        py.detach(|| choice.tell(&self.who));
+        if start.is_first {
+            py.detach(|| choice.tell(&self.who));
+        }
         if let Some(hooks) = hooks {
             if let Err(Failed) = hooks.worker_init(py) {
                 return Ok(EXIT_BOOT);
@@ -156,9 +158,30 @@ impl Serving {
                 self.serve_in_greenlets(py, start, app, hooks, Library::Eventlet)
             }
             WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => {
+                if !self.has_real_threads(py)? {
+                    return Ok(EXIT_BOOT);
+                }
                 self.serve_with_threads(py, start, app, hooks).map(|()| 0)
             }
         }
+    }
+
+    /// Several threads that are greenlets would wait for each other for ever, so that is told.
+    fn has_real_threads(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.config.threads == 1 {
+            return Ok(true);
+        }
+        let Some(library) = green::patched_threads(py)? else {
+            return Ok(true);
+        };
+        let Serving { who, .. } = self;
+        py.detach(|| {
+            crate::error!(
+                "{who} cannot serve with `threads`: the app has patched the standard library for {library}, which makes threads \
+                 greenlets; set `worker_class = \"{library}\"` instead of `threads`, or take the patch out of the app"
+            );
+        });
+        Ok(false)
     }
 
     fn serve_with_threads(
@@ -226,6 +249,7 @@ impl Serving {
             worker,
             slot,
             inherited,
+            ..
         } = start;
         let slot = slot as usize;
         sys::watch_for_copies()?;

@@ -13,6 +13,14 @@ fn a_module_with_an_application_is_served() {
 }
 
 #[test]
+fn the_class_that_was_chosen_is_told_once_for_all_workers() {
+    let server = Server::start("workers = 3");
+    server.says_times(3, " ready");
+    let told = server.log().matches("worker_class=sync chosen").count();
+    assert_eq!(told, 1, "{}", server.log());
+}
+
+#[test]
 fn an_attribute_of_a_module_is_served_dots_descend() {
     let server = Server::start("app = 'app:Holder.inner'");
     assert_eq!(server.text("/"), "made with 'held' and None");

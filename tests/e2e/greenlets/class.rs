@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CLASSES, at_once, send, setup, start};
-use crate::harness::{Process, Server, Setup, interpreters, phrases::REJECTED};
+use crate::harness::{APP, Process, Server, Setup, interpreters, phrases::REJECTED};
 
 #[test]
 fn a_save_that_switches_the_class_under_way_loses_no_request() {
@@ -80,5 +80,25 @@ fn a_worker_of_greenlets_has_one_epoll_instance_of_its_own_and_few_threads() {
     for pid in server.workers() {
         let worker = Process::find(pid).unwrap();
         assert_eq!(worker.threads(), 1, "the hub's thread and no other");
+    }
+}
+
+#[test]
+fn an_app_that_patches_by_itself_is_refused_with_threads() {
+    for (class, patch) in [
+        ("gevent", "from gevent import monkey; monkey.patch_all()"),
+        ("eventlet", "import eventlet; eventlet.monkey_patch()"),
+    ] {
+        let server = Server::start("");
+        server.directory.write("app.py", &format!("{patch}\n{APP}"));
+        server.edit("threads = 4");
+        server.says(&format!(
+            "cannot serve with `threads`: the app has patched the standard library for {class}"
+        ));
+        server.says(REJECTED);
+        assert_eq!(server.text("/"), "hello from /");
+        server.edit(&format!("worker_class = '{class}'"));
+        server.applied();
+        assert_eq!(server.text("/"), "hello from /");
     }
 }
