@@ -193,6 +193,16 @@ fn it_can_be_process_1_of_a_container() {
 }
 
 #[test]
+fn a_generation_that_somebody_stopped_does_not_keep_the_server() {
+    let server = Server::start("[timeouts]\ngraceful = '1s'");
+    server.generations()[0].signal(Signal::SIGSTOP);
+    let below = server.below();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().code, Some(0));
+    assert!(!below.iter().any(|process| process.is_alive()));
+}
+
+#[test]
 fn an_app_that_ignores_signals_is_stopped_all_the_same() {
     let app = format!(
         "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{APP}"

@@ -29,7 +29,7 @@ pub(super) enum Process {
     Prepared,
     /// Told to leave after its last child.
     Retired {
-        /// Set once it has no workers left.
+        /// Set once it has no workers left but killed ones.
         kill_at: Option<Moment>,
     },
     /// ABRT sent: where it hangs will be in the log.

@@ -277,7 +277,10 @@ impl Core {
     fn dismiss_generations(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let ids: Vec<GenerationId> = self.generations.keys().copied().collect();
         for id in ids {
-            let empty = self.workers.values().all(|worker| worker.generation != id);
+            let mut left = (self.workers.values()).filter(|worker| worker.generation == id);
+            let empty = left.clone().next().is_none();
+            // Those that were killed it has but to reap, which one that is itself stopped does not.
+            let may_leave = left.all(Worker::is_killed);
             let Some(generation) = self.generations.get_mut(&id) else {
                 continue;
             };
@@ -288,12 +291,12 @@ impl Core {
                 Process::Starting { .. } => self.kill_generation(id, actions),
                 Process::Prepared => {
                     generation.process = Process::Retired {
-                        kill_at: empty.then(|| now + GENERATION_LEAVES_WITHIN),
+                        kill_at: may_leave.then(|| now + GENERATION_LEAVES_WITHIN),
                     };
                     actions.push(Action::Retire(id));
                 }
                 Process::Retired { kill_at } => {
-                    if empty && kill_at.is_none() {
+                    if may_leave && kill_at.is_none() {
                         *kill_at = Some(now + GENERATION_LEAVES_WITHIN);
                     }
                 }

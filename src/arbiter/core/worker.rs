@@ -134,6 +134,10 @@ impl Worker {
         matches!(self.state, State::Ready { .. })
     }
 
+    pub fn is_killed(&self) -> bool {
+        matches!(self.state, State::Killed { .. })
+    }
+
     /// Takes connections.
     pub fn serves(&self) -> bool {
         matches!(self.state, State::Ready { .. } | State::Retiring { .. })

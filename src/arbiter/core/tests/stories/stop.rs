@@ -26,6 +26,19 @@ fn a_second_signal_makes_the_stop_quick_and_a_third_kills() {
 }
 
 #[test]
+fn a_generation_that_does_not_reap_its_killed_workers_is_killed() {
+    insta::assert_snapshot!(trace_served("term; exit 1 0; wait 60; exit g1 sig9; exit 2 sig9"), @r#"
+    term -> announce the stop, drain w1, drain w2, retire g1
+    exit 1 0 -> -
+    90.0 s -> ‘w2 is overdue, Stopping’, quit w2
+    92.0 s -> ‘w2 is overdue, Stopping’, kill w2
+    102.0 s -> kill g1
+    exit g1 sig9 -> -
+    exit 2 sig9 -> forget g1, leave with 0
+    "#);
+}
+
+#[test]
 fn a_stop_during_a_roll_ends_both_generations() {
     insta::assert_snapshot!(trace_served("edit roll; prepared 2; forked 3; term; exit 3 sig9; exit g2 0; exit 1 0; exit 2 0; exit g1 0"), @r#"
     edit roll -> spawn g2 for r1
