@@ -12,18 +12,10 @@ use crate::harness::{Setup, eventually, venv_python};
 
 #[test]
 fn it_is_the_first_process_of_a_container() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("namespaces need root here");
+    let Some(setup) = Setup::with("workers = 2").as_process_1() else {
         return;
-    }
-    let container = [
-        "unshare",
-        "--fork",
-        "--pid",
-        "--mount-proc",
-        "--kill-child=QUIT",
-    ];
-    let mut server = Setup::with("workers = 2").inside(container).start();
+    };
+    let mut server = setup.start();
     server.says("[1] [INFO] generation=1 workers=2 serving");
     let arbiter = server.arbiter().children()[0];
     // Processes that lost their parent are its children now, and leave no zombies.

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::harness::{Server, Setup, eventually, venv_python};
 
 const APP: &str = r#"
-import asyncio
+import asyncio, os
 ends = []
 
 async def app(scope, receive, send):
@@ -46,6 +46,11 @@ async def app(scope, receive, send):
         except OSError:
             ends.append("flood")
             return
+    if path == "/forks":
+        if (child := os.fork()) == 0:
+            return await send({"type": "websocket.send", "text": "from the child"})
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        await send({"type": "websocket.send", "text": str(code)})
     if path == "/lazy":
         await asyncio.sleep(1)
     while True:
@@ -148,6 +153,21 @@ fn a_handshake_that_breaks_the_rules_is_answered() {
     let old = ask("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n");
     assert_eq!(old.status, 426);
     assert_eq!(old.field("Sec-WebSocket-Version").as_deref(), Some("13"));
+}
+
+#[test]
+fn what_the_app_forks_says_nothing_on_it() {
+    let server = start("");
+    client(
+        &server,
+        r#"
+with connect(url + "/forks") as socket:
+    assert socket.recv(timeout=10) == "0"
+    socket.send("still here")
+    assert socket.recv(timeout=10) == "still here"
+"#,
+    );
+    server.says("which the app forked, came back from the app and was ended");
 }
 
 #[test]

@@ -301,6 +301,8 @@ impl Shell {
         shell.own_error_log(&serving);
         let backlogs = shell.admin.backlogs();
         (shell.statsd).apply(&config.statsd, &shell.shared.board, backlogs);
+        // Who asks from the first moment on is told what goes on, and not that a server starts.
+        shell.tell_admin();
         shell.open_admin(&config.admin);
         release_signals(&SIGNALS)?;
         info!(

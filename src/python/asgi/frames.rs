@@ -16,7 +16,10 @@ use super::{
     socket::{Phase, Socket},
 };
 use crate::{
-    python::ffi::{Behaviour, Builtin},
+    python::{
+        copy,
+        ffi::{Behaviour, Builtin},
+    },
     websocket::{CloseError, WebSocket},
     wire::Count,
 };
@@ -46,6 +49,7 @@ fn receive(socket: &Bound<'_, Socket>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResul
 
 fn send(socket: &Bound<'_, Socket>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
     let py = socket.py();
+    copy::end_if_copy(py, None);
     let (message, kind) = only_message(arguments)?;
     match kind.to_str()? {
         "websocket.send" => send_message(socket, message)?,

@@ -116,6 +116,22 @@ impl Setup {
         self
     }
 
+    /// Runs the server as process 1 of a pid namespace; `None` where this user may not.
+    pub fn as_process_1(self) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("namespaces need root here");
+            return None;
+        }
+        let namespace = [
+            "unshare",
+            "--fork",
+            "--pid",
+            "--mount-proc",
+            "--kill-child=QUIT",
+        ];
+        Some(self.inside(namespace))
+    }
+
     /// The interpreter written to the config; `None` writes none.
     pub fn python(mut self, python: Option<PathBuf>) -> Self {
         self.python = python;
