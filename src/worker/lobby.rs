@@ -91,24 +91,13 @@ impl Lobby {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-
     use super::*;
-
-    fn lobby() -> Lobby {
-        let (entrance, exit) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .unwrap();
-        Lobby::new(entrance, exit)
-    }
+    use crate::sys::seqpacket_pair;
 
     #[test]
     fn who_was_left_is_taken_once() {
-        let mut lobby = lobby();
+        let (entrance, exit) = seqpacket_pair().unwrap();
+        let mut lobby = Lobby::new(entrance, exit);
         let (guest, _client) = UnixStream::pair().unwrap();
         let told = Introduction::Client("192.0.2.1:80".parse().unwrap());
         lobby.leave(7, told, guest.as_fd()).unwrap();
