@@ -104,6 +104,7 @@ fn one_that_came_back_is_as_old_as_its_process() {
     server.directory.write("app.py", &app(2, DEADLY));
     server.signal(Signal::SIGHUP);
     server.says(APPLIED);
+    server.says_times(2, "generation=1 … left");
     failures_until_good(&server);
     server.says("serving again");
     let passed = begin.elapsed().as_secs_f64();
