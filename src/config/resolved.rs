@@ -201,6 +201,8 @@ pub struct Limits {
     pub headers: u32,
     /// Bytes of one header line.
     pub header_size: u32,
+    /// Bytes of the request line and all header lines together, with their ends.
+    pub head: u32,
     /// Bytes of a request body. Zero: no limit.
     pub body: u64,
     /// Open connections of one worker.
