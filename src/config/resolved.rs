@@ -214,6 +214,23 @@ pub struct Limits {
     pub worker_memory: u64,
 }
 
+impl Limits {
+    /// Open files of a worker that go to the app, to bodies in temporary files and to the worker itself. As many as most systems
+    /// give a process that asks for nothing, so the app has what it had without its connections.
+    const OTHER_FILES: u64 = 1024;
+
+    /// How many files a worker should be allowed to have open.
+    pub fn open_files(&self) -> u64 {
+        u64::from(self.connections) + Self::OTHER_FILES
+    }
+
+    /// The most connections with which a worker has enough open files left, where it can have no more than `most`: half of
+    /// them, if these are few.
+    pub fn connections_within(most: u64) -> u64 {
+        most.saturating_sub(Self::OTHER_FILES).max(most / 2)
+    }
+}
+
 /// The access log and the error log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {

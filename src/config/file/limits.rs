@@ -47,6 +47,10 @@ pub struct Limits {
     ///
     /// The default is Gunicorn's. An idle connection costs a few KiB and one file descriptor. In a worker of greenlets and in
     /// an event loop this also bounds the requests that run at once.
+    ///
+    /// A worker raises its limit of open files (the soft one, `ulimit -Sn`) to this number and 1024 for the app, as far as the hard
+    /// one lets it; where that leaves too little, the log says so at the start and at an edit. Processes that the app starts inherit
+    /// the raised limit. `select()` knows no descriptor above 1023: for an app that calls it, 500 connections are enough.
     #[schemars(range(min = 1, max = 65_536), example = 4000)]
     pub connections: u32,
 
