@@ -34,7 +34,7 @@ pub struct Hooks {
     #[schemars(schema_with = "schemas::hook", example = &"mysite.hooks:flush")]
     pub worker_exit: Option<String>,
 
-    /// Called as `worker_abort(worker)` in a worker that is stuck (`timeouts.worker`), after its Python stacks were logged.
+    /// Called as `worker_abort(worker)` in a worker that is stuck (`timeouts.worker`), before it is ended.
     ///
     /// On a thread of its own, and only where the interpreter is not held by what is stuck; after 1.5s the worker dies in
     /// any case. Not set by default.
