@@ -8,8 +8,8 @@ use super::{Texts, schemas};
 /// Functions of yours that the server calls at certain moments, as `module:function`. What each is called with, and what
 /// its arguments offer, is in `docs/hooks.md`.
 ///
-/// They are imported, and it is looked whether they take their arguments, while a new generation boots: where one does
-/// not, a reload is rejected and what serves goes on.
+/// They are imported while a new generation boots, and checked for the arguments that they take: where one does not fit, a
+/// reload is rejected and what serves goes on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hooks {
