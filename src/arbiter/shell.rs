@@ -11,6 +11,7 @@ mod obey;
 mod orders;
 mod perceive;
 mod reload;
+mod resume;
 mod scale;
 mod service;
 mod stacks;
@@ -21,7 +22,6 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
@@ -50,13 +50,14 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    admin::{Admin, Outcome, ScaleFailure, Upgrade},
+    admin::{Admin, Outcome, Upgrade},
     config::{Config, ConfigLoader, Loaded, LogLevel, effective, forget_schema},
     critical, info,
     sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
     warning,
     wire::{SLOTS_MAX, Scoreboard},
 };
+use orders::Orders;
 
 /// Signals that mean something to the arbiter.
 const SIGNALS: [Signal; 9] = [
@@ -101,16 +102,9 @@ pub(super) struct Shell {
     /// For the admin interface.
     history: History,
     started: Moment,
-    /// Ordered over the admin interface, until the next reload.
-    log_level: Option<LogLevel>,
-    /// Held by each thread that asks a worker for its stacks.
-    stack_askers: Arc<()>,
+    orders: Orders,
     /// The last one, for the admin interface.
     upgrade: Option<Upgrade>,
-    /// Orders for another number of workers.
-    scales: u64,
-    /// For whoever gave the last one.
-    scale_failure: Option<ScaleFailure>,
     /// Why workers are missing; `None` once none is.
     trouble: Option<String>,
     next_sample: Option<Moment>,
@@ -221,11 +215,8 @@ impl Shell {
             doors: Doors::default(),
             history: History::default(),
             started: now,
-            log_level: None,
-            stack_askers: Arc::default(),
+            orders: Orders::default(),
             upgrade: None,
-            scales: 0,
-            scale_failure: None,
             trouble: None,
             next_sample: None,
             tally: Tally::default(),
@@ -449,7 +440,7 @@ fn open_patiently(loaded: &Loaded, listeners: &mut Listeners) -> Result<Resource
 pub(super) fn tell_start_error(error: &StartError) -> u8 {
     match error {
         StartError::Config(problems) => crate::telemetry::block(
-            crate::config::LogLevel::Critical,
+            LogLevel::Critical,
             format_args!("cannot start: the configuration has problems"),
             problems,
         ),

@@ -38,7 +38,7 @@ pub use forwarding::Forwarding;
 pub use hub::{Hub, Leaving};
 pub use live::Live;
 pub use lobby::Lobby;
-pub use output::Payload;
+pub use output::{Payload, Sent};
 pub use peer::{Introduction, Peer};
 pub use reactor::Reactor;
 pub use request_id::{MADE_DIGITS, RequestId, RequestIds};

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
+    path::Path,
 };
 
 use nix::sys::signal::Signal;
@@ -124,4 +125,31 @@ fn it_serves_as_nobody_on_a_read_only_root_without_capabilities() {
     server.arbiter().children()[0].signal(Signal::SIGTERM);
     eventually("it ends", || server.has_ended());
     assert!(server.has_said("stopped"));
+}
+
+#[test]
+fn the_image_is_built_from_all_that_the_wheel_is_made_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let context = read("examples/deploy/docker/Dockerfile.dockerignore");
+    let sent: Vec<&str> = context
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let is_sent = |name: &str| {
+        sent.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == *pattern,
+        })
+    };
+    let manifest = read("MANIFEST.in");
+    let lines = manifest.lines().filter_map(|line| {
+        line.strip_prefix("include ")
+            .or(line.strip_prefix("graft "))
+    });
+    let wanted: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    assert!(wanted.len() > 5, "{wanted:?}");
+    for name in wanted {
+        assert!(is_sent(name), "{name} is not among {sent:?}");
+    }
 }

@@ -6,6 +6,8 @@
     reason = "what the harness cannot do is a failed test, and people read the failure"
 )]
 
+#[path = "../http/corpus.rs"]
+mod corpus;
 pub mod harness;
 
 mod admin;

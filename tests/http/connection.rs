@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rgunicorn::http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead};
 
-use crate::{corpus::escape, strict::Message};
+use crate::{escape::escape, strict::Message};
 
 /// Those that the corpus was written for.
 pub(crate) const LIMITS: HeadLimits = HeadLimits {

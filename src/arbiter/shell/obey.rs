@@ -307,7 +307,7 @@ impl Shell {
 
     fn change_error_log(&mut self, config: &Config) {
         let log = &config.log;
-        let is_overridden = self.log_level.take().is_some();
+        let is_overridden = self.orders.log_level.take().is_some();
         let is_new =
             is_overridden || (self.serving_config()).is_some_and(|before| before.log != *log);
         if is_new && let Err(problem) = crate::telemetry::init(log) {
