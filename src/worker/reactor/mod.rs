@@ -443,7 +443,7 @@ impl Reactor {
                 connection.deadline_ms
             }
             Place::Lent(lent) => {
-                lent.broken |= !lent.output.is_empty() && lent.deadline_ms <= now_ms;
+                streaming::expire(lent, now_ms, self.settings.write_ms);
                 now_ms + WAIT_MS_MAX
             }
         };

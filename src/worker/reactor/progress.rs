@@ -224,9 +224,15 @@ impl Reactor {
         }
     }
 
-    /// The current stage lasted too long. What came in time may be unread still: nobody could have served it, or the app blocked
-    /// the loop.
+    /// The current stage lasted too long. What came in time may be unread still, and what the client made room for unsent:
+    /// nobody could have served it, or the app blocked the loop.
     pub(super) fn expire(&mut self, connection: &mut Connection) -> Outcome {
+        if !connection.output.is_empty() {
+            match self.flush(connection, Readiness::NONE) {
+                Outcome::Wait if connection.deadline_ms <= self.now_ms => {}
+                outcome => return outcome,
+            }
+        }
         if connection.stage.awaits_input() {
             match self.receive(connection) {
                 Outcome::Wait if connection.deadline_ms <= self.now_ms => {}
