@@ -176,6 +176,17 @@ fn a_body_that_came_in_time_is_received_after_an_app_that_blocked_the_loop() {
 }
 
 #[test]
+fn an_app_in_a_loop_may_take_longer_than_its_client_may() {
+    let timeouts = "app = 'app:app'\n[timeouts]\nkeepalive = '1s'\nheader = '1s'\nbody = '1s'";
+    let server = Setup::with(timeouts).app(ASGI).start();
+    let mut client = server.client();
+    // The first request of a connection, and a further one; neither has a body, and the app asks for none.
+    for _ in 0..2 {
+        assert_eq!(client.get("/sleep?s=2.5").text(), "slept");
+    }
+}
+
+#[test]
 fn a_client_that_read_in_time_gets_everything_after_an_app_that_blocked_the_loop() {
     let server = Setup::with("app = 'app:app'\n[timeouts]\nwrite = '1s'")
         .app(ASGI)

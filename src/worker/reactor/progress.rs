@@ -62,6 +62,8 @@ impl Reactor {
         match connection.advance(&self.settings.limits) {
             Step::Request => {
                 connection.request_began_ns = self.now_ns;
+                // The app's turn: an event loop has deadlines of its own.
+                connection.deadline_ms = u64::MAX;
                 return Outcome::Job;
             }
             Step::Introduction => return self.be_introduced(connection),
