@@ -226,12 +226,11 @@ impl Exchange {
         if let Some(connection) = &mut state.connection
             && !state.outcome.head_is_sent()
         {
-            let mut answer = Vec::new();
             let ids = &this.get().gateway.hub.station.request_ids;
-            ids.write_refusal(refusal, connection, &mut answer);
-            connection.output.push_bytes(&answer);
-            state.outcome.status = refusal.status;
-            state.outcome.head.clear();
+            let outcome = &mut state.outcome;
+            outcome.status = refusal.status;
+            outcome.head.clear();
+            (outcome.head.lines, outcome.body_bytes) = ids.refuse(refusal, connection);
         }
         drop(guard);
         if let Err(error) = Self::finish(this, true) {
@@ -510,7 +509,7 @@ impl State {
                 let head = connection.head();
                 RequestTraits {
                     version: head.version,
-                    is_head: head.is_head(connection.request_bytes()),
+                    is_head: connection.is_head(),
                     persistent: head.persistent && may_persist && !connection.awaits_body(),
                 }
             }
