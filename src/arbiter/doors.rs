@@ -216,7 +216,8 @@ fn open_somewhere() -> Opened {
             match open_private(&path, BACKLOG) {
                 Ok((socket, file)) => {
                     // A server that was killed could not take its own away.
-                    sweep(&directory, is_door);
+                    let prefix = stem.trim_end_matches(|digit: char| digit.is_ascii_digit());
+                    sweep(&directory, |name| is_door(name, prefix));
                     return Ok((path, socket, file));
                 }
                 Err(ListenError::InUse { .. } | ListenError::NotASocket { .. }) => {}
@@ -251,12 +252,14 @@ fn places() -> Vec<(Result<PathBuf, String>, String)> {
     places
 }
 
-/// Whether a socket in one of the places has the name of an admin interface, as [`open_somewhere`] makes them.
-fn is_door(name: &str) -> bool {
-    let Some(stem) = name.strip_suffix(".sock") else {
+/// Whether a socket in a place has the name of an admin interface, as [`open_somewhere`] makes them there.
+fn is_door(name: &str, prefix: &str) -> bool {
+    let stem = name
+        .strip_prefix(prefix)
+        .and_then(|name| name.strip_suffix(".sock"));
+    let Some(stem) = stem else {
         return false;
     };
-    let stem = stem.strip_prefix("rgunicorn-").unwrap_or(stem);
     let (pid, number) = stem.split_once('-').unwrap_or((stem, "2"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number(pid) && is_number(number)
@@ -352,13 +355,14 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| folder.path().join(name);
-        for dead in ["4711.sock", "4711-2.sock", "rgunicorn-4711.sock"] {
+        for dead in ["4711.sock", "4711-2.sock"] {
             drop(UnixListener::bind(place(dead)).unwrap());
         }
         let kept = [
             "1.sock",
             "app.sock",
             "4711-x.sock",
+            "rgunicorn-4711.sock",
             ".rg4711",
             "2.sock",
             "3.sock",
@@ -368,12 +372,12 @@ mod tests {
             UnixListener::bind(place("1.sock")).unwrap(),
             UnixDatagram::bind(place("2.sock")).unwrap(),
         );
-        for foreign in ["app.sock", "4711-x.sock", ".rg4711"] {
+        for foreign in ["app.sock", "4711-x.sock", "rgunicorn-4711.sock", ".rg4711"] {
             drop(UnixListener::bind(place(foreign)).unwrap());
         }
         fs::write(place("3.sock"), "").unwrap();
         std::os::unix::fs::symlink(place("app.sock"), place("4.sock")).unwrap();
-        sweep(folder.path(), is_door);
+        sweep(folder.path(), |name| is_door(name, ""));
         let mut left: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -382,7 +386,9 @@ mod tests {
         let mut kept = kept.map(str::to_owned);
         kept.sort();
         assert_eq!(left, kept);
-        sweep(&place("no such folder"), is_door);
+        sweep(folder.path(), |name| is_door(name, "rgunicorn-"));
+        assert!(!place("rgunicorn-4711.sock").exists() && place("app.sock").exists());
+        sweep(&place("no such folder"), |_| true);
     }
 
     #[test]
