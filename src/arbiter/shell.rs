@@ -37,6 +37,7 @@ use super::{
     doors::Doors,
     history::History,
     listeners::{ListenError, Listeners},
+    open_files,
     pidfile::Pidfile,
     processes::Processes,
     reading::{self, Reading, Resources, Unfit},
@@ -189,6 +190,7 @@ impl Shell {
             .transpose()
             .map_err(|error| failed(&error))?;
         watcher.apply(&config.chdir, &config.reload);
+        let shortage = open_files::shortage(&loaded);
         let reading = Reading {
             effective: effective(&loaded.config, &loaded.origins).into(),
             config: Rc::new(loaded.config),
@@ -237,6 +239,9 @@ impl Shell {
             info!("{}", note.text);
         }
         shell.begin(&reading);
+        if let Some(shortage) = shortage {
+            warning!("{shortage}");
+        }
         Ok(shell)
     }
 

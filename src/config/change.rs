@@ -101,6 +101,7 @@ const KEYS: &[Key] = &[
     key!(Live, limits.request_line, size32),
     key!(Live, limits.headers, u32::to_string),
     key!(Live, limits.header_size, size32),
+    key!(Live, limits.head, size32),
     key!(Live, limits.body, size),
     key!(Live, limits.connections, u32::to_string),
     key!(Live, limits.max_requests, u64::to_string),

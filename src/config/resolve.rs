@@ -200,6 +200,24 @@ impl Resolver<'_> {
                 Some(help.to_owned()),
             );
         }
+        for (key, line) in [
+            ("request_line", limits.request_line),
+            ("header_size", limits.header_size),
+        ] {
+            if line.0 > limits.head.0 {
+                let title = format!(
+                    "`limits.{key}` is larger than `limits.head`, {}",
+                    limits.head
+                );
+                let help = "a line of that size could never come: raise `head`, or lower this";
+                self.problem(
+                    &format!("/limits/{key}"),
+                    title,
+                    "larger than the whole head",
+                    Some(help.to_owned()),
+                );
+            }
+        }
         if limits.max_requests == 0 && limits.max_requests_jitter > 0 {
             let title = "`limits.max_requests_jitter` has no effect without `limits.max_requests`";
             self.problem("/limits/max_requests_jitter", title.to_owned(), "", None);
@@ -208,6 +226,7 @@ impl Resolver<'_> {
             request_line: small(limits.request_line.0),
             headers: limits.headers,
             header_size: small(limits.header_size.0),
+            head: small(limits.head.0),
             body: limits.body.0,
             connections: limits.connections,
             max_requests: limits.max_requests,

@@ -7,6 +7,7 @@
 )]
 
 mod abort;
+mod alarm;
 mod bell;
 mod clock;
 mod copy;
@@ -21,6 +22,7 @@ mod memory;
 mod merge;
 pub mod net;
 mod notify;
+mod open_files;
 mod process;
 mod random;
 mod resident;
@@ -30,6 +32,7 @@ mod title;
 mod unix_backlog;
 
 pub use abort::AbortBell;
+pub use alarm::Alarm;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use copy::{Unshared, is_copy, watch_for_copies};
@@ -46,6 +49,7 @@ pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
 pub use merge::{allow_merging, host_merges};
 pub use notify::NotifySocket;
+pub use open_files::{allow_open_files, open_files_max};
 pub use process::{
     PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, is_stopped,
     reap_any, reap_any_measured, signal_thread, thread_id, thread_ident,

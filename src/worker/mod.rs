@@ -14,6 +14,7 @@ mod held;
 mod hub;
 mod live;
 mod lobby;
+pub mod open_files;
 mod output;
 mod peer;
 mod reactor;

@@ -198,6 +198,31 @@ fn connection_close_is_honoured_and_said() {
     }
 }
 
+/// Lines of which each is short enough, and a head that is too large with them.
+#[test]
+fn a_head_is_bounded_as_a_whole() {
+    let server = Server::start("[limits]\nhead = '16KiB'");
+    let line = format!("X: {}\r\n", "x".repeat(5_000));
+    let head = |lines: usize| format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", line.repeat(lines));
+    assert_eq!(server.client().request(&head(3)).status, 200);
+    for pieces in [1, 7] {
+        let mut client = server.client();
+        let text = head(4);
+        for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
+            client.send(piece);
+        }
+        let response = client.response();
+        assert_eq!(response.status, 431);
+        assert!(response.says_close());
+        client.expect_closed();
+    }
+    // It is not waited for what is too much.
+    let mut client = server.client();
+    client.send(&head(5)[..16 * 1024]);
+    assert_eq!(client.response().status, 431);
+    server.prints("\"GET / HTTP/1.1\" 200 ");
+}
+
 #[test]
 fn each_limit_has_its_status() {
     let server = Server::start("[limits]\nrequest_line = 100\nheaders = 5\nheader_size = 100");

@@ -37,6 +37,7 @@ mod merge_memory;
 mod metrics;
 mod migrate;
 mod nginx;
+mod open_files;
 mod plan;
 mod probation;
 mod procfile;

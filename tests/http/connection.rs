@@ -11,6 +11,7 @@ pub(crate) const LIMITS: HeadLimits = HeadLimits {
     request_line: 4094,
     headers: 100,
     header_size: 8190,
+    head: 64 << 10,
     body: 1 << 20,
 };
 

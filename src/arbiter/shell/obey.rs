@@ -13,6 +13,7 @@ use crate::{
     arbiter::{
         GenerationProcess,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
+        open_files,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
         reading,
@@ -187,6 +188,7 @@ impl Shell {
 
     fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
         self.shared.board.assign(slot, worker.0, generation.0);
+        open_files::make_room(self.processes.workers.len());
         let sheet = StackSheet::create().map(Arc::new);
         let handle = WorkerHandle {
             generation,
