@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     listeners::{
         ListenError, tcp,
-        unix::{SocketFile, open_private},
+        unix::{SocketFile, open_private, sweep},
     },
     reading::told,
 };
@@ -214,7 +214,12 @@ fn open_somewhere() -> Opened {
             };
             let path = directory.join(name);
             match open_private(&path, BACKLOG) {
-                Ok((socket, file)) => return Ok((path, socket, file)),
+                Ok((socket, file)) => {
+                    // A server that was killed could not take its own away.
+                    let prefix = stem.trim_end_matches(|digit: char| digit.is_ascii_digit());
+                    sweep(&directory, |name| is_door(name, prefix));
+                    return Ok((path, socket, file));
+                }
                 Err(ListenError::InUse { .. } | ListenError::NotASocket { .. }) => {}
                 Err(error) => {
                     reasons.push(told(&error));
@@ -245,6 +250,19 @@ fn places() -> Vec<(Result<PathBuf, String>, String)> {
     let private = private(&directory).map(|()| directory);
     places.push((private, pid.to_string()));
     places
+}
+
+/// Whether a socket in a place has the name of an admin interface, as [`open_somewhere`] makes them there.
+fn is_door(name: &str, prefix: &str) -> bool {
+    let stem = name
+        .strip_prefix(prefix)
+        .and_then(|name| name.strip_suffix(".sock"));
+    let Some(stem) = stem else {
+        return false;
+    };
+    let (pid, number) = stem.split_once('-').unwrap_or((stem, "2"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number(pid) && is_number(number)
 }
 
 fn make_private(directory: &Path) -> io::Result<()> {
@@ -329,6 +347,48 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
         assert!(private(&link).is_err());
+    }
+
+    #[test]
+    fn sockets_that_nobody_listens_at_are_swept_and_nothing_else_is() {
+        use std::os::unix::net::{UnixDatagram, UnixListener};
+
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        for dead in ["4711.sock", "4711-2.sock"] {
+            drop(UnixListener::bind(place(dead)).unwrap());
+        }
+        let kept = [
+            "1.sock",
+            "app.sock",
+            "4711-x.sock",
+            "rgunicorn-4711.sock",
+            ".rg4711",
+            "2.sock",
+            "3.sock",
+            "4.sock",
+        ];
+        let _lives = (
+            UnixListener::bind(place("1.sock")).unwrap(),
+            UnixDatagram::bind(place("2.sock")).unwrap(),
+        );
+        for foreign in ["app.sock", "4711-x.sock", "rgunicorn-4711.sock", ".rg4711"] {
+            drop(UnixListener::bind(place(foreign)).unwrap());
+        }
+        fs::write(place("3.sock"), "").unwrap();
+        std::os::unix::fs::symlink(place("app.sock"), place("4.sock")).unwrap();
+        sweep(folder.path(), |name| is_door(name, ""));
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let mut kept = kept.map(str::to_owned);
+        kept.sort();
+        assert_eq!(left, kept);
+        sweep(folder.path(), |name| is_door(name, "rgunicorn-"));
+        assert!(!place("rgunicorn-4711.sock").exists() && place("app.sock").exists());
+        sweep(&place("no such folder"), |_| true);
     }
 
     #[test]

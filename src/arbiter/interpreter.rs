@@ -85,13 +85,13 @@ pub enum InterpreterError {
         origin: Origin,
         said: String,
     },
-    #[error("`{}` ({origin}) is {implementation}; rgunicorn needs CPython 3.10 or newer", path.display())]
+    #[error("`{}` ({origin}) is {implementation}, and rgunicorn runs on CPython only", path.display())]
     NotCPython {
         path: PathBuf,
         origin: Origin,
         implementation: String,
     },
-    #[error("`{}` ({origin}) is Python {version}; rgunicorn needs CPython 3.10 or newer", path.display())]
+    #[error("`{}` ({origin}) is Python {version}, which is too old", path.display())]
     TooOld {
         path: PathBuf,
         origin: Origin,
@@ -130,10 +130,12 @@ impl InterpreterError {
     /// What helps, where the message does not say it itself.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::NotPython { .. }
-            | Self::NotExecutable { .. }
-            | Self::NotCPython { .. }
-            | Self::TooOld { .. } => Some("name a virtualenv or its bin/python in `python`"),
+            Self::NotPython { .. } | Self::NotExecutable { .. } => {
+                Some("name a virtualenv or its bin/python in `python`")
+            }
+            Self::NotCPython { .. } | Self::TooOld { .. } => Some(
+                "name CPython 3.10 or newer in `python`, or a virtualenv that was made with it",
+            ),
             _ => None,
         }
     }
@@ -292,11 +294,16 @@ mod tests {
         let said = |result: Result<Interpreter, InterpreterError>| result.unwrap_err().to_string();
         assert_eq!(
             said(judged("CPython", (3, 9, 18), false)),
-            "`/shim/python3` (python3 on the PATH) is Python 3.9.18; rgunicorn needs CPython 3.10 or newer"
+            "`/shim/python3` (python3 on the PATH) is Python 3.9.18, which is too old"
         );
         assert_eq!(
             said(judged("PyPy", (3, 11, 9), false)),
-            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9; rgunicorn needs CPython 3.10 or newer"
+            "`/shim/python3` (python3 on the PATH) is PyPy 3.11.9, and rgunicorn runs on CPython only"
+        );
+        let help = judged("CPython", (3, 9, 18), false).unwrap_err().help();
+        assert_eq!(
+            help,
+            Some("name CPython 3.10 or newer in `python`, or a virtualenv that was made with it")
         );
         assert!(said(judged("CPython", (3, 13, 1), true)).contains("free-threaded"));
     }

@@ -39,15 +39,8 @@ impl Refusal {
         status::reason(self.status)
     }
 
-    /// Appends the whole answer. `date` is the value of the Date field, see [`super::date`].
-    ///
-    /// Also right if the method was HEAD and not understood: the connection ends, so the client takes no harm.
-    pub fn write_response(&self, out: &mut Vec<u8>, date: &[u8]) {
-        self.write_answer(out, date, false, |_| {});
-    }
-
-    /// Appends the answer to a request that was understood: without a body where its method was HEAD. `write_fields` appends
-    /// fields to the head.
+    /// Appends the whole answer: without a body where the request's method is HEAD. `date` is the value of the Date field, see
+    /// [`super::date`]; `write_fields` appends fields to the head.
     pub fn write_answer(
         &self,
         out: &mut Vec<u8>,
@@ -58,15 +51,25 @@ impl Refusal {
         self.write_own_fields(out, date);
         write_fields(out);
         out.extend_from_slice(b"\r\n");
-        let body = [self.reason(), ": ", self.detail, "\n"];
-        for part in body.iter().filter(|_| !is_head) {
+        for part in self.body().iter().filter(|_| !is_head) {
             out.extend_from_slice(part.as_bytes());
         }
     }
 
+    /// How long the answer's body is.
+    pub fn body_bytes(&self, is_head: bool) -> usize {
+        match is_head {
+            true => 0,
+            false => self.body().iter().map(|part| part.len()).sum(),
+        }
+    }
+
+    fn body(&self) -> [&'static str; 4] {
+        [self.reason(), ": ", self.detail, "\n"]
+    }
+
     fn write_own_fields(&self, out: &mut Vec<u8>, date: &[u8]) {
         let mut number = itoa::Buffer::new();
-        let length = self.reason().len() + ": ".len() + self.detail.len() + "\n".len();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(number.format(self.status).as_bytes());
         out.push(b' ');
@@ -76,7 +79,7 @@ impl Refusal {
         out.extend_from_slice(
             b"\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ",
         );
-        out.extend_from_slice(number.format(length).as_bytes());
+        out.extend_from_slice(number.format(self.body_bytes(false)).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -88,8 +91,9 @@ mod tests {
     #[test]
     fn a_refusal_is_a_whole_answer_that_closes_the_connection() {
         let mut out = Vec::new();
-        Refusal::bad("a field name is empty")
-            .write_response(&mut out, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        let refusal = Refusal::bad("a field name is empty");
+        refusal.write_answer(&mut out, b"Sun, 06 Nov 1994 08:49:37 GMT", false, |_| {});
+        assert_eq!(refusal.body_bytes(false), 35);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 400 Bad Request\r\n\
@@ -109,6 +113,7 @@ mod tests {
             head.extend_from_slice(b"X-Request-ID: a-1\r\n");
         });
         let text = String::from_utf8(out).unwrap();
+        assert_eq!(Refusal::APP_FAILED.body_bytes(true), 0);
         assert!(
             text.ends_with("Content-Length: 46\r\nX-Request-ID: a-1\r\n\r\n"),
             "{text}"

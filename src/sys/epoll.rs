@@ -21,6 +21,19 @@ impl Readiness {
     const ENDED: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
     const BROKEN: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
+    /// What the kernel would report of a descriptor now; of one that it cannot tell of, nothing.
+    pub fn now(descriptor: BorrowedFd<'_>) -> Self {
+        let mut polled = libc::pollfd {
+            fd: descriptor.as_raw_fd(),
+            events: libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP,
+            revents: 0,
+        };
+        // SAFETY: `polled` is one entry and lives through the call, which does not wait.
+        unsafe { libc::poll(&raw mut polled, 1, 0) };
+        // The bits of poll(2) are those of epoll(7), and none is negative.
+        Self(u32::from(polled.revents.cast_unsigned()))
+    }
+
     pub fn can_read(self) -> bool {
         self.0 & Self::ANY_INPUT != 0
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{check, unix_backlog::unix_backlog};
+use super::{check, signal::without_sigpipe, unix_backlog::unix_backlog};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,14 +235,16 @@ pub fn send_file(
     count: usize,
 ) -> io::Result<usize> {
     let mut position = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: `position` lives through the call.
-    check_size(unsafe {
-        libc::sendfile(
-            socket.as_raw_fd(),
-            file.as_raw_fd(),
-            &raw mut position,
-            count,
-        )
+    without_sigpipe(|| {
+        // SAFETY: `position` lives through the call.
+        check_size(unsafe {
+            libc::sendfile(
+                socket.as_raw_fd(),
+                file.as_raw_fd(),
+                &raw mut position,
+                count,
+            )
+        })
     })
 }
 

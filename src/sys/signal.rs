@@ -140,6 +140,26 @@ pub fn without_signals<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Runs a system call that raises SIGPIPE when the peer is gone, with no flag against it, and lets nobody hear the signal. The
+/// interpreter ignores it, but an app may have asked for it.
+pub(super) fn without_sigpipe<T>(call: impl FnOnce() -> T) -> T {
+    let pipe = SigSet::from(Signal::SIGPIPE);
+    let before = pipe.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
+    let result = call();
+    let Some(before) = before.filter(|before| !before.contains(Signal::SIGPIPE)) else {
+        return result;
+    };
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // One that is pending is taken, whatever the call returns: a part may have gone out before the peer was gone.
+    // SAFETY: the set and the time are read, and no answer is asked for.
+    unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const at_once) };
+    let _ = before.thread_set_mask();
+    result
+}
+
 /// Lets the signals wait, for this thread and the program that it becomes, until [`release_signals`].
 pub fn hold_signals(signals: &[Signal]) -> io::Result<()> {
     let signals: SigSet = signals.iter().copied().collect();

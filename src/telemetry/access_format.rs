@@ -44,7 +44,8 @@ pub struct AccessRecord<'a> {
     pub bytes: u64,
     /// Empty where the request has none.
     pub request_id: &'a [u8],
-    /// From the first byte of the request to the end of the response.
+    /// From the moment the app could be called to the end of the response; of a request that never came so far, from its first
+    /// byte.
     pub duration: Duration,
     /// Wall time at the end of the response, microseconds since 1970.
     pub finished_us: i64,

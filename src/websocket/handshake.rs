@@ -142,14 +142,15 @@ impl Rejection {
         Self(Refusal::new(400, detail))
     }
 
-    /// Appends the whole answer. `date` is the value of the Date field; `write_fields` appends further fields to the head.
-    pub fn write_response(
+    /// Appends the whole answer, as [`Refusal::write_answer`] does.
+    pub fn write_answer(
         &self,
         out: &mut Vec<u8>,
         date: &[u8],
+        is_head: bool,
         write_fields: impl FnOnce(&mut Vec<u8>),
     ) {
-        self.0.write_answer(out, date, false, |head| {
+        self.0.write_answer(out, date, is_head, |head| {
             if self.0.status == UPGRADE_REQUIRED {
                 // RFC 6455 section 4.4 and RFC 9110 section 15.5.22: the answer says what would have been right.
                 head.extend_from_slice(b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
@@ -450,7 +451,7 @@ mod tests {
     #[test]
     fn a_refused_version_is_told_which_one_is_right() {
         let mut out = b"before\r\n".to_vec();
-        Rejection::UNKNOWN_VERSION.write_response(&mut out, b"now", |_| {});
+        Rejection::UNKNOWN_VERSION.write_answer(&mut out, b"now", false, |_| {});
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.starts_with(

@@ -92,12 +92,12 @@ pub(super) fn log_refused(station: &Station, refused: &Refused) {
         query: path_and_query.next().unwrap_or_default(),
         protocol: std::str::from_utf8(word()).unwrap_or_default(),
         status: refused.refusal.status,
-        bytes: 0,
+        bytes: refused.body_bytes,
         request_id: b"",
-        duration: Duration::ZERO,
+        duration: refused.lasted,
         finished_us: sys::unix_micros(),
         request_header: &|_| None,
-        response_header: &|_| None,
+        response_header: &|name| find_field(&refused.answer_head, name.as_bytes()),
         environ: &|_| None,
     };
     log.push(&record, Instant::now);

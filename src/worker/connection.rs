@@ -112,7 +112,8 @@ pub struct Connection {
     pub unread: bool,
     /// Milliseconds of CLOCK_MONOTONIC at which the current stage has lasted too long; `u64::MAX`: never.
     pub deadline_ms: u64,
-    /// When the current request's head was complete, CLOCK_MONOTONIC nanoseconds.
+    /// When the current request could go to the app, CLOCK_MONOTONIC nanoseconds; before that, when its first byte came, and
+    /// 0 if all that came was looked at once.
     pub request_began_ns: u64,
     /// When the app was called for it.
     pub app_began_ns: u64,
@@ -173,6 +174,11 @@ impl Connection {
     /// The head of the current request; its spans point into [`Connection::request_bytes`].
     pub fn head(&self) -> &RequestHead {
         &self.head
+    }
+
+    /// Whether the response to the current request has no body whatever it says: RFC 9110 section 9.3.2.
+    pub fn is_head(&self) -> bool {
+        self.head.is_head(self.request_bytes())
     }
 
     /// The input from the first byte of the current request on.
@@ -471,6 +477,7 @@ impl Connection {
         self.body = Body::Empty;
         self.client = None;
         self.continue_sent = false;
+        self.request_began_ns = 0;
         self.stage = Stage::Idle;
         if self.start == self.input.len() {
             self.start = 0;

@@ -199,7 +199,8 @@ impl Crew {
             self.seats[me].describe(&self.station.request_ids, connection);
         }
         self.seats[me].keep_id(&self.station.request_ids, connection);
-        self.seats[me].begin(now_ns, connection.socket().as_raw_fd());
+        let socket = connection.socket().as_raw_fd();
+        self.seats[me].begin(now_ns, socket, connection.is_head());
         let busy = self.busy.fetch_add(1, SeqCst) + 1;
         self.slot().gauges.in_app.store(busy, Relaxed);
         if busy as usize == self.seats.len() {

@@ -152,13 +152,19 @@ impl RequestIds {
         }
     }
 
-    /// Appends an answer of the server's own to the connection's request.
-    pub fn write_refusal(&self, refusal: Refusal, connection: &Connection, out: &mut Vec<u8>) {
+    /// Puts an answer of the server's own to the connection's request into its output. Returns the head, for the access log,
+    /// and how many bytes of body follow it.
+    pub fn refuse(&self, refusal: Refusal, connection: &mut Connection) -> (Vec<u8>, u64) {
+        let mut answer = Vec::new();
         let date = date::format(sys::unix_seconds());
-        let is_head = connection.head().is_head(connection.request_bytes());
-        refusal.write_answer(out, &date, is_head, |head| {
+        let is_head = connection.is_head();
+        refusal.write_answer(&mut answer, &date, is_head, |head| {
             self.write_field(connection, head)
         });
+        connection.output.push_bytes(&answer);
+        let body_bytes = refusal.body_bytes(is_head);
+        answer.truncate(answer.len() - body_bytes);
+        (answer, body_bytes as u64)
     }
 
     /// Whether responses say the ids.

@@ -46,6 +46,8 @@ pub struct Seat {
     /// The call's number and who answers it.
     answer: AtomicU64,
     socket: AtomicI32,
+    /// The call's request is a HEAD.
+    is_head: AtomicBool,
     /// The last call that was interrupted, or is about to be.
     interrupted: AtomicU64,
     /// What the call is about, where slow ones are told of.
@@ -112,8 +114,10 @@ impl Seat {
         }
     }
 
-    pub fn begin(&self, now_ns: u64, socket: RawFd) {
+    /// `is_head`: the answer has no body.
+    pub fn begin(&self, now_ns: u64, socket: RawFd, is_head: bool) {
         self.socket.store(socket, Relaxed);
+        self.is_head.store(is_head, Relaxed);
         self.answer.store(word(self.call() + 1, OPEN), Release);
         self.call_started.store(now_ns, Release);
     }
@@ -225,7 +229,9 @@ impl Seat {
             let mut answer = Vec::new();
             let date = date::format(sys::unix_seconds());
             let id = (self.id_field.lock()).unwrap_or_else(PoisonError::into_inner);
-            Refusal::APP_TIMEOUT.write_answer(&mut answer, &date, false, |head| head.extend(&*id));
+            let is_head = self.is_head.load(Relaxed);
+            Refusal::APP_TIMEOUT
+                .write_answer(&mut answer, &date, is_head, |head| head.extend(&*id));
             drop(id);
             // The socket stays open: its thread waits for ANSWERED before it gives the connection back.
             let _ = sys::net::send_to_number(self.socket.load(Relaxed), &answer);
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn a_call_that_began_to_answer_in_time_is_interrupted_but_keeps_its_answer() {
         let seat = Seat::default();
-        seat.begin(SECOND, -1);
+        seat.begin(SECOND, -1, false);
         assert!(seat.may_answer());
         assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
         assert!(seat.may_answer());
@@ -258,7 +264,7 @@ mod tests {
     #[test]
     fn a_call_that_took_too_long_loses_its_answer_and_is_interrupted_once() {
         let seat = Seat::default();
-        seat.begin(SECOND, -1);
+        seat.begin(SECOND, -1, false);
         assert_eq!(seat.time_out(SECOND + 5, SECOND), None, "not yet");
         assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
         assert_eq!(seat.time_out(3 * SECOND, SECOND), None, "once");
@@ -268,7 +274,7 @@ mod tests {
     #[test]
     fn the_next_call_knows_nothing_of_the_last_ones_timeout() {
         let seat = Seat::default();
-        seat.begin(SECOND, -1);
+        seat.begin(SECOND, -1, false);
         seat.time_out(3 * SECOND, SECOND);
         seat.end();
         assert_eq!(
@@ -276,7 +282,7 @@ mod tests {
             None,
             "nothing is running"
         );
-        seat.begin(9 * SECOND, -1);
+        seat.begin(9 * SECOND, -1, false);
         assert!(!seat.is_interrupted());
         assert!(seat.may_answer());
     }

@@ -325,7 +325,7 @@ fn what_the_machine_does_not_have_is_told_with_its_place_and_its_mend() {
         all.push(line(
             "an interpreter that is too old",
             format!("python = '{}'", old.path.display()),
-            &["rgunicorn needs CPython 3.10 or newer (rgunicorn.toml:4)"],
+            &["which is too old (rgunicorn.toml:4); name CPython 3.10 or newer in `python`"],
         ));
     }
     nobody_notices(&server, GOOD, &all);

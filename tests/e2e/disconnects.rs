@@ -172,3 +172,30 @@ fn a_crowd_that_leaves_in_the_middle_frees_what_it_held() {
         }
     }
 }
+
+#[test]
+fn a_client_that_goes_while_a_file_is_sent_kills_no_worker_whose_app_wants_the_signal() {
+    let app = format!(
+        "{APP}
+import signal
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+def route_file(environ, start_response, query):
+    file = open('large', 'rb')
+    start_response('200 OK', [('Content-Length', str(os.fstat(file.fileno()).st_size))])
+    return environ['wsgi.file_wrapper'](file)
+"
+    );
+    let server = Setup::with("bind = 'unix:{dir}/app.sock'")
+        .app(&app)
+        .file("large", &"x".repeat(4 << 20))
+        .start();
+    let worker = server.worker();
+    for reads in 0..300 {
+        let mut client = get(&server, "/file");
+        for _ in 0..reads % 8 + 1 {
+            client.some().unwrap();
+        }
+    }
+    assert_eq!(server.worker(), worker);
+}

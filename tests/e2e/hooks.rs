@@ -329,10 +329,10 @@ fn requests_that_fail_or_take_too_long_are_told_with_what_was_answered() {
     assert_eq!(server.get("/error").status, 500);
     notes(
         &server,
-        "post_request /error 500 Internal Server Error 500 0 ",
+        "post_request /error 500 Internal Server Error 500 46 ",
     );
     assert_eq!(server.get("/spin?s=60").status, 504);
-    notes(&server, "post_request /spin 504 Gateway Timeout 504 0 ");
+    notes(&server, "post_request /spin 504 Gateway Timeout 504 56 ");
 }
 
 #[test]

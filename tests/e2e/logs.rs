@@ -4,6 +4,7 @@ mod daemons;
 mod json;
 mod live;
 mod output;
+mod own_answers;
 mod request_id;
 mod slow;
 

@@ -219,7 +219,8 @@ fn an_interpreter_that_is_too_old_is_an_error_before_anything_runs() {
     assert_ne!(exit.code, Some(0));
     for part in [
         &format!("3.{}", old.version.1),
-        "3.10",
+        "which is too old",
+        "; name CPython 3.10 or newer in `python`, or a virtualenv that was made with it",
         old.path.to_str().unwrap(),
     ] {
         assert!(exit.log.contains(part), "no `{part}` in:\n{}", exit.log);

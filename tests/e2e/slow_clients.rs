@@ -141,6 +141,71 @@ fn what_came_in_time_is_served_after_an_app_that_blocked_the_loop() {
 }
 
 #[test]
+fn a_body_that_came_in_time_is_received_after_an_app_that_blocked_the_loop() {
+    let server = Setup::with("app = 'app:app'\n[timeouts]\nbody = '1s'")
+        .app(ASGI)
+        .start();
+    let framings = [
+        ("Content-Length: 6", "abc", "def"),
+        (
+            "Transfer-Encoding: chunked",
+            "3\r\nabc\r\n",
+            "3\r\ndef\r\n0\r\n\r\n",
+        ),
+    ];
+    let mut uploads: Vec<Client> = framings.iter().map(|_| server.client()).collect();
+    for (client, (framing, beginning, _)) in uploads.iter_mut().zip(framings) {
+        client.send(format!(
+            "POST /echo HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n{beginning}"
+        ));
+    }
+    let mut stuck = server.client();
+    stuck.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc");
+    std::thread::sleep(Duration::from_millis(300));
+    let mut busy = server.client();
+    busy.send("GET /block?s=2.5 HTTP/1.1\r\nHost: test\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    for (client, (.., rest)) in uploads.iter_mut().zip(framings) {
+        client.send(rest);
+    }
+    assert_eq!(busy.response().status, 200);
+    for client in &mut uploads {
+        assert_eq!(client.response().text(), "abcdef");
+    }
+    assert_given_up(&mut stuck);
+}
+
+#[test]
+fn an_app_in_a_loop_may_take_longer_than_its_client_may() {
+    let timeouts = "app = 'app:app'\n[timeouts]\nkeepalive = '1s'\nheader = '1s'\nbody = '1s'";
+    let server = Setup::with(timeouts).app(ASGI).start();
+    let mut client = server.client();
+    // The first request of a connection, and a further one; neither has a body, and the app asks for none.
+    for _ in 0..2 {
+        assert_eq!(client.get("/sleep?s=2.5").text(), "slept");
+    }
+}
+
+#[test]
+fn a_client_that_read_in_time_gets_everything_after_an_app_that_blocked_the_loop() {
+    let server = Setup::with("app = 'app:app'\n[timeouts]\nwrite = '1s'")
+        .app(ASGI)
+        .start();
+    // A response that is complete, and one that its app still makes.
+    for target in ["/large?size=30000000", "/flood?size=30015488"] {
+        let mut client = server.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        std::thread::sleep(Duration::from_millis(300));
+        let mut busy = server.client();
+        busy.send("GET /block?s=2.5 HTTP/1.1\r\nHost: test\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(300));
+        let response = client.response();
+        assert!(response.body.len() >= 30_000_000, "{target}");
+        assert_eq!(busy.response().status, 200);
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_is_dropped_and_the_response_closed() {
     let server = Server::start("[timeouts]\nwrite = '1s'");
     let mut slow = server.client();

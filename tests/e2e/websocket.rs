@@ -7,11 +7,13 @@ use nix::sys::signal::Signal;
 use crate::harness::{Server, Setup, eventually, venv_python};
 
 const APP: &str = r#"
-import asyncio, os
+import asyncio, os, time
 ends = []
 
 async def app(scope, receive, send):
     if scope["type"] == "http":
+        if scope["path"] == "/block":
+            time.sleep(4)
         body = repr(ends).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
@@ -53,6 +55,8 @@ async def app(scope, receive, send):
         await send({"type": "websocket.send", "text": str(code)})
     if path == "/lazy":
         await asyncio.sleep(1)
+    if path == "/busy":
+        await asyncio.sleep(4)
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
@@ -237,6 +241,73 @@ with connect(url + "/", ping_interval=None) as socket:
     assert!(text.starts_with("HTTP/1.1 101 "), "{text}");
     assert!(text.contains("a ping was not answered in time"), "{text}");
     eventually("the app was told", || server.text("/").contains("(1011,"));
+}
+
+#[test]
+fn a_pong_that_came_in_time_counts_after_an_app_that_blocked_the_loop() {
+    let server = start("[websocket]\nping_interval = 1\nping_timeout = 2");
+    // More than a turn of the loop hears of at once.
+    client(
+        &server,
+        &format!(
+            r#"
+import socket
+def connected(request):
+    connection = socket.create_connection(url[5:].split(":"), timeout=10)
+    connection.sendall(request)
+    return connection
+def hears(connection, wanted):
+    seen = b""
+    while wanted not in seen:
+        data = connection.recv(65536)
+        assert data, seen
+        seen += data
+sockets = [connected({:?}.encode()) for _ in range(130)]
+for one in sockets:
+    hears(one, b"\x89\x00")
+busy = connected(b"GET /block HTTP/1.1\r\nHost: test\r\n\r\n")
+for one in sockets:
+    one.sendall(b"\x8a\x80mask")
+hears(busy, b"HTTP/1.1 200 OK")
+for one in sockets:
+    one.sendall(b"\x81\x81\0\0\0\0x")
+    hears(one, b"\x81\x01x")
+"#,
+            handshake("/")
+        ),
+    );
+}
+
+#[test]
+fn a_client_whose_messages_the_app_leaves_unread_is_not_given_up() {
+    let server = start("[websocket]\nping_interval = 1\nping_timeout = 1");
+    client(
+        &server,
+        r#"
+with connect(url + "/busy", ping_interval=None) as socket:
+    for number in range(100):
+        socket.send(str(number))
+    assert [socket.recv(timeout=10) for _ in range(100)] == [str(number) for number in range(100)]
+"#,
+    );
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_not_given_up() {
+    let server = start("[websocket]\nping_interval = 1\nping_timeout = 1");
+    client(
+        &server,
+        r#"
+import os
+from urllib.request import urlopen
+socket = connect(url + "/flood", max_queue=1, ping_interval=None, compression=None)
+for _ in range(40):
+    assert len(socket.recv(timeout=10)) == 65536
+    time.sleep(0.1)
+assert urlopen("http" + url[2:]).read() == b"[]"
+os._exit(0)
+"#,
+    );
 }
 
 #[test]

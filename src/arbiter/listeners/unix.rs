@@ -7,17 +7,15 @@ use std::{
     fs, io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{
-            fs::{FileTypeExt, MetadataExt, PermissionsExt},
-            net::UnixStream,
-        },
+        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, bind as bind_to, getsockname, listen, socket,
+    AddressFamily, SockFlag, SockType, UnixAddr, bind as bind_to, connect, getsockname, listen,
+    socket,
 };
 
 use super::{Asked, ListenError, Listener};
@@ -26,6 +24,9 @@ use crate::{
     sys::Identity,
     wire::ListenerAddress,
 };
+
+/// Entries of a directory that a sweep looks at.
+const SWEPT_MAX: usize = 10_000;
 
 /// The name of an open socket. Dropping it removes the name, if it is still the socket's.
 #[derive(Debug)]
@@ -138,10 +139,40 @@ fn refuse_what_is_used(bind: &Bind, path: &Path) -> Result<(), ListenError> {
     if !found.file_type().is_socket() {
         return Err(ListenError::NotASocket { bind: bind.clone() });
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // It listens; or (no permission, another type) we cannot tell, and so leave it alone.
-        Ok(_) | Err(_) => Err(ListenError::InUse { bind: bind.clone() }),
+    match is_abandoned(path) {
+        true => Ok(()),
+        false => Err(ListenError::InUse { bind: bind.clone() }),
+    }
+}
+
+/// Whether nobody listens at a socket. False also where that cannot be told: no permission, another type, a queue that is
+/// full, which nobody waits for.
+fn is_abandoned(path: &Path) -> bool {
+    let asked = new_socket().and_then(|socket| {
+        connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+        Ok(())
+    });
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Removes the sockets of a directory whose names `is_ours` knows and at which nobody listens any more. Since a socket gets its
+/// name when it listens, none of a server that lives is among them. What cannot be looked at, or removed, stays.
+pub(in crate::arbiter) fn sweep(directory: &Path, is_ours: impl Fn(&str) -> bool) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.take(SWEPT_MAX) {
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if !is_socket || !entry.file_name().to_str().is_some_and(&is_ours) {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(file) = SocketFile::of(&path) else {
+            continue;
+        };
+        match is_abandoned(&path) {
+            // Dropped, it removes the name, unless that is another's by now.
+            true => drop(file),
+            false => file.leave(),
+        }
     }
 }
 

@@ -226,12 +226,11 @@ impl Exchange {
         if let Some(connection) = &mut state.connection
             && !state.outcome.head_is_sent()
         {
-            let mut answer = Vec::new();
             let ids = &this.get().gateway.hub.station.request_ids;
-            ids.write_refusal(refusal, connection, &mut answer);
-            connection.output.push_bytes(&answer);
-            state.outcome.status = refusal.status;
-            state.outcome.head.clear();
+            let outcome = &mut state.outcome;
+            outcome.status = refusal.status;
+            outcome.head.clear();
+            (outcome.head.lines, outcome.body_bytes) = ids.refuse(refusal, connection);
         }
         drop(guard);
         if let Err(error) = Self::finish(this, true) {
@@ -381,18 +380,45 @@ impl Exchange {
         };
         gateway.hub.count_traffic(connection);
         let is_late = connection.deadline_ms <= now_ns / 1_000_000;
-        let waits_for_client = !connection.output.is_empty();
         let is_over = gateway.is_past_request_timeout(began_ns, now_ns);
         drop(state);
-        if is_over {
-            Self::time_out(this)
-        } else if is_late && waits_for_client {
-            Self::lose_client(this)
-        } else if is_late {
-            Self::refuse(this, Refusal::BODY_TIMEOUT);
-            Ok(())
-        } else {
-            Ok(())
+        match (is_over, is_late) {
+            (true, _) => Self::time_out(this),
+            (false, true) => Self::expire(this, now_ns),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// The client took too long, unless the kernel knows better: the app may have blocked the loop since.
+    fn expire(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
+        let state = this.get().state.borrow(this.py());
+        let Some(connection) = &state.connection else {
+            return Ok(());
+        };
+        let readiness = Readiness::now(connection.socket());
+        drop(state);
+        Self::on_event(this, readiness)?;
+        let mut state = this.get().state.borrow(this.py());
+        let Some(connection) = &mut state.connection else {
+            return Ok(());
+        };
+        let is_late = connection.deadline_ms <= now_ns / 1_000_000;
+        let waits_for_client = !connection.output.is_empty();
+        if !is_late {
+            return Ok(());
+        }
+        if readiness.can_read() && !waits_for_client {
+            // It is the app's turn; a part that is too short for it sets a new deadline.
+            connection.deadline_ms = u64::MAX;
+            return Ok(());
+        }
+        drop(state);
+        match waits_for_client {
+            true => Self::lose_client(this),
+            false => {
+                Self::refuse(this, Refusal::BODY_TIMEOUT);
+                Ok(())
+            }
         }
     }
 }
@@ -483,7 +509,7 @@ impl State {
                 let head = connection.head();
                 RequestTraits {
                     version: head.version,
-                    is_head: head.is_head(connection.request_bytes()),
+                    is_head: connection.is_head(),
                     persistent: head.persistent && may_persist && !connection.awaits_body(),
                 }
             }

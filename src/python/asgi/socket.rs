@@ -4,6 +4,7 @@
 //! goodbye is heard; beyond that nothing is read, and the client has to wait. State is never borrowed while Python code
 //! runs.
 
+mod deadlines;
 mod handshake;
 
 use std::{collections::VecDeque, io, sync::Arc, time::Instant};
@@ -358,64 +359,6 @@ impl Socket {
             // The client was gone before.
             drop(error);
         }
-    }
-
-    /// Keeps the deadlines: pings, the answer to a goodbye, a client that does not read; and says goodbye when the worker
-    /// leaves.
-    pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
-        let py = this.py();
-        let mut out = Vec::new();
-        let mut guard = this.get().state.borrow(py);
-        let state = &mut *guard;
-        let Some(connection) = &mut state.connection else {
-            return Ok(());
-        };
-        this.get().gateway.hub.count_traffic(connection);
-        let is_stuck =
-            !connection.output.is_empty() && connection.deadline_ms <= now_ns / 1_000_000;
-        let gateway = &this.get().gateway;
-        let is_late = gateway.is_past_request_timeout(connection.request_began_ns, now_ns);
-        let Phase::Open(open) = &mut state.phase else {
-            let is_undecided = matches!(state.phase, Phase::Connecting(_));
-            drop(guard);
-            return match is_late && is_undecided {
-                true => Self::time_out(this),
-                false => Ok(()),
-            };
-        };
-        let is_leaving = open.is_open() && gateway.must_close_sockets(now_ns);
-        // It had its time to say goodbye, and what waits for it is a worker that has to leave.
-        let is_given_up = !open.is_open() && gateway.must_drop_sockets(now_ns);
-        let now = Instant::now();
-        let is_due = open.deadline().is_some_and(|deadline| deadline <= now);
-        let event = match is_due {
-            true => open.tick(now, &mut out),
-            false => None,
-        };
-        if let Some(Event::Failed(failure)) = event {
-            state
-                .end
-                .get_or_insert((failure.code, failure.detail.to_owned()));
-        }
-        let is_over = open.is_over();
-        drop(guard);
-        if is_stuck || is_given_up {
-            return Self::lose_client(this);
-        }
-        Self::transmit(this, &out)?;
-        if is_over {
-            return Self::finish(this);
-        }
-        if is_leaving && Self::close(this, close::SERVICE_RESTART, "the server restarts").is_ok() {
-            let mut state = this.get().state.borrow(py);
-            state
-                .end
-                .get_or_insert((close::SERVICE_RESTART, "the server restarts".to_owned()));
-            let receivers = state.waiters.take(Awaited::Message);
-            drop(state);
-            return receivers.wake(py);
-        }
-        Ok(())
     }
 }
 

@@ -231,7 +231,8 @@ impl Greenlets {
                     seat.describe(&hub.station.request_ids, &connection);
                 }
                 seat.keep_id(&hub.station.request_ids, &connection);
-                seat.begin(sys::monotonic_ns(), connection.socket().as_raw_fd());
+                let socket = connection.socket().as_raw_fd();
+                seat.begin(sys::monotonic_ns(), socket, connection.is_head());
                 let served = gateway.serve(py, connection)?;
                 seat.end();
                 hub.finish(served.connection, served.then_close, served.status);

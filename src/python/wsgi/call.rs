@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) logged_environ: Vec<(String, Vec<u8>)>,
     /// The connection cannot be used after this.
     pub(super) must_close: bool,
+    /// The request was answered with 504 in the app's place.
+    pub(super) is_timed_out: bool,
     date: CachedDate,
 }
 
@@ -69,6 +71,7 @@ impl State {
             sending: Sending::default(),
             logged_environ: Vec::new(),
             must_close: false,
+            is_timed_out: false,
             date: CachedDate::default(),
         }
     }
@@ -82,6 +85,7 @@ impl State {
         self.body_bytes = 0;
         self.sending = Sending::default();
         self.must_close = false;
+        self.is_timed_out = false;
     }
 
     /// Forgets what `start_response` said, as a second call with `exc_info` asks for.
@@ -94,6 +98,7 @@ impl State {
     /// Whether the response is still the app's to give: asked before its first byte goes out.
     pub(super) fn may_answer(&mut self) -> bool {
         let may = self.head_is_sent() || self.desk.may_answer();
+        self.is_timed_out |= !may;
         self.must_close |= !may;
         may
     }
@@ -107,8 +112,7 @@ impl State {
         let may_persist = self.desk.station().may_persist();
         let (version, is_head, persistent) = match &self.connection {
             Some(connection) => {
-                let head = connection.head();
-                let is_head = head.is_head(connection.request_bytes());
+                let (head, is_head) = (connection.head(), connection.is_head());
                 (head.version, is_head, head.persistent && may_persist)
             }
             None => (Version::Http11, false, false),

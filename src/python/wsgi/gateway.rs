@@ -269,6 +269,12 @@ impl Gateway {
             self.fail(py, call, &mut connection, error);
         }
         let mut state = call.get().state.borrow(py);
+        if state.is_timed_out {
+            // Whatever the app made of it since: this is what the client got.
+            state.forget_response();
+            state.status = Refusal::APP_TIMEOUT.status;
+            state.body_bytes = Refusal::APP_TIMEOUT.body_bytes(connection.is_head()) as u64;
+        }
         let missing = if result.is_ok() {
             state.missing_bytes()
         } else {
@@ -323,35 +329,37 @@ impl Gateway {
             return;
         }
         state.forget_response();
-        let may_answer = state.may_answer();
-        state.status = if may_answer { 500 } else { 504 };
-        if may_answer {
-            let mut answer = Vec::new();
+        if state.may_answer() {
             let ids = &self.desk.station().request_ids;
-            ids.write_refusal(Refusal::APP_FAILED, connection, &mut answer);
-            connection.output.push_bytes(&answer);
+            state.status = Refusal::APP_FAILED.status;
+            (state.head.lines, state.body_bytes) = ids.refuse(Refusal::APP_FAILED, connection);
         }
     }
 
     /// Answers without the app.
     fn refuse(&self, mut connection: Box<Connection>, refusal: Refusal) -> Served {
-        if self.desk.may_answer() {
-            let mut answer = Vec::new();
-            let ids = &self.desk.station().request_ids;
-            ids.write_refusal(refusal, &connection, &mut answer);
-            connection.output.push_bytes(&answer);
-        }
+        let (status, head, bytes) = match self.desk.may_answer() {
+            true => {
+                let ids = &self.desk.station().request_ids;
+                let (head, bytes) = ids.refuse(refusal, &mut connection);
+                (refusal.status, head, bytes)
+            }
+            false => {
+                let bytes = Refusal::APP_TIMEOUT.body_bytes(connection.is_head());
+                (Refusal::APP_TIMEOUT.status, Vec::new(), bytes as u64)
+            }
+        };
         let answered = Answered {
-            status: refusal.status,
-            bytes: 0,
-            head: b"",
+            status,
+            bytes,
+            head: &head,
             environ: &[],
         };
         log_answered(self.desk.station(), &connection, &answered);
         Served {
             connection,
             then_close: true,
-            status: refusal.status,
+            status,
         }
     }
 }

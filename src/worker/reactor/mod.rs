@@ -21,6 +21,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
 };
 
 use grouping::Streak;
@@ -81,6 +82,10 @@ pub struct Refused {
     pub refusal: Refusal,
     /// The request line as far as it was received.
     pub line: Vec<u8>,
+    pub answer_head: Vec<u8>,
+    pub body_bytes: u64,
+    /// Since the first byte of the request; zero if it came at once.
+    pub lasted: Duration,
 }
 
 struct Drain {
@@ -443,7 +448,7 @@ impl Reactor {
                 connection.deadline_ms
             }
             Place::Lent(lent) => {
-                lent.broken |= !lent.output.is_empty() && lent.deadline_ms <= now_ms;
+                streaming::expire(lent, now_ms, self.settings.write_ms);
                 now_ms + WAIT_MS_MAX
             }
         };

@@ -1,6 +1,6 @@
 //! What happens to one connection: its request is received, a refusal or a response is sent, and it goes on or ends.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::{LINGER_BYTES_MAX, LINGER_MS, Outcome, Reactor, Refused};
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 
 /// Receives on one connection before the others get their turn.
 const RECEIVES_MAX: usize = 4;
+/// What is kept for the log of the first line of a request that is refused.
+const REFUSED_LINE_BYTES_MAX: usize = 1024;
 
 impl Reactor {
     pub(super) fn progress(
@@ -62,6 +64,8 @@ impl Reactor {
         match connection.advance(&self.settings.limits) {
             Step::Request => {
                 connection.request_began_ns = self.now_ns;
+                // The app's turn: an event loop has deadlines of its own.
+                connection.deadline_ms = u64::MAX;
                 return Outcome::Job;
             }
             Step::Introduction => return self.be_introduced(connection),
@@ -81,6 +85,9 @@ impl Reactor {
                 );
             }
             Step::Input => {}
+        }
+        if was_idle && !connection.is_idle() {
+            connection.request_began_ns = self.now_ns;
         }
         match connection.stage {
             Stage::Head(_) if was_idle => {
@@ -116,23 +123,36 @@ impl Reactor {
         let line = connection
             .request_bytes()
             .split(|byte| *byte == b'\r' || *byte == b'\n')
-            .next();
+            .next()
+            .unwrap_or_default();
+        // Of a request that is malformed no more may be known.
+        let is_head = line.starts_with(b"HEAD ");
+        let mut answer = Vec::new();
+        refusal.write_answer(
+            &mut answer,
+            &date::format(sys::unix_seconds()),
+            is_head,
+            |_| {},
+        );
+        let line = line[..line.len().min(REFUSED_LINE_BYTES_MAX)].to_vec();
+        connection.output.push_bytes(&answer);
+        let body_bytes = refusal.body_bytes(is_head);
+        answer.truncate(answer.len() - body_bytes);
+        let began_ns = connection.request_began_ns;
         let refused = Refused {
             peer: connection.peer,
             client: connection.client,
             refusal,
-            line: line
-                .unwrap_or_default()
-                .iter()
-                .take(1024)
-                .copied()
-                .collect(),
+            line,
+            answer_head: answer,
+            body_bytes: body_bytes as u64,
+            lasted: match began_ns {
+                0 => Duration::ZERO,
+                _ => Duration::from_nanos(self.now_ns.saturating_sub(began_ns)),
+            },
         };
         self.count_refused(&refused);
         self.refused.push(refused);
-        let mut answer = Vec::new();
-        refusal.write_response(&mut answer, &date::format(sys::unix_seconds()));
-        connection.output.push_bytes(&answer);
         connection.stage = Stage::Replying { then_close: true };
         connection.unread = true;
         self.flush(connection, Readiness::NONE)
@@ -224,9 +244,15 @@ impl Reactor {
         }
     }
 
-    /// The current stage lasted too long. What came in time may be unread still: nobody could have served it, or the app blocked
-    /// the loop.
+    /// The current stage lasted too long. What came in time may be unread still, and what the client made room for unsent:
+    /// nobody could have served it, or the app blocked the loop.
     pub(super) fn expire(&mut self, connection: &mut Connection) -> Outcome {
+        if !connection.output.is_empty() {
+            match self.flush(connection, Readiness::NONE) {
+                Outcome::Wait if connection.deadline_ms <= self.now_ms => {}
+                outcome => return outcome,
+            }
+        }
         if connection.stage.awaits_input() {
             match self.receive(connection) {
                 Outcome::Wait if connection.deadline_ms <= self.now_ms => {}

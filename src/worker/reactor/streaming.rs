@@ -58,6 +58,14 @@ impl Reactor {
     }
 }
 
+/// Gives up a client that has not read for too long: what it takes now counts, for the app may have blocked the loop.
+pub(super) fn expire(lent: &mut Lent, now_ms: u64, write_ms: u64) {
+    if !lent.output.is_empty() && lent.deadline_ms <= now_ms {
+        flush_lent(lent, now_ms, write_ms);
+        lent.broken |= !lent.output.is_empty() && lent.deadline_ms <= now_ms;
+    }
+}
+
 /// Sends what a streaming app left here.
 fn flush_lent(lent: &mut Lent, now_ms: u64, write_ms: u64) {
     let Some(socket) = &lent.socket else { return };

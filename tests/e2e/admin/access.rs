@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
+
 use super::support::{client, get, socket, status};
 use crate::harness::{Address, Client, Server, Setup, eventually, free_port};
 
@@ -41,6 +43,30 @@ fn two_instances_of_one_file_have_a_socket_each_and_leave_nothing() {
     }
     drop((first, second));
     assert!(!sockets[0].exists() && !sockets[1].exists());
+}
+
+#[test]
+fn the_socket_of_a_server_that_was_killed_goes_with_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let setup = Setup::with("").environment("XDG_RUNTIME_DIR", folder.path());
+        setup.start()
+    };
+    let (killed, lives) = (start(), start());
+    let place = |server: &Server| {
+        let name = format!("rgunicorn-{}.sock", server.arbiter().pid);
+        folder.path().join(name)
+    };
+    let (stale, used) = (place(&killed), place(&lives));
+    killed.signal(Signal::SIGKILL);
+    killed.ended();
+    assert!(stale.exists() && used.exists());
+    let next = start();
+    assert!(!stale.exists());
+    for server in [&lives, &next] {
+        assert!(place(server).exists());
+        assert_eq!(status(server)["pid"], server.arbiter().pid);
+    }
 }
 
 #[test]

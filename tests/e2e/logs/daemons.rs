@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     net::UdpSocket,
     os::unix::net::UnixDatagram,
     path::Path,
@@ -226,6 +227,27 @@ fn a_daemon_that_is_not_there_is_told_at_the_start_and_rejects_a_reload() {
     let server = crate::harness::Server::start("");
     server.edit("[log]\naccess = 'journald:{dir}/nowhere'");
     server.says("reload … rejected … log.access");
+    assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
+fn a_name_server_that_does_not_answer_is_not_waited_for_long() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("namespaces need root here");
+        return;
+    }
+    let _silent = UdpSocket::bind("127.86.0.1:53").unwrap();
+    let setup = Setup::with("").file("resolv.conf", "nameserver 127.86.0.1\n");
+    let settings = setup.path().join("resolv.conf");
+    let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    let command = ["unshare", "--mount", "sh", "-c", script].map(OsString::from);
+    let server = setup
+        .inside(command.into_iter().chain([settings.into_os_string()]))
+        .start();
+    server.edit("[log]\naccess = 'syslog:udp://logs.example:514'");
+    let begun = Instant::now();
+    server.says("reload … rejected … log.access … `logs.example` was not found within 2 seconds");
+    assert!(begun.elapsed() < Duration::from_secs(4));
     assert_eq!(server.text("/"), "hello from /");
 }
 

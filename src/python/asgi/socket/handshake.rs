@@ -29,14 +29,17 @@ impl Socket {
     ) {
         let mut answer = Vec::new();
         let ids = &gateway.hub.station.request_ids;
-        rejection.write_response(&mut answer, &date::format(sys::unix_seconds()), |head| {
+        let date = date::format(sys::unix_seconds());
+        let is_head = connection.is_head();
+        rejection.write_answer(&mut answer, &date, is_head, |head| {
             ids.write_field(&connection, head);
         });
         connection.output.push_bytes(&answer);
+        let body_bytes = rejection.0.body_bytes(is_head);
         let answered = Answered {
             status: rejection.0.status,
-            bytes: 0,
-            head: b"",
+            bytes: body_bytes as u64,
+            head: &answer[..answer.len() - body_bytes],
             environ: &[],
         };
         log_answered(&gateway.hub.station, &connection, &answered);
