@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
+    process::Command,
 };
 
 use nix::sys::signal::Signal;
@@ -124,4 +125,38 @@ fn it_serves_as_nobody_on_a_read_only_root_without_capabilities() {
     server.arbiter().children()[0].signal(Signal::SIGTERM);
     eventually("it ends", || server.has_ended());
     assert!(server.has_said("stopped"));
+}
+
+#[test]
+fn a_save_is_noticed_where_no_file_can_be_watched() {
+    // The instances of inotify are counted for each user, over all containers of a host.
+    let none_left = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "sh",
+        "-c",
+        r#"echo 0 > /proc/sys/user/max_inotify_instances; exec "$@""#,
+        "sh",
+    ];
+    if !runs(&none_left) {
+        eprintln!("user namespaces are not allowed here");
+        return;
+    }
+    let server = Setup::plain().inside(none_left).start();
+    server.says_times(
+        1,
+        "[WARNING] files cannot be watched: Too many open files … `fs.inotify.max_user_instances`",
+    );
+    server.edit("workers = 2");
+    server.says("reload=1 done");
+}
+
+/// Whether a command that runs its last arguments can do so here.
+fn runs(wrapper: &[&str]) -> bool {
+    let output = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output();
+    output.is_ok_and(|output| output.status.success() && output.stderr.is_empty())
 }
