@@ -160,3 +160,36 @@ fn runs(wrapper: &[&str]) -> bool {
         .output();
     output.is_ok_and(|output| output.status.success() && output.stderr.is_empty())
 }
+
+#[test]
+fn root_without_capabilities_is_told_what_it_lacks_to_become_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("only root can become another user");
+        return;
+    }
+    let container = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    let exit = Setup::with("user = 65534")
+        .inside(container)
+        .start_and_fail();
+    assert_eq!(exit.code, Some(3));
+    let told = "as user `65534`, for which root lacks the capabilities SETUID and SETGID";
+    assert!(exit.log.contains(told), "{}", exit.log);
+}
+
+#[test]
+fn a_user_by_number_needs_no_user_database() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("only root can become another user");
+        return;
+    }
+    let without_etc = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        r#"mount -t tmpfs none /etc && exec "$@""#,
+        "sh",
+    ];
+    let server = Setup::with("user = 0").inside(without_etc).start();
+    assert_eq!(server.text("/"), "hello from /");
+}
