@@ -3,13 +3,14 @@
 use std::{
     ffi::OsString,
     fs::{self, Permissions},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::Command,
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Setup, eventually, venv_python};
+use crate::harness::{Client, Setup, eventually, free_port, loopback, venv_python};
 
 #[test]
 fn it_is_the_first_process_of_a_container() {
@@ -150,6 +151,27 @@ fn a_save_is_noticed_where_no_file_can_be_watched() {
     );
     server.edit("workers = 2");
     server.says("reload=1 done");
+}
+
+#[test]
+fn a_log_that_may_not_grow_any_more_does_not_end_the_server() {
+    // `LimitFSIZE=` of a unit, `ulimit -f` of a shell; shared memory needs 14 MB.
+    const FILE_BYTES_MAX: u64 = 15_000_000;
+    let port = free_port();
+    let config = format!("bind = '127.0.0.1:{port}'\n[log]\nerror = 'error.log'");
+    let setup = Setup::with(&config).inside(["prlimit", "--fsize=15000000"]);
+    let log = fs::File::create(setup.path().join("error.log")).unwrap();
+    log.set_len(FILE_BYTES_MAX - 10).unwrap();
+    let server = setup.spawn();
+    eventually("it listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    server.signal(Signal::SIGUSR1);
+    let response = Client::to(&loopback(port)).get("/");
+    assert_eq!(response.text(), "hello from /");
+    assert_eq!(log.metadata().unwrap().len(), FILE_BYTES_MAX);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().code, Some(0));
 }
 
 /// Whether a command that runs its last arguments can do so here.

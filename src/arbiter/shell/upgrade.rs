@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{SIGNALS, Shared, Shell, StartError};
+use super::{DISREGARDED, SIGNALS, Shared, Shell, StartError};
 use crate::{
     admin::{Outcome, Upgrade},
     arbiter::{
@@ -37,7 +37,7 @@ use crate::{
     error, info,
     sys::{
         Bell, Handed, Identity, Lifeline, PidFd, SignalBell, adopt_descriptor, become_subreaper,
-        execute, hold_signals, memory_file, release_signals, set_process_title,
+        disregard, execute, hold_signals, memory_file, release_signals, set_process_title,
     },
     warning,
     wire::{ArbiterEnd, LastWords, LivePage, Scoreboard, StackSheet},
@@ -238,6 +238,7 @@ impl Shell {
         let config = Rc::clone(&serving.config);
         crate::telemetry::init(&config.log)?;
         let signals = SignalBell::install(&SIGNALS)?;
+        disregard(&DISREGARDED)?;
         become_subreaper()?;
         let mut watcher = Watcher::new(loader.path(), now)?;
         watcher.apply(&config.chdir, &config.reload);
