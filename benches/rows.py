@@ -10,6 +10,7 @@ import changes
 import load
 import memory
 import processes
+import rare
 import reloads
 import sleepers
 import websockets
@@ -147,6 +148,14 @@ ROWS = [
         Setup("hello"),
         under(Load(close=True)),
         [ratio_at_least("rps", 1)],
+    ),
+    Row(
+        "rare",
+        f"{rare.PER_SECOND} requests a second on one connection",
+        WSGI,
+        Setup("hello"),
+        rare.requests,
+        [ratio_at_most("us", 1, "granian")],
     ),
     Row(
         "sleep",

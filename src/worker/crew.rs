@@ -1,10 +1,10 @@
 //! The threads of a worker: one leads the reactor and calls the app on the spot, the others follow.
 //!
 //! The leader receives, calls the app and sends, with no queue and no other thread in between: that is all there is to a
-//! fast app. A monitor looks at the leader once a millisecond. When an app call lasts, leadership passes to a thread that
-//! is free; when none is, the monitor leads itself: it goes on receiving, sending and keeping deadlines, and gives what it
-//! can to workers that are free, but never calls the app. For a while after a slow call the leader passes leadership on
-//! before it calls the app, so that nothing waits for the monitor's next look.
+//! fast app. A monitor looks at the leader once a millisecond while calls come. When an app call lasts, leadership passes to
+//! a thread that is free; when none is, the monitor leads itself: it goes on receiving, sending and keeping deadlines, and
+//! gives what it can to workers that are free, but never calls the app. For a while after a slow call the leader passes
+//! leadership on before it calls the app, so that nothing waits for the monitor's next look.
 //!
 //! Leadership is one atomic: who leads, and whether that thread is in the app. A thread that comes back from the app
 //! either finds itself still leading or has been replaced. Locks are taken in one order: the interpreter first, then the
@@ -40,8 +40,6 @@ const IN_CALL: u32 = 1;
 const SLOW_CALL_NS: u64 = 1_000_000;
 /// After a slow call, leadership is passed on before each call for this long.
 const EAGER_NS: u64 = 50_000_000;
-/// Looks without a call in progress after which the monitor sleeps until there is one.
-const QUIET_LOOKS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// How often the monitor, leading, looks for events of connections that another worker could serve: the less, the longer
 /// the calls take already.
@@ -384,7 +382,7 @@ impl Crew {
     /// The monitor's thread: watches the calls, and leads while no other thread can.
     pub fn monitor(&self) {
         *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
-        let mut quiet = 0;
+        let mut calls_seen = 0;
         loop {
             self.watch_calls();
             if self.leads(self.seats.len()) {
@@ -396,22 +394,30 @@ impl Crew {
             if self.leaving.load(SeqCst) && (is_quiet || !must_leave) {
                 return;
             }
-            quiet = if is_quiet && !must_leave {
-                quiet + 1
+            // Where calls are rare, looking for them would cost more than they do; where they are many, waking up for each.
+            let calls = self.calls_begun();
+            let nothing_happens = is_quiet && calls == calls_seen;
+            calls_seen = calls;
+            if nothing_happens && !must_leave {
+                self.sleep_until_a_call();
             } else {
-                0
-            };
-            if quiet < QUIET_LOOKS {
                 std::thread::park_timeout(self.look_every());
-                continue;
             }
-            quiet = 0;
-            self.monitor_sleeps.store(true, SeqCst);
-            if self.busy.load(SeqCst) == 0 && !self.leaving.load(SeqCst) {
-                std::thread::park();
-            }
-            self.monitor_sleeps.store(false, SeqCst);
         }
+    }
+
+    /// The calls of all seats so far.
+    fn calls_begun(&self) -> u64 {
+        self.seats.iter().map(Seat::call).sum()
+    }
+
+    /// The thread that begins the next call wakes the monitor.
+    fn sleep_until_a_call(&self) {
+        self.monitor_sleeps.store(true, SeqCst);
+        if self.busy.load(SeqCst) == 0 && !self.leaving.load(SeqCst) {
+            std::thread::park();
+        }
+        self.monitor_sleeps.store(false, SeqCst);
     }
 
     fn look_every(&self) -> Duration {

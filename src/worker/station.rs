@@ -271,12 +271,16 @@ impl Station {
     /// Writes log lines that are due; shortens a wait (-1: for ever) to when the next ones are.
     pub fn with_logs(&self, timeout_ms: i32) -> i32 {
         let log = &self.access_log;
-        let Some(due) = log.due() else {
+        let Some(mut due) = log.due() else {
             return timeout_ms;
         };
         let now = Instant::now();
         if log.should_flush(now) {
             log.flush(now);
+            match log.due() {
+                Some(rest_due) => due = rest_due,
+                None => return timeout_ms,
+            }
         }
         let until_due = due.saturating_duration_since(now).as_millis() as i32 + 1;
         if timeout_ms < 0 {

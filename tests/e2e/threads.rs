@@ -1,8 +1,11 @@
 //! `threads`: slow calls run side by side and hold no fast one up.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-use crate::harness::{Client, Server};
+use crate::harness::{Client, Process, Server};
 
 #[test]
 fn as_many_slow_requests_as_threads_run_at_once() {
@@ -106,4 +109,18 @@ fn a_request_waits_for_an_idle_worker_not_for_a_busy_one() {
         let took = start.elapsed();
         assert!(took < Duration::from_millis(950), "round {round}: {took:?}");
     }
+}
+
+#[test]
+fn where_requests_are_rare_a_worker_sleeps_in_between() {
+    let server = Server::start("threads = 2\nworkers = 1");
+    let mut client = server.client();
+    let worker = Process::find(client.get("/pid").text().parse().unwrap()).unwrap();
+    let before = worker.sleeps();
+    for _ in 0..20 {
+        client.get("/");
+        sleep(Duration::from_millis(60));
+    }
+    let sleeps = (worker.sleeps() - before) / 20;
+    assert!(sleeps <= 12, "{sleeps} for each request");
 }

@@ -48,6 +48,18 @@ impl Process {
         fs::read_dir(self.folder().join("task")).map_or(0, |tasks| tasks.count())
     }
 
+    /// How often its threads went to sleep so far (voluntary_ctxt_switches of proc_pid_status(5)).
+    pub fn sleeps(self) -> u64 {
+        let tasks = fs::read_dir(self.folder().join("task")).unwrap().flatten();
+        let of_thread = |task: fs::DirEntry| -> Option<u64> {
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            count.trim().parse().ok()
+        };
+        tasks.filter_map(of_thread).sum()
+    }
+
     /// Processor time used so far, in ticks of which a second has a hundred; proc_pid_stat(5).
     pub fn cpu_ticks(self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
