@@ -116,7 +116,9 @@ fn lacking_address(problem: &io::Error) -> Option<&'static str> {
         libc::EADDRNOTAVAIL => Some(
             "no network interface here has this address: `ip address` lists those there are, IPv6 may be off",
         ),
-        libc::EAFNOSUPPORT => Some("this machine has no IPv6"),
+        libc::EAFNOSUPPORT => Some(
+            "there is no IPv6 here: the kernel has none, or a unit forbids it (`RestrictAddressFamilies=`)",
+        ),
         _ => None,
     }
 }
