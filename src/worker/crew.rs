@@ -1,7 +1,7 @@
 //! The threads of a worker: one leads the reactor and calls the app on the spot, the others follow.
 //!
 //! The leader receives, calls the app and sends, with no queue and no other thread in between: that is all there is to a
-//! fast app. A monitor looks at the leader once a millisecond while calls come. When an app call lasts, leadership passes to
+//! fast app. A monitor looks at the leader each few milliseconds while calls come. When an app call lasts, leadership passes to
 //! a thread that is free; when none is, the monitor leads itself: it goes on receiving, sending and keeping deadlines, and
 //! gives what it can to workers that are free, but never calls the app. For a while after a slow call the leader passes
 //! leadership on before it calls the app, so that nothing waits for the monitor's next look.
@@ -36,8 +36,11 @@ use crate::{
 
 /// The leader is in the app. The other bits of the leadership word are the seat.
 const IN_CALL: u32 = 1;
-/// An app call that lasts longer than this passes leadership on.
+/// An app call that lasts longer than this passes leadership on, and is slow if it is not the only one: it may have been a
+/// quick call whose thread had to wait for a processor.
 const SLOW_CALL_NS: u64 = 1_000_000;
+/// No thread that can run waits for so long, but where a machine has far too much to do.
+const CLEARLY_SLOW_CALL_NS: u64 = 10_000_000;
 /// After a slow call, leadership is passed on before each call for this long.
 const EAGER_NS: u64 = 50_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -47,8 +50,11 @@ const BUSY_LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 const BUSY_LOOK_EVERY_MAX: Duration = Duration::from_millis(5);
 /// The same where no other worker serves, and nobody could be given anything.
 const LONELY_LOOK_EVERY: Duration = Duration::from_millis(10);
-/// While leadership is passed on before each call, the monitor has only the limits of calls to watch.
-const EAGER_LOOK_EVERY: Duration = Duration::from_millis(5);
+/// While leadership is passed on before each call, the monitor has only the limits of calls to watch; and where all calls have
+/// been quick, each look costs more than the moment by which it would see the first slow one earlier.
+const RELAXED_LOOK_EVERY: Duration = Duration::from_millis(5);
+/// All calls have been quick: none was seen to be slow for this long.
+const QUICK_FOR_NS: u64 = 1_000_000_000;
 
 /// What a thread does next.
 pub enum Next {
@@ -225,13 +231,13 @@ impl Crew {
         let mut held = self.seats[me].held();
         connection.output.note_sent(held.sent());
         let answered_ns = reactor.count_answered(&mut connection, status);
-        let was_slow = answered_ns.saturating_sub(connection.app_began_ns) > SLOW_CALL_NS;
-        // One alone may be a quick call whose thread had to wait for a processor.
+        let lasted_ns = answered_ns.saturating_sub(connection.app_began_ns);
+        let was_slow = lasted_ns > SLOW_CALL_NS;
         let are_slow = self.last_was_slow.swap(was_slow, Relaxed) && was_slow;
-        if are_slow && reactor.acceptor.has_colleagues() {
-            // The monitor saw the beginning at most, and that may be long ago. What a worker that calls itself quick takes
-            // from the lobby would lose its place in the common order when the next slow call begins.
+        if are_slow || lasted_ns > CLEARLY_SLOW_CALL_NS {
             self.slow_until_ns.store(answered_ns + EAGER_NS, Relaxed);
+            // At once: what a worker that calls itself quick takes from the lobby would lose its place in the common order
+            // when the next slow call begins.
             reactor.app_is_slow = true;
         }
         if still_leads && !held.rest().is_empty() {
@@ -421,11 +427,12 @@ impl Crew {
     }
 
     fn look_every(&self) -> Duration {
+        let (now_ns, slow_until_ns) = (sys::monotonic_ns(), self.slow_until_ns.load(Relaxed));
         let is_eager = self.seats.len() > 1
-            && sys::monotonic_ns() < self.slow_until_ns.load(Relaxed)
+            && now_ns < slow_until_ns
             && self.leader.load(SeqCst) & IN_CALL == 0;
-        if is_eager {
-            EAGER_LOOK_EVERY
+        if is_eager || now_ns > slow_until_ns + QUICK_FOR_NS {
+            RELAXED_LOOK_EVERY
         } else {
             LOOK_EVERY
         }
@@ -440,12 +447,14 @@ impl Crew {
                 self.reactor().let_go();
             }
             if self.seats[seat].call_lasts(now_ns, SLOW_CALL_NS) {
-                self.slow_until_ns.store(now_ns + EAGER_NS, Relaxed);
                 self.pass_leadership_on(seat);
             }
         }
         for seat in &self.seats {
             seat.send_held_if_late(now_ns);
+            if seat.call_lasts(now_ns, CLEARLY_SLOW_CALL_NS) {
+                self.slow_until_ns.store(now_ns + EAGER_NS, Relaxed);
+            }
         }
         let request_timeout_ns = self.station.live.request_timeout_ns();
         if request_timeout_ns > 0 {
