@@ -134,6 +134,10 @@ impl InterpreterError {
     /// What helps, where the message does not say it itself.
     pub fn help(&self) -> Option<&'static str> {
         match self {
+            // It is not the interpreter's fault.
+            Self::NotExecutable { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                None
+            }
             Self::NotPython { .. }
             | Self::NotExecutable { .. }
             | Self::NotCPython { .. }

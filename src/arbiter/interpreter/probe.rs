@@ -15,7 +15,10 @@ use nix::{
     sys::signal::Signal,
 };
 
-use crate::{arbiter::activation::VARIABLES, sys::PidFd};
+use crate::{
+    arbiter::activation::VARIABLES,
+    sys::{PidFd, naming_task_limit},
+};
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
 /// there, or nothing, and the entries that `sys.path` will have in front. It imports next to nothing, for each roll waits
@@ -108,7 +111,7 @@ pub(super) fn probe(
     drop(command);
     let mut child = spawned.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if !path.exists() => Failure::Missing,
-        _ => Failure::NotExecutable(error),
+        _ => Failure::NotExecutable(naming_task_limit(error)),
     })?;
     let pidfd = PidFd::open(child.id());
     let heard = listen(output, Instant::now() + time_max);
