@@ -9,13 +9,14 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use nix::errno::Errno;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::{
-    sys::{Bell, without_signals},
+    sys::{Bell, naming_task_limit, without_signals},
     warning,
 };
 
@@ -133,10 +134,17 @@ fn listen(
         bell.ring();
     };
     // A signal that its thread took while this process becomes another program would be lost.
-    without_signals(|| notify::recommended_watcher(on_event))
+    without_signals(|| {
+        // It panics later where its thread cannot be started.
+        let can_start = thread::Builder::new().spawn(|| ());
+        let _done = can_start
+            .map_err(|error| notify::Error::io(naming_task_limit(error)))?
+            .join();
+        notify::recommended_watcher(on_event)
+    })
 }
 
-/// With the limit that stands behind it, inotify(7).
+/// With the limit that stands behind it; inotify(7). That of open files has the same error.
 fn told(problem: &notify::Error) -> String {
     let limit = match &problem.kind {
         ErrorKind::Io(error) if error.raw_os_error() == Some(Errno::EMFILE as i32) => {
@@ -145,7 +153,7 @@ fn told(problem: &notify::Error) -> String {
         ErrorKind::MaxFilesWatch => "fs.inotify.max_user_watches",
         _ => return problem.to_string(),
     };
-    format!("{problem} (raise `{limit}` on the host)")
+    format!("{problem} (raise `{limit}` of the host)")
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
