@@ -7,6 +7,7 @@
 )]
 
 mod abort;
+mod alarm;
 mod bell;
 mod clock;
 mod copy;
@@ -30,6 +31,7 @@ mod title;
 mod unix_backlog;
 
 pub use abort::AbortBell;
+pub use alarm::Alarm;
 pub use bell::Bell;
 pub use clock::{monotonic_ns, unix_micros, unix_seconds};
 pub use copy::{Unshared, is_copy, watch_for_copies};

@@ -30,7 +30,7 @@ use super::{
     station::{Equipment, Orders, Station},
 };
 use crate::{
-    sys::{self, Epoll, Event},
+    sys::{self, Alarm, Epoll, Event},
     wire::Slot,
 };
 
@@ -55,6 +55,13 @@ const LONELY_LOOK_EVERY: Duration = Duration::from_millis(10);
 const RELAXED_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// All calls have been quick: none was seen to be slow for this long.
 const QUICK_FOR_NS: u64 = 1_000_000_000;
+
+/// The monitor looks around, or will soon.
+const AWAKE: u32 = 0;
+/// The monitor sleeps until somebody sets its alarm.
+const ASLEEP: u32 = 1;
+/// Somebody has set it.
+const ALARMED: u32 = 2;
 
 /// What a thread does next.
 pub enum Next {
@@ -87,7 +94,10 @@ pub struct Crew {
     /// The last call that ended was slow.
     last_was_slow: AtomicBool,
     monitor: Mutex<Option<Thread>>,
-    monitor_sleeps: AtomicBool,
+    /// [`AWAKE`], [`ASLEEP`] or [`ALARMED`]
+    monitor_state: AtomicU32,
+    /// The monitor's.
+    alarm: Alarm,
     /// All threads leave.
     leaving: AtomicBool,
     /// When the process ends whatever its threads do; 0: never.
@@ -114,7 +124,8 @@ impl Crew {
             slow_until_ns: AtomicU64::new(0),
             last_was_slow: AtomicBool::new(false),
             monitor: Mutex::new(None),
-            monitor_sleeps: AtomicBool::new(false),
+            monitor_state: AtomicU32::new(AWAKE),
+            alarm: Alarm::create()?,
             leaving: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
             interpreter,
@@ -161,11 +172,9 @@ impl Crew {
                 self.station.request_ids.assign(&mut connection);
                 let now_ns = self.begin_call(me, &mut connection, leads);
                 self.seats[me].let_hold(may_hold.then_some(holds_since_ns.unwrap_or(now_ns)));
+                self.have_call_watched();
                 if leads && passes_on && now_ns < self.slow_until_ns.load(Relaxed) {
                     self.pass_leadership_on(me);
-                }
-                if self.monitor_sleeps.load(SeqCst) {
-                    self.wake_monitor();
                 }
                 Next::Job(connection)
             }
@@ -383,6 +392,9 @@ impl Crew {
         if let Some(thread) = &*self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
             thread.unpark();
         }
+        if self.monitor_state.swap(ALARMED, SeqCst) != AWAKE {
+            self.alarm.set(Duration::ZERO);
+        }
     }
 
     /// The monitor's thread: watches the calls, and leads while no other thread can.
@@ -417,13 +429,29 @@ impl Crew {
         self.seats.iter().map(Seat::call).sum()
     }
 
-    /// The thread that begins the next call wakes the monitor.
+    /// The thread that begins the next call sets the alarm.
     fn sleep_until_a_call(&self) {
-        self.monitor_sleeps.store(true, SeqCst);
-        if self.busy.load(SeqCst) == 0 && !self.leaving.load(SeqCst) {
-            std::thread::park();
+        self.monitor_state.store(ASLEEP, SeqCst);
+        // What came before that was no reason to set the alarm.
+        let may_sleep = self.busy.load(SeqCst) == 0
+            && !self.leaving.load(SeqCst)
+            && self.leave_by_ns.load(SeqCst) == 0;
+        if may_sleep {
+            self.alarm.sleep();
         }
-        self.monitor_sleeps.store(false, SeqCst);
+        self.monitor_state.store(AWAKE, SeqCst);
+    }
+
+    /// A call has begun: should it last, the monitor is awake by then.
+    fn have_call_watched(&self) {
+        let state = &self.monitor_state;
+        if state.load(SeqCst) == ASLEEP
+            && state
+                .compare_exchange(ASLEEP, ALARMED, SeqCst, SeqCst)
+                .is_ok()
+        {
+            self.alarm.set(LOOK_EVERY);
+        }
     }
 
     fn look_every(&self) -> Duration {
