@@ -26,10 +26,9 @@ const LIMITS: HeadLimits = HeadLimits {
     request_line: 4096,
     headers: 64,
     header_size: 8192,
+    head: 32 * 1024,
     body: 16 * 1024,
 };
-/// Bytes of a head, and of what a client may send ahead.
-const INPUT_BYTES_MAX: usize = 32 * 1024;
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 8 * 1024;
 /// While so much waits to be sent, nothing more is made.
@@ -191,13 +190,9 @@ impl Connection {
 
     fn read_head(&mut self, scene: &mut Scene<'_>, link: &Link) -> bool {
         match self.head.parse(&self.input, &LIMITS) {
-            Ok(Progress::Partial) if self.input.len() < INPUT_BYTES_MAX => {
+            Ok(Progress::Partial) => {
                 self.stage = Stage::Head;
                 false
-            }
-            Ok(Progress::Partial) => {
-                self.refuse(431, "the head is too long");
-                true
             }
             Ok(Progress::Complete) => {
                 let request = Request::new(&self.head, &self.input, self.door);

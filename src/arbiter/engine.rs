@@ -19,7 +19,7 @@ const INSTALLED: &str = "rgunicorn/_engine.abi3.so";
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error(
-        "the engine is not installed: there is none of {}; install rgunicorn again with pip, or build it with `cargo build`",
+        "the engine is missing: there is none of {}; keep `librgunicorn.so` beside the program, as `cargo build` makes it, or install rgunicorn with pip",
         listed(tried)
     )]
     Missing { tried: Vec<PathBuf> },

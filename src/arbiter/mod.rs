@@ -11,6 +11,7 @@ mod history;
 pub mod interpreter;
 pub mod listeners;
 mod obstacles;
+mod open_files;
 pub mod pidfile;
 mod processes;
 mod reading;

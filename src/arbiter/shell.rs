@@ -11,6 +11,7 @@ mod obey;
 mod orders;
 mod perceive;
 mod reload;
+mod resume;
 mod scale;
 mod service;
 mod stacks;
@@ -21,7 +22,6 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
@@ -37,6 +37,7 @@ use super::{
     doors::Doors,
     history::History,
     listeners::{ListenError, Listeners},
+    open_files,
     pidfile::Pidfile,
     processes::Processes,
     reading::{self, Reading, Resources, Unfit},
@@ -49,7 +50,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::{
-    admin::{Admin, Outcome, ScaleFailure, Upgrade},
+    admin::{Admin, Outcome, Upgrade},
     config::{Config, ConfigLoader, Loaded, LogLevel, effective, forget_schema},
     critical, info,
     sys::{
@@ -59,6 +60,7 @@ use crate::{
     warning,
     wire::{SLOTS_MAX, Scoreboard},
 };
+use orders::Orders;
 
 /// Signals that mean something to the arbiter.
 const SIGNALS: [Signal; 9] = [
@@ -107,16 +109,9 @@ pub(super) struct Shell {
     /// For the admin interface.
     history: History,
     started: Moment,
-    /// Ordered over the admin interface, until the next reload.
-    log_level: Option<LogLevel>,
-    /// Held by each thread that asks a worker for its stacks.
-    stack_askers: Arc<()>,
+    orders: Orders,
     /// The last one, for the admin interface.
     upgrade: Option<Upgrade>,
-    /// Orders for another number of workers.
-    scales: u64,
-    /// For whoever gave the last one.
-    scale_failure: Option<ScaleFailure>,
     /// Why workers are missing; `None` once none is.
     trouble: Option<String>,
     next_sample: Option<Moment>,
@@ -197,6 +192,7 @@ impl Shell {
             .transpose()
             .map_err(|error| failed(&error))?;
         watcher.apply(&config.chdir, &config.reload);
+        let shortage = open_files::shortage(&loaded);
         let reading = Reading {
             effective: effective(&loaded.config, &loaded.origins).into(),
             config: Rc::new(loaded.config),
@@ -227,11 +223,8 @@ impl Shell {
             doors: Doors::default(),
             history: History::default(),
             started: now,
-            log_level: None,
-            stack_askers: Arc::default(),
+            orders: Orders::default(),
             upgrade: None,
-            scales: 0,
-            scale_failure: None,
             trouble: None,
             next_sample: None,
             tally: Tally::default(),
@@ -245,6 +238,9 @@ impl Shell {
             info!("{}", note.text);
         }
         shell.begin(&reading);
+        if let Some(shortage) = shortage {
+            warning!("{shortage}");
+        }
         Ok(shell)
     }
 
@@ -452,7 +448,7 @@ fn open_patiently(loaded: &Loaded, listeners: &mut Listeners) -> Result<Resource
 pub(super) fn tell_start_error(error: &StartError) -> u8 {
     match error {
         StartError::Config(problems) => crate::telemetry::block(
-            crate::config::LogLevel::Critical,
+            LogLevel::Critical,
             format_args!("cannot start: the configuration has problems"),
             problems,
         ),

@@ -83,9 +83,7 @@ pub fn load_app(config: &Config) -> Result<(), TrialError> {
 /// Boots a worker as a real one would be, up to its being ready: with what runs before it serves (an ASGI app's lifespan,
 /// `reload.health_check`), but without a listening socket.
 pub fn boot_worker(config: &Config) -> Result<(), TrialError> {
-    let mut config = config.clone();
-    config.log.level = config.log.level.max(LogLevel::Warning);
-    run(config, Trial::boot)
+    run(config.clone(), Trial::boot)
 }
 
 fn run(
@@ -95,6 +93,7 @@ fn run(
     let interpreter = interpreter::find(&config)?;
     let engine = engine::find()?;
     config.log.error = LogTarget::Stderr;
+    config.log.level = config.log.level.max(LogLevel::Warning);
     config.log.access = LogTarget::Off;
     let process = GenerationProcess::spawn(&interpreter, &engine, &config)?;
     let deadline = Instant::now() + config.timeouts.boot;

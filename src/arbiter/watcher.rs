@@ -9,6 +9,7 @@
 mod code;
 mod config_file;
 mod directories;
+mod place;
 mod touch;
 
 use std::{
@@ -62,8 +63,8 @@ impl Watcher {
         })
     }
 
-    /// Goes by a configuration; the globs are relative to `chdir`. What was seen of the config file is not forgotten: a save that is just settling
-    /// is not lost.
+    /// Goes by a configuration; the globs are relative to `chdir`. What was seen of the config file is not forgotten: a
+    /// save that is just settling is not lost.
     pub fn apply(&mut self, chdir: &Path, reload: &Reload) {
         self.debounce = reload.debounce;
         if let Some(config) = &mut self.config {
@@ -85,19 +86,20 @@ impl Watcher {
         self.watch_directories();
     }
 
-    /// What is to be handed to a watcher that goes on for this one; `None` while a change is being waited out.
-    pub fn hand_over(&self) -> Option<Option<u64>> {
-        let config_settles = self.config.as_ref().is_some_and(|c| c.quiet_at().is_some());
-        let code_settles = self.code.as_ref().is_some_and(|c| c.quiet_at().is_some());
-        let touch_settles = self.touch.as_ref().is_some_and(|t| t.quiet_at().is_some());
-        let hash = self.config.as_ref().and_then(ConfigFile::hash);
-        (!config_settles && !code_settles && !touch_settles).then_some(hash)
+    /// Whether no change is being waited out.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet_at().next().is_none()
+    }
+
+    /// Of the content of the config file that was read last, for [`Watcher::resume`].
+    pub fn seen(&self) -> Option<u64> {
+        self.config.as_ref().and_then(ConfigFile::hash)
     }
 
     /// Goes on for a watcher of the process before; to be called after [`Watcher::apply`].
-    pub fn resume(&mut self, handed: Option<u64>, now: Moment) {
+    pub fn resume(&mut self, seen: Option<u64>, now: Moment) {
         if let Some(config) = &mut self.config {
-            config.resume(handed, now + self.debounce);
+            config.resume(seen, now + self.debounce);
         }
     }
 
@@ -134,13 +136,15 @@ impl Watcher {
 
     /// When to call [`Watcher::take_changed`] at the latest.
     pub fn deadline(&self) -> Moment {
+        self.quiet_at().fold(self.next_look, Moment::min)
+    }
+
+    /// When the changes that are being waited out count.
+    fn quiet_at(&self) -> impl Iterator<Item = Moment> {
         let config = self.config.as_ref().and_then(ConfigFile::quiet_at);
         let code = self.code.as_ref().and_then(Code::quiet_at);
         let touch = self.touch.as_ref().and_then(Touch::quiet_at);
-        [config, code, touch]
-            .into_iter()
-            .flatten()
-            .fold(self.next_look, Moment::min)
+        [config, code, touch].into_iter().flatten()
     }
 
     /// What changed and has been quiet for long enough.

@@ -24,7 +24,8 @@ fn write(page: &mut dyn Write) -> io::Result<()> {
     // The first help hides most flags; this command's has them all.
     let serving = command.find_subcommand("run").cloned().unwrap_or_default();
     let about = command.get_about().cloned().unwrap_or_default();
-    let man = Man::new(serving.name("rgunicorn").bin_name("rgunicorn").about(about))
+    let serving = serving.name("rgunicorn").display_name("rgunicorn");
+    let man = Man::new(serving.bin_name("rgunicorn").about(about))
         .title("rgunicorn")
         .section("1")
         .manual("rgunicorn")
@@ -129,7 +130,8 @@ const MORE: &[(&str, &[&str])] = &[
         "ENVIRONMENT",
         &[
             "RGUNICORN_KEY sets a key of the file: RGUNICORN_WORKERS, RGUNICORN_TIMEOUTS_KEEPALIVE.",
-            "PORT, WEB_CONCURRENCY and FORWARDED_ALLOW_IPS mean what they mean to Gunicorn.",
+            "WEB_CONCURRENCY and FORWARDED_ALLOW_IPS count more than the file, less than RGUNICORN_KEY.",
+            "PORT counts where nothing else names an address.",
         ],
     ),
     (

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path};
 
-use super::{Bind, TcpBind};
+use super::{
+    Bind, TcpBind,
+    address::{unix_path, without_brackets},
+};
 
 /// `sun_path` of `sockaddr_un` has 108 bytes, one of them for the end of the text or the mark of an abstract name.
 const SOCKET_PATH_MAX: usize = 107;
@@ -32,16 +35,13 @@ impl Bind {
         let Ok(port) = port.parse() else {
             return Err(format!("has a port that is not from 0 to 65535: `{port}`"));
         };
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        let host = if host.is_empty() { "0.0.0.0" } else { host }.to_owned();
+        let host = match without_brackets(host) {
+            "" => "0.0.0.0".to_owned(),
+            host => host.to_owned(),
+        };
         Ok(Self::Tcp(TcpBind { host, port }))
     }
-}
 
-impl Bind {
     /// The file of a UNIX socket; an abstract name has none.
     pub fn socket_file(&self) -> Option<&Path> {
         match self {
@@ -52,15 +52,9 @@ impl Bind {
 }
 
 fn parse_unix(path: &str, directory: &Path) -> Result<Bind, String> {
-    // Gunicorn takes `unix:///run/x` too; for the kernel leading slashes are one.
-    let path = match path.strip_prefix("//") {
-        Some(_) => format!("/{}", path.trim_start_matches('/')),
-        None => path.to_owned(),
-    };
-    let path = if path.starts_with('@') {
-        path.into()
-    } else {
-        directory.join(path)
+    let path = match path.starts_with('@') {
+        true => path.into(),
+        false => unix_path(path, directory),
     };
     let length = path.as_os_str().len();
     if length > SOCKET_PATH_MAX {

@@ -74,9 +74,9 @@ pub struct File {
     /// Worker processes: a number from 1 to 256, or `"auto"`.
     ///
     /// `"auto"` counts the processors this server may use, with CPU affinity and the container's quota (cgroup v1 and v2)
-    /// regarded: twice the processors plus one where `threads = 1`, because a worker that waits for the database
-    /// leaves its processor idle; as many as processors where workers have threads to fill those waits. Never more than
-    /// 32, since from there on memory decides, which only you know.
+    /// regarded: twice the processors plus one, because a worker that waits for the database leaves its processor idle;
+    /// as many as processors where `threads` or `worker_class` says that a worker fills those waits itself. Never more
+    /// than 32, since from there on memory decides, which only you know.
     #[schemars(schema_with = "schemas::workers", example = 4)]
     pub workers: Amount,
 

@@ -37,6 +37,7 @@ impl Resolver<'_> {
         let chdir = self.chdir(file.chdir.as_deref(), path);
         let app = self.app(file.app.as_deref());
         let workers = workers(&file, self.machine.processors());
+        self.check_threads(file.worker_class, file.threads);
         let proc_name = file
             .proc_name
             .unwrap_or_else(|| without_call(&app.text).to_owned());
@@ -44,7 +45,7 @@ impl Resolver<'_> {
             bind: self.bind(&file.bind.0, &chdir),
             workers,
             threads: file.threads,
-            worker_class: self.worker_class(file.worker_class, file.threads),
+            worker_class: file.worker_class,
             event_loop: file.event_loop,
             lifespan: file.lifespan,
             root_path: file.root_path,
@@ -106,44 +107,28 @@ impl Resolver<'_> {
         }
     }
 
-    fn worker_class(&mut self, written: WorkerClass, threads: u16) -> WorkerClass {
-        match written {
-            WorkerClass::Sync if threads > 1 => {
-                self.one_thread(
-                    threads,
-                    "a `sync`",
-                    "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
-                );
-                written
-            }
-            WorkerClass::Asgi if threads > 1 => {
-                self.one_thread(
-                    threads,
-                    "an `asgi`",
-                    "leave `threads` out: the event loop serves any number of requests at once",
-                );
-                written
-            }
-            WorkerClass::Gevent | WorkerClass::Eventlet if threads > 1 => {
-                let class = match written {
-                    WorkerClass::Gevent => "a `gevent`",
-                    _ => "an `eventlet`",
-                };
-                self.one_thread(
-                    threads,
-                    class,
-                    "leave `threads` out: `limits.connections` says how many requests run at once",
-                );
-                written
-            }
-            written => written,
+    /// Most classes call the app in one thread.
+    fn check_threads(&mut self, class: WorkerClass, threads: u16) {
+        const GREENLETS: &str =
+            "leave `threads` out: `limits.connections` says how many requests run at once";
+        let (class, help) = match class {
+            WorkerClass::Auto | WorkerClass::Gthread => return,
+            WorkerClass::Sync => (
+                "a `sync`",
+                "write `worker_class = \"gthread\"`, or leave it out: it follows `threads`",
+            ),
+            WorkerClass::Asgi => (
+                "an `asgi`",
+                "leave `threads` out: the event loop serves any number of requests at once",
+            ),
+            WorkerClass::Gevent => ("a `gevent`", GREENLETS),
+            WorkerClass::Eventlet => ("an `eventlet`", GREENLETS),
+        };
+        if threads > 1 {
+            let title =
+                format!("{class} worker calls the app in one thread, but `threads` is {threads}");
+            self.problem("/worker_class", title, "", Some(help.to_owned()));
         }
-    }
-
-    fn one_thread(&mut self, threads: u16, class: &str, help: &str) {
-        let message =
-            format!("{class} worker calls the app in one thread, but `threads` is {threads}");
-        self.problem("/worker_class", message, "", Some(help.to_owned()));
     }
 
     fn permissions(&mut self, pointer: &str, bits: u32) -> u32 {
@@ -200,6 +185,24 @@ impl Resolver<'_> {
                 Some(help.to_owned()),
             );
         }
+        for (key, line) in [
+            ("request_line", limits.request_line),
+            ("header_size", limits.header_size),
+        ] {
+            if line.0 > limits.head.0 {
+                let title = format!(
+                    "`limits.{key}` is larger than `limits.head`, {}",
+                    limits.head
+                );
+                let help = "a line of that size could never come: raise `head`, or lower this";
+                self.problem(
+                    &format!("/limits/{key}"),
+                    title,
+                    "larger than the whole head",
+                    Some(help.to_owned()),
+                );
+            }
+        }
         if limits.max_requests == 0 && limits.max_requests_jitter > 0 {
             let title = "`limits.max_requests_jitter` has no effect without `limits.max_requests`";
             self.problem("/limits/max_requests_jitter", title.to_owned(), "", None);
@@ -208,6 +211,7 @@ impl Resolver<'_> {
             request_line: small(limits.request_line.0),
             headers: limits.headers,
             header_size: small(limits.header_size.0),
+            head: small(limits.head.0),
             body: limits.body.0,
             connections: limits.connections,
             max_requests: limits.max_requests,

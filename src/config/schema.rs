@@ -55,7 +55,7 @@ pub fn manual(key: &str) -> Option<String> {
 /// The default of a key as it would be typed on the command line; `None` where it is nothing or off.
 pub fn default_text(key: &str) -> Option<String> {
     match node(&schema(), key.split('.'))?.get("default")? {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Array(items) if !items.is_empty() => {
             let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path};
 
-use super::StatsdHost;
+use super::{
+    StatsdHost,
+    address::{unix_path, without_brackets},
+};
 
 /// statsd's own.
 const PORT: u16 = 8125;
@@ -11,12 +14,7 @@ impl StatsdHost {
     /// A relative UNIX path starts at `directory`. The error fits after "the address".
     pub(super) fn parse(text: &str, directory: &Path) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            // Gunicorn writes `unix:///run/x`; for the kernel leading slashes are one.
-            let path = match path.strip_prefix("//") {
-                Some(path) => format!("/{}", path.trim_start_matches('/')),
-                None => path.to_owned(),
-            };
-            return Ok(Self::Unix(directory.join(path)));
+            return Ok(Self::Unix(unix_path(path, directory)));
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
@@ -29,15 +27,13 @@ impl StatsdHost {
                 return Err(format!("has a port that is not from 1 to 65535: `{text}`"));
             }
         };
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        if host.is_empty() {
-            return Err("has no host".to_owned());
+        match without_brackets(host) {
+            "" => Err("has no host".to_owned()),
+            host => Ok(Self::Udp {
+                host: host.to_owned(),
+                port,
+            }),
         }
-        let host = host.to_owned();
-        Ok(Self::Udp { host, port })
     }
 }
 

@@ -60,6 +60,10 @@ impl Time {
 }
 
 impl Size {
+    pub const fn kibibytes(count: u64) -> Self {
+        Self(count << 10)
+    }
+
     pub const fn mebibytes(count: u64) -> Self {
         Self(count << 20)
     }

@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Children, HookProcesses, Occasion, outputs::Outputs};
+use super::{Children, HOOK_RAISED, HOOK_SECONDS_MAX, HookProcesses, Occasion, outputs::Outputs};
 use crate::{
     config::LogLevel,
     sys::{PidFd, SignalBell, describe_exit, reap_any_measured},
@@ -26,6 +26,9 @@ use crate::{
         Received, StackSheet, ToGeneration, WorkerSettings,
     },
 };
+
+/// What a worker may take to leave after its own bound of `timeouts.graceful`.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the process has to do that needs the interpreter, or ends the loop.
 #[derive(Debug)]
@@ -66,9 +69,6 @@ pub struct ForkServer {
     /// When workers that the arbiter left behind are killed.
     kill_at: Option<Instant>,
 }
-
-/// What a worker may take to leave after its own bound of `timeouts.graceful`.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 impl ForkServer {
     /// Signals that a generation hears. Of those that end groups of processes it takes note only: the arbiter decides.
@@ -213,7 +213,8 @@ impl ForkServer {
         }
     }
 
-    /// Where the process of a hook crashed, if it did. It is forgotten then: it is about one death, and a hook may crash often.
+    /// Where the process of a hook crashed, if it did. It is forgotten then: it is about one death, and a hook may crash
+    /// often.
     fn crash_of_hook(&self, status: i32) -> String {
         match &self.last_words {
             Some(words) if libc::WIFSIGNALED(status) => {
@@ -336,9 +337,3 @@ impl ForkServer {
         }
     }
 }
-
-/// What the process of a hook may take: the kernel's alarm ends it then. Twice this, for the last worker's `child_exit` and
-/// `on_exit`, is less than the arbiter gives a generation to leave.
-pub const HOOK_SECONDS_MAX: u32 = 4;
-/// Exit code of a process whose hook raised.
-pub const HOOK_RAISED: i32 = 1;

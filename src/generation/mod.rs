@@ -15,8 +15,8 @@ mod outputs;
 mod thread;
 
 pub use children::Children;
-pub use fork_server::{ForkServer, HOOK_RAISED, HOOK_SECONDS_MAX, Order};
-pub use hook_processes::{HookProcesses, Occasion};
+pub use fork_server::{ForkServer, Order};
+pub use hook_processes::{HOOK_RAISED, HOOK_SECONDS_MAX, HookProcesses, Occasion};
 pub use import_output::ImportOutput;
 pub use inherited::{Inherited, Lobby, StartError, WorkerStart};
 pub use outputs::OutputPipes;

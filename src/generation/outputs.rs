@@ -17,9 +17,12 @@ use nix::{
 
 use crate::{
     config::LogLevel,
+    sys,
     telemetry::{self, Lines, Printer},
 };
 
+/// Open files of a generation beside these pipes: its own, and those of a preloaded app.
+const OTHER_FILES: u64 = 512;
 /// Read from one pipe before something else has its turn, bytes: what a pipe holds.
 const TURN_BYTES: usize = 64 * 1024;
 
@@ -92,6 +95,15 @@ impl Outputs {
                 stream("stderr", LogLevel::Warning, stderr),
             ],
         });
+        self.make_room();
+    }
+
+    /// For the pipes of one more process.
+    fn make_room(&self) {
+        let wanted = OTHER_FILES + 2 * (self.0.len() as u64 + 1);
+        if let Err(error) = sys::allow_open_files(wanted) {
+            crate::warning!("the limit of open files stays as it is: {error}");
+        }
     }
 
     /// What is readable when somebody has printed.

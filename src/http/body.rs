@@ -101,6 +101,7 @@ mod tests {
         request_line: 100,
         headers: 10,
         header_size: 100,
+        head: 1000,
         body: 10,
     };
 

@@ -189,7 +189,7 @@ impl RequestHead {
             && target.is_ascii()
             && memchr::memchr(b'#', target).is_none()
             && line_end - start <= limits.request_line
-            && bytes <= limits.head_bytes_max()
+            && bytes <= limits.head
             && buffer[line_end] == b'\r'
             && buffer[..self.length].ends_with(b"\r\n\r\n");
         if !is_in_order {
@@ -270,6 +270,7 @@ mod tests {
         request_line: 100,
         headers: 3,
         header_size: 50,
+        head: 1 << 20,
         body: 0,
     };
 
@@ -421,20 +422,25 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_bounded_whatever_the_limits_say() {
+    fn a_head_is_bounded_as_a_whole_whatever_its_lines_may_be() {
         let endless = HeadLimits {
             request_line: usize::MAX,
             headers: usize::MAX,
             header_size: usize::MAX,
+            head: 5000,
             body: 0,
         };
-        let longest = crate::http::limits::HEAD_BYTES_MAX - "GET / HTTP/1.0\r\nX:\r\n\r\n".len();
+        let longest = endless.head - "GET / HTTP/1.0\r\nX:\r\n\r\n".len();
         let head = |value: usize| format!("GET / HTTP/1.0\r\nX:{}\r\n\r\n", "y".repeat(value));
         assert_eq!(refusal_of(head(longest).as_bytes(), &endless), None);
         assert_eq!(
             refusal_of(head(longest + 1).as_bytes(), &endless),
             Some(431)
         );
+        // In pieces it is refused at the first byte that is too many.
+        let begun = &head(10_000).into_bytes()[..endless.head - 3];
+        assert_eq!(refusal_of(&begun[..begun.len() - 1], &endless), None);
+        assert_eq!(refusal_of(begun, &endless), Some(431));
         assert_eq!(
             refusal_of(
                 format!("GET / HTTP/1.0\r\n{}\r\n", "X:\r\n".repeat(513)).as_bytes(),

@@ -12,7 +12,7 @@ impl Span {
     #[inline]
     pub(super) fn of(part: &[u8], buffer: &[u8]) -> Self {
         let start = part.as_ptr().addr() - buffer.as_ptr().addr();
-        // A head is at most `HEAD_BYTES_MAX` long, and it begins within two bytes of the buffer's start.
+        // A head is at most `HeadLimits::head` long, 1 MiB as configured, and it begins within two bytes of the buffer's start.
         Self {
             start: start as u32,
             end: (start + part.len()) as u32,

@@ -196,7 +196,7 @@ impl Scan {
             return Err(otherwise);
         }
         // At least the CRLF of this line and the one that ends the head are still to come.
-        if self.head_bytes + self.line_bytes + 4 > limits.head_bytes_max() {
+        if self.head_bytes + self.line_bytes + 4 > limits.head {
             return Err(Refusal::new(431, "the head is too large"));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     Draft, Layer,
     gather::{COMMAND_LINE, Gathered},
+    request_head,
     syslog::Syslog,
     translate::{Places, relative, title, translate},
     values::{is_default, switch},
@@ -57,6 +58,7 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
         syslog.translate(&gathered.unread_by_shell, &mut draft);
     }
     settle_class(&mut draft);
+    request_head::bound(&mut draft);
     if gathered.has_web_concurrency
         && let Some(workers) = draft.get_mut("workers")
     {
@@ -145,11 +147,19 @@ fn say_where(draft: &mut Draft, places: &Places, python: Option<&Path>) {
 fn remark_on_defaults(layer: &Layer, has_access_log: bool) -> Option<Vec<String>> {
     let unset = UNSET.iter().filter(|unset| match unset.setting {
         "accesslog" => !has_access_log,
+        "limit_request_fields" => {
+            !is_changed(layer, &["limit_request_fields", "limit_request_field_size"])
+        }
         setting => !layer.gives(setting),
     });
     let lines: Vec<String> = unset.map(|unset| format!("- {}", unset.remark)).collect();
     let lead = "Not set before, and another default here:".to_owned();
     (!lines.is_empty()).then(|| [lead].into_iter().chain(lines).collect())
+}
+
+fn is_changed(layer: &Layer, settings: &[&str]) -> bool {
+    let mut given = settings.iter().filter_map(|setting| layer.get(setting));
+    given.any(|given| !is_default(given))
 }
 
 /// Gunicorn's `sync` worker with threads is another class; in classes without threads it minds no such number.
@@ -217,18 +227,29 @@ const UNSET: &[Unset] = &[
         remark: "The access log goes to the standard output (Gunicorn: none). \
             `[log] access = \"off\"` turns it off.",
     },
+    Unset {
+        setting: "limit_request_fields",
+        remark: "`[limits] head` is 64KiB: request line and header lines together (Gunicorn: some 800KiB).",
+    },
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{default_text, gunicorn::find};
+    use crate::config::default_text;
 
     #[test]
     fn the_defaults_in_the_remarks_are_the_defaults() {
-        for (unset, default) in UNSET.iter().zip(["60s", "75s", "stdout"]) {
-            let key = find(unset.setting).unwrap().key().unwrap();
+        let defaults = [
+            ("timeouts.worker", "60s"),
+            ("timeouts.keepalive", "75s"),
+            ("log.access", "stdout"),
+            ("limits.head", "64KiB"),
+        ];
+        for (unset, (key, default)) in UNSET.iter().zip(defaults) {
             assert_eq!(default_text(key).as_deref(), Some(default), "{key}");
+            let name = key.rsplit_once('.').unwrap().1;
+            assert!(unset.remark.contains(name), "{key}");
         }
     }
 

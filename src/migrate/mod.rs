@@ -7,6 +7,7 @@ mod config_file;
 mod draft;
 mod gather;
 mod given;
+mod request_head;
 mod start;
 mod syslog;
 mod translate;

@@ -22,7 +22,7 @@ use crate::{
     sys::{self, SignalBell, Unshared},
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
-    worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings},
+    worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings, open_files},
 };
 
 /// What the arbiter says to a worker.
@@ -49,6 +49,8 @@ pub(super) fn run(
     let inherited = &start.inherited;
     inherited.scoreboard.slots()[start.slot as usize].set_pid(std::process::id());
     let config = Arc::clone(&inherited.settings.config);
+    // Before the app, which may look at the limit, or set its own.
+    py.detach(|| open_files::make_room(&config.limits));
     let serving = Serving { who, config };
     let served = stacks::write_on(py, sheet)
         .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));

@@ -22,6 +22,7 @@ mod memory;
 mod merge;
 pub mod net;
 mod notify;
+mod open_files;
 mod process;
 mod random;
 mod resident;
@@ -48,6 +49,7 @@ pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
 pub use merge::{allow_merging, host_merges};
 pub use notify::NotifySocket;
+pub use open_files::{allow_open_files, open_files_max};
 pub use process::{
     PidFd, TASK_LIMIT_HELP, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now,
     is_stopped, naming_task_limit, reap_any, reap_any_measured, signal_thread, thread_id,

@@ -257,6 +257,7 @@ mod tests {
         request_line: 4094,
         headers: 100,
         header_size: 8190,
+        head: 65_536,
         body: 0,
     };
 

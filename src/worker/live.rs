@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::settings::{Settings, requests_max};
+use super::{
+    open_files,
+    settings::{Settings, requests_max},
+};
 use crate::{
     config::{Config, Limits, Log, LogTarget},
     telemetry::{self, AccessFormat, AccessLog, Sink},
@@ -72,6 +75,9 @@ impl Live {
         changed.put_into(config);
         self.set_timeouts(config);
         self.set_requests_max(&before.limits, &config.limits);
+        if config.limits.connections != before.limits.connections {
+            open_files::make_room(&config.limits);
+        }
         telemetry::set_level(config.log.level);
         telemetry::set_format(config.log.error_format);
         if config.log.format != before.log.format {

@@ -21,7 +21,7 @@ const MEMORY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes handed to the kernel in one call from a file.
 const FILE_STEP: usize = 256 * 1024;
 /// Bytes sent to one client before others have their turn: one that reads as fast as we send would keep them out.
-const TURN_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const TURN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// How far a send came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Sent {
     /// The socket takes no more now.
     UntilFull,
     /// It would take more, and no event will tell of it.
-    UntilTurnWasOver,
+    AsMuchAsAllowed,
 }
 
 enum Chunk {
@@ -133,22 +133,8 @@ impl Output {
         self.chunks.append(&mut other.chunks);
     }
 
-    /// Sends until all is out (`true`) or the socket takes no more (`false`). `progress` tells whether anything went.
-    pub fn send(&mut self, socket: BorrowedFd<'_>, progress: &mut bool) -> io::Result<bool> {
-        let sent = self.send_at_most(u64::MAX, socket, progress)?;
-        Ok(sent == Sent::All)
-    }
-
-    /// The same, but no more than is fair to others that wait.
-    pub fn send_in_turn(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        progress: &mut bool,
-    ) -> io::Result<Sent> {
-        self.send_at_most(TURN_BYTES_MAX, socket, progress)
-    }
-
-    fn send_at_most(
+    /// Sends until all is out, the socket takes no more, or `most` bytes went. `progress` tells whether anything did.
+    pub fn send(
         &mut self,
         most: u64,
         socket: BorrowedFd<'_>,
@@ -157,7 +143,7 @@ impl Output {
         let before = self.sent;
         while let Some(chunk) = self.chunks.front_mut() {
             if self.sent - before >= most {
-                return Ok(Sent::UntilTurnWasOver);
+                return Ok(Sent::AsMuchAsAllowed);
             }
             match chunk.send(socket) {
                 Ok(count) => {
@@ -245,7 +231,11 @@ mod tests {
         output.push_bytes(b"head");
         output.push_file(file, 0, FILE_BYTES);
         let mut progress = false;
-        while output.send_in_turn(ours.as_fd(), &mut progress).unwrap() != Sent::All {
+        while output
+            .send(TURN_BYTES_MAX, ours.as_fd(), &mut progress)
+            .unwrap()
+            != Sent::All
+        {
             assert!(output.take_sent() < TURN_BYTES_MAX + FILE_STEP as u64);
         }
         assert!(progress && output.is_empty());

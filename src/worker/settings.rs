@@ -39,6 +39,7 @@ impl Settings {
                 request_line: config.limits.request_line as usize,
                 headers: config.limits.headers as usize,
                 header_size: config.limits.header_size as usize,
+                head: config.limits.head as usize,
                 body: config.limits.body,
             },
             connections_max: config.limits.connections as usize,

@@ -22,11 +22,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md and all pages of `docs`, by path, with their text.
+/// The pages of the repository's root and of `docs`, by path, with their text.
 fn pages() -> BTreeMap<PathBuf, String> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let mut paths: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
-    paths.push(root().join("README.md"));
+    paths.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root().join(name)));
     let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
     let pages = paths.into_iter().filter(is_page);
     pages

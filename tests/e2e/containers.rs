@@ -5,6 +5,7 @@ use std::{
     fs::{self, Permissions},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::Command,
 };
 
@@ -215,4 +216,31 @@ fn a_user_by_number_and_localhost_need_no_files_in_etc() {
     let config = "user = 0\nbind = 'localhost:0'";
     let server = Setup::with(config).inside(without_etc).start();
     assert_eq!(server.text("/"), "hello from /");
+}
+
+#[test]
+fn the_image_is_built_from_all_that_the_wheel_is_made_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let context = read("examples/deploy/docker/Dockerfile.dockerignore");
+    let sent: Vec<&str> = context
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .collect();
+    let is_sent = |name: &str| {
+        sent.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == *pattern,
+        })
+    };
+    let manifest = read("MANIFEST.in");
+    let lines = manifest.lines().filter_map(|line| {
+        line.strip_prefix("include ")
+            .or(line.strip_prefix("graft "))
+    });
+    let wanted: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    assert!(wanted.len() > 5, "{wanted:?}");
+    for name in wanted {
+        assert!(is_sent(name), "{name} is not among {sent:?}");
+    }
 }

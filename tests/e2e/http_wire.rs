@@ -1,12 +1,11 @@
 //! HTTP/1.1 on a real socket: what the protocol's own tests cannot see.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
-use crate::harness::{Server, Setup, eventually};
+use crate::{
+    corpus::{self, CASES, unescape},
+    harness::{Server, Setup, eventually},
+};
 
 /// Each way to call a WSGI app.
 const WSGI: [&str; 4] = [
@@ -198,6 +197,31 @@ fn connection_close_is_honoured_and_said() {
     }
 }
 
+/// Lines of which each is short enough, and a head that is too large with them.
+#[test]
+fn a_head_is_bounded_as_a_whole() {
+    let server = Server::start("[limits]\nhead = '16KiB'");
+    let line = format!("X: {}\r\n", "x".repeat(5_000));
+    let head = |lines: usize| format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", line.repeat(lines));
+    assert_eq!(server.client().request(&head(3)).status, 200);
+    for pieces in [1, 7] {
+        let mut client = server.client();
+        let text = head(4);
+        for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
+            client.send(piece);
+        }
+        let response = client.response();
+        assert_eq!(response.status, 431);
+        assert!(response.says_close());
+        client.expect_closed();
+    }
+    // It is not waited for what is too much.
+    let mut client = server.client();
+    client.send(&head(5)[..16 * 1024]);
+    assert_eq!(client.response().status, 431);
+    server.prints("\"GET / HTTP/1.1\" 200 ");
+}
+
 #[test]
 fn each_limit_has_its_status() {
     let server = Server::start("[limits]\nrequest_line = 100\nheaders = 5\nheader_size = 100");
@@ -322,49 +346,49 @@ fn try_the_corpus(class: &str, app: &str, line: impl Fn(&str) -> String) {
     let config = format!("{class}\n{limits}");
     let server = Setup::with(&config).app(app).start();
     let calls = || server.text("/calls-so-far").parse::<usize>().unwrap();
-    for case in corpus() {
+    for case in CASES.iter() {
+        let (name, answers) = (case.name(), Answers::to(case));
         let before = calls();
         let mut client = server.client();
-        client.send(unescape(&case.input));
+        client.send(&case.input);
         client.finish_sending();
-        for request in &case.requests {
+        for request in &answers.requests {
             let response = client.try_response(request.method());
-            let response = response.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-            assert_eq!(response.status, 200, "{}", case.name);
+            let response = response.unwrap_or_else(|error| panic!("{}: {error}", name));
+            assert_eq!(response.status, 200, "{}", name);
             if request.method() != "HEAD" {
                 assert!(
                     response.body == request.echo(&line),
                     "{}: {}",
-                    case.name,
+                    name,
                     response.text()
                 );
             }
         }
-        if let Some(status) = case.refused {
+        if let Some(status) = answers.refused {
             let response = client.try_response("GET");
-            let response = response.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-            assert_eq!(response.status, status, "{}", case.name);
-            assert!(response.says_close(), "{}", case.name);
+            let response = response.unwrap_or_else(|error| panic!("{}: {error}", name));
+            assert_eq!(response.status, status, "{}", name);
+            assert!(response.says_close(), "{}", name);
         }
         let rest = String::from_utf8_lossy(&client.rest().unwrap_or_default()).into_owned();
         assert!(
-            rest.is_empty() || case.is_truncated && rest.starts_with("HTTP/1.1 4"),
+            rest.is_empty() || answers.is_truncated && rest.starts_with("HTTP/1.1 4"),
             "{}: {rest}",
-            case.name
+            name
         );
         assert_eq!(
             calls(),
-            before + case.requests.len(),
+            before + answers.requests.len(),
             "calls of the app: {}",
-            case.name
+            name
         );
     }
 }
 
-/// A case of `tests/http/`, whose README explains the notation.
-struct Case {
-    name: String,
-    input: String,
+/// What must come of a case of `tests/http/`, whose README explains the notation.
+#[derive(Default)]
+struct Answers {
     requests: Vec<Request>,
     refused: Option<u16>,
     is_truncated: bool,
@@ -392,72 +416,25 @@ impl Request {
     }
 }
 
-fn corpus() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http");
-    let mut paths: Vec<PathBuf> = ["valid", "invalid"]
-        .iter()
-        .flat_map(|part| fs::read_dir(folder.join(part)).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "http")
-        })
-        .collect();
-    paths.sort();
-    paths.iter().map(|path| read_case(path)).collect()
-}
-
-fn read_case(path: &Path) -> Case {
-    let mut case = Case {
-        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-        input: fs::read_to_string(path).unwrap(),
-        requests: Vec::new(),
-        refused: None,
-        is_truncated: false,
-    };
-    for line in fs::read_to_string(path.with_extension("expected"))
-        .unwrap()
-        .lines()
-    {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
-            "request" => case.requests.push(Request {
-                line: rest.to_owned(),
-                body: String::new(),
-            }),
-            "body" => case.requests.last_mut().unwrap().body = rest.to_owned(),
-            "refused" => {
-                case.refused = rest.split(' ').next().unwrap().parse().ok();
-                assert!(case.refused.is_some(), "{line}");
+impl Answers {
+    fn to(case: &corpus::Case) -> Self {
+        let mut answers = Self::default();
+        for line in case.expected.lines() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match word {
+                "request" => answers.requests.push(Request {
+                    line: rest.to_owned(),
+                    body: String::new(),
+                }),
+                "body" => answers.requests.last_mut().unwrap().body = rest.to_owned(),
+                "refused" => {
+                    answers.refused = rest.split(' ').next().unwrap().parse().ok();
+                    assert!(answers.refused.is_some(), "{line}");
+                }
+                "truncated" => answers.is_truncated = true,
+                _ => {}
             }
-            "truncated" => case.is_truncated = true,
-            _ => {}
         }
+        answers
     }
-    case
-}
-
-/// The bytes that the corpus writes as text.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.replace('\n', "");
-    while let Some(first) = rest.chars().next() {
-        let (piece, length) = match (first, rest.chars().nth(1)) {
-            ('\\', Some('r')) => (b"\r".to_vec(), 2),
-            ('\\', Some('n')) => (b"\n".to_vec(), 2),
-            ('\\', Some('t')) => (b"\t".to_vec(), 2),
-            ('\\', Some('0')) => (b"\0".to_vec(), 2),
-            ('\\', Some('x')) => (vec![u8::from_str_radix(&rest[2..4], 16).unwrap()], 4),
-            ('\\', Some('{')) => {
-                let end = rest.find('}').unwrap();
-                let (run, count) = rest[2..end].split_once('*').unwrap();
-                (run.repeat(count.parse().unwrap()).into_bytes(), end + 1)
-            }
-            ('\\', other) => (other.map_or(vec![], |byte| vec![byte as u8]), 2),
-            (plain, _) => (vec![plain as u8], 1),
-        };
-        bytes.extend(piece);
-        rest.drain(..length);
-    }
-    bytes
 }

@@ -126,6 +126,15 @@ fn limits_of_requests() {
         let server = live.change("limits.body", "[limits]\nbody = 10");
         assert_eq!(status(server, post), 413, "{}", class.name);
 
+        let lines = format!("X: {}\r\n", "x".repeat(4000)).repeat(2);
+        let large = format!(
+            "GET / HTTP/1.1\r\nHost: test\r\n{lines}X: {}\r\n\r\n",
+            "x".repeat(200)
+        );
+        assert_eq!(status(&live.server, &large), 200, "{}", class.name);
+        let server = live.change("limits.head", "[limits]\nhead = '8KiB'");
+        assert_eq!(status(server, &large), 431, "{}", class.name);
+
         let field = "x".repeat(100);
         let fields = format!("GET / HTTP/1.1\r\nHost: test\r\nX-A: {field}\r\n\r\n");
         assert_eq!(status(server, &fields), 200, "{}", class.name);

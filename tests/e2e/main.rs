@@ -6,6 +6,8 @@
     reason = "what the harness cannot do is a failed test, and people read the failure"
 )]
 
+#[path = "../http/corpus.rs"]
+mod corpus;
 pub mod harness;
 
 mod admin;
@@ -37,6 +39,7 @@ mod merge_memory;
 mod metrics;
 mod migrate;
 mod nginx;
+mod open_files;
 mod plan;
 mod probation;
 mod procfile;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Exit, Setup, venv_python};
+use crate::harness::{APP, Exit, Setup, venv_python};
 
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -59,7 +59,11 @@ fn migrated(name: &str, arguments: &[&str]) -> String {
 
 /// The case with the new file in it, served.
 fn served(name: &str, text: &str) -> crate::harness::Server {
-    setup(name, &[])
+    serve(setup(name, &[]), text)
+}
+
+fn serve(setup: Setup, text: &str) -> crate::harness::Server {
+    setup
         .file("rgunicorn.toml", text)
         .environment("RGUNICORN_BIND", "127.0.0.1:0")
         .environment("RGUNICORN_WORKERS", "1")
@@ -129,6 +133,13 @@ fn what_is_stronger_in_gunicorn_is_stronger_here() {
 /// What is made of a configuration and the words of a command line.
 #[track_caller]
 fn translated(configuration: &str, words: &[&str]) -> String {
+    // Comments without their line breaks.
+    let text = written(configuration, words);
+    text.replace("\n#   ", " ").replace("\n# ", " ")
+}
+
+#[track_caller]
+fn written(configuration: &str, words: &[&str]) -> String {
     let arguments = [&["migrate", "-o", "-", "--"], words].concat();
     let exit = Setup::without_file(&arguments)
         .file("gunicorn.conf.py", configuration)
@@ -136,8 +147,7 @@ fn translated(configuration: &str, words: &[&str]) -> String {
         .environment("WEB_CONCURRENCY", "3")
         .run();
     assert_eq!(exit.code, Some(0), "{}", exit.log);
-    // Comments without their line breaks.
-    exit.stdout.replace("\n#   ", " ").replace("\n# ", " ")
+    exit.stdout
 }
 
 #[track_caller]
@@ -218,6 +228,29 @@ fn values_beyond_a_range_become_its_end() {
     let words = "--timeout 999999 --limit-request-fields 32768 -e A=1 -e A=2 app:app";
     let text = translated("", &words.split(' ').collect::<Vec<_>>());
     has(&text, &["worker = \"1d\"", "headers = 512", "A = \"2\""]);
+    has(
+        &text,
+        &[
+            "Gunicorn has no limit for all of a head",
+            "head = \"1024KiB\"",
+        ],
+    );
+}
+
+/// What Gunicorn accepted by its own limits is accepted by those that were made of them.
+#[test]
+fn a_large_head_that_gunicorn_was_told_to_accept_is_accepted() {
+    let settings = "limit_request_field_size = 20000\nlimit_request_fields = 20";
+    let text = written(settings, &["app"]);
+    has(
+        &text,
+        &["header_size = 20000", "headers = 20", "head = \"395KiB\""],
+    );
+    let setup = Setup::without_file(&[]).app(APP);
+    let server = serve(setup.environment("VIRTUAL_ENV", environment()), &text);
+    let field = format!("X: {}\r\n", "x".repeat(19_000));
+    let request = format!("GET / HTTP/1.1\r\nHost: test\r\n{}\r\n", field.repeat(19));
+    assert_eq!(server.client().request(&request).status, 200);
 }
 
 #[test]

@@ -252,7 +252,9 @@ fn a_stranger_may_not_introduce_anybody() {
         client.send(start);
         assert_eq!(client.response().status, 403);
     }
-    server.says("refused a connection from 127.0.0.1, which is not in proxy.protocol_allow_ips");
+    server.says(
+        "worker=1 refused a connection from 127.0.0.1, which is not in proxy.protocol_allow_ips",
+    );
     server.prints("127.0.0.1 - -…403");
 
     // Who may open the UNIX socket may.

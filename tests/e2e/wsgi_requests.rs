@@ -229,7 +229,8 @@ fn header_names_that_come_only_once_are_not_kept() {
         .iter()
         .filter(|found| ((3, 10)..=(3, 13)).contains(&found.version));
     for found in supported {
-        let server = Setup::with("").python(Some(found.path.clone())).start();
+        let setup = Setup::with("[limits]\nhead = '1MiB'");
+        let server = setup.python(Some(found.path.clone())).start();
         let mut client = server.client();
         let mut number = 0;
         let mut ask = || {

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use rgunicorn::http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead};
 
-use crate::{corpus::escape, strict::Message};
+use crate::{escape::escape, strict::Message};
 
 /// Those that the corpus was written for.
 pub(crate) const LIMITS: HeadLimits = HeadLimits {
     request_line: 4094,
     headers: 100,
     header_size: 8190,
+    head: 64 << 10,
     body: 1 << 20,
 };
 

@@ -1,7 +1,6 @@
-//! The cases in this folder, and how they are written: see README.md.
+//! The cases in this folder, and how they are written: see README.md. The end-to-end tests send them to the server.
 
 use std::{
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -14,8 +13,7 @@ pub(crate) static CASES: LazyLock<Vec<Case>> = LazyLock::new(read_cases);
 pub(crate) struct Case {
     pub(crate) path: PathBuf,
     pub(crate) input: Vec<u8>,
-    /// What it shows.
-    pub(crate) about: String,
+    /// Without the comment that says what it shows.
     pub(crate) expected: String,
 }
 
@@ -23,26 +21,17 @@ impl Case {
     fn read(path: PathBuf) -> Self {
         let input = unescape(&fs::read_to_string(&path).unwrap());
         let text = fs::read_to_string(path.with_extension("expected")).unwrap();
-        let (about, expected): (Vec<_>, Vec<_>) =
-            text.lines().partition(|line| line.starts_with('#'));
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let expected = lines.collect::<Vec<_>>().join("\n");
         Self {
             path,
             input,
-            about: about.join("\n"),
-            expected: expected.join("\n"),
+            expected,
         }
     }
 
     pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
-    }
-
-    pub(crate) fn bless(&self, events: &str) {
-        fs::write(
-            self.path.with_extension("expected"),
-            format!("{}\n{events}\n", self.about),
-        )
-        .unwrap();
     }
 }
 
@@ -63,28 +52,8 @@ fn read_cases() -> Vec<Case> {
     paths.into_iter().map(Case::read).collect()
 }
 
-/// Bytes as they are written in the corpus; runs of 64 and more are abbreviated.
-pub(crate) fn escape(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for run in bytes.chunk_by(|a, b| a == b) {
-        let byte = match run[0] {
-            b'\r' => "\\r".to_owned(),
-            b'\n' => "\\n".to_owned(),
-            b'\t' => "\\t".to_owned(),
-            0 => "\\0".to_owned(),
-            b'\\' => "\\\\".to_owned(),
-            visible @ b' '..=b'~' => char::from(visible).to_string(),
-            other => format!("\\x{other:02x}"),
-        };
-        match run.len() {
-            length @ 64.. => write!(text, "\\{{{byte}*{length}}}").unwrap(),
-            length => text.push_str(&byte.repeat(length)),
-        }
-    }
-    text
-}
-
-fn unescape(text: &str) -> Vec<u8> {
+/// The bytes that the corpus writes as text.
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let text = text.replace('\n', "");
     assert!(text.is_ascii(), "a byte above 127 is written as \\xHH");
     let mut bytes = Vec::new();

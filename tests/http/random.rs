@@ -97,14 +97,22 @@ fn cuts() -> impl Strategy<Value = Vec<Index>> {
 
 /// Limits that short requests reach.
 fn narrow_limits() -> impl Strategy<Value = HeadLimits> {
-    (10..60_usize, 0..6_usize, 0..30_usize, 0..8_u64).prop_map(
-        |(request_line, headers, header_size, body)| HeadLimits {
-            request_line,
-            headers,
-            header_size,
-            body,
-        },
+    (
+        10..60_usize,
+        0..6_usize,
+        0..30_usize,
+        20..90_usize,
+        0..8_u64,
     )
+        .prop_map(
+            |(request_line, headers, header_size, head, body)| HeadLimits {
+                request_line,
+                headers,
+                header_size,
+                head,
+                body,
+            },
+        )
 }
 
 /// Pieces of requests in random order: most are wrong, but not at once.

@@ -85,7 +85,7 @@ impl Shell {
             listeners: listeners
                 .map(|listeners| self.listeners.watched(listeners))
                 .unwrap_or_default(),
-            log_level: (self.log_level)
+            log_level: (self.orders.log_level)
                 .or(config.map(|config| config.log.level))
                 .unwrap_or(config::LogLevel::Info),
             effective: reading
@@ -95,7 +95,7 @@ impl Shell {
             workers: self.workers_in_view(),
             reloads: self.history.all().cloned().collect(),
             upgrade: self.upgrade.clone(),
-            scale_failure: self.scale_failure.clone(),
+            scale_failure: self.orders.scale_failure.clone(),
             trouble: self.trouble.clone(),
         }
     }

@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl Shell {
-    /// The generation goes on under another reading, and takes what differs. One that does not run yet will start with it.
+    /// The generation goes on under another reading, and takes what differs. One that does not run yet will start with
+    /// it.
     pub(super) fn go_by(&mut self, generation: GenerationId, reload: ReloadId) {
         let Some(handle) = self.processes.generations.get_mut(&generation) else {
             return;
@@ -52,7 +53,7 @@ impl Shell {
             }
         };
         let mut config = LiveConfig::of(&reading.config);
-        config.log.level = self.log_level.unwrap_or(config.log.level);
+        config.log.level = self.orders.log_level.unwrap_or(config.log.level);
         match page.post(&config, logs.as_ref()) {
             Ok(()) => self.processes.tell_family(generation, LIVE_SIGNAL),
             Err(problem) => error!(

@@ -13,6 +13,7 @@ use crate::{
     arbiter::{
         GenerationProcess,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
+        open_files,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
         reading,
@@ -187,6 +188,7 @@ impl Shell {
 
     fn fork(&mut self, generation: GenerationId, worker: WorkerId, slot: u32) {
         self.shared.board.assign(slot, worker.0, generation.0);
+        open_files::make_room(self.processes.workers.len());
         let sheet = StackSheet::create().map(Arc::new);
         let handle = WorkerHandle {
             generation,
@@ -305,7 +307,7 @@ impl Shell {
 
     fn change_error_log(&mut self, config: &Config) {
         let log = &config.log;
-        let is_overridden = self.log_level.take().is_some();
+        let is_overridden = self.orders.log_level.take().is_some();
         let is_new =
             is_overridden || (self.serving_config()).is_some_and(|before| before.log != *log);
         if is_new && let Err(problem) = crate::telemetry::init(log) {

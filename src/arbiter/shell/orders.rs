@@ -1,14 +1,29 @@
 //! Orders that came over the admin interface: done at once, or refused with a reason.
 
+use std::sync::Arc;
+
 use nix::sys::signal::Signal;
 
 use super::{Shell, reload::Cause};
 use crate::{
-    admin::{Answer, Order, Ticket},
+    admin::{Answer, Order, ScaleFailure, Ticket},
     arbiter::core::{Event, Stop, WorkerId},
     config::LogLevel,
     info,
 };
+
+/// What orders left behind. An upgrade forgets it.
+#[derive(Default)]
+pub(super) struct Orders {
+    /// Of the error log, until the next reload.
+    pub(super) log_level: Option<LogLevel>,
+    /// Held by each thread that asks a worker for its stacks.
+    pub(super) stack_askers: Arc<()>,
+    /// How many there were for another number of workers.
+    pub(super) scales: u64,
+    /// For whoever gave the last one of those.
+    pub(super) scale_failure: Option<ScaleFailure>,
+}
 
 impl Shell {
     pub(super) fn take_orders(&mut self) {
@@ -86,7 +101,7 @@ impl Shell {
 
     fn set_log_level(&mut self, level: LogLevel) -> Answer {
         crate::telemetry::set_level(level);
-        self.log_level = Some(level);
+        self.orders.log_level = Some(level);
         self.post_to_all(false);
         Answer::Done(format!("log level {} until the next reload", level.word()))
     }

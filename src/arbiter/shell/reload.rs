@@ -8,10 +8,11 @@ use crate::{
     arbiter::{
         clock,
         core::{Change, Event, ReloadId},
+        open_files,
         reading::{self, Reading, Resources},
     },
     config::{Config, Loaded, LogLevel, Plan, changes, effective, summary},
-    error, info,
+    error, info, warning,
 };
 
 /// Why the configuration is read again.
@@ -88,9 +89,15 @@ impl Shell {
                 info!("{}", note.text);
             }
         }
+        let shortage = (changed.iter().any(|change| change.key == open_files::KEY))
+            .then(|| open_files::shortage(&loaded))
+            .flatten();
         self.history.tell(reload, &told, changed);
         match self.reading(loaded, told, candidate, from_serving, from_candidate) {
             Ok(reading) => {
+                if let Some(shortage) = shortage {
+                    warning!("{shortage}");
+                }
                 let mut rules = reading::rules(&reading.config);
                 if self.rebinds(&reading.config) {
                     // What is parked would keep addresses open that nobody serves.

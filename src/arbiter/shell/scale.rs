@@ -16,7 +16,7 @@ const FAILURES_TOLD: u32 = 2;
 impl Shell {
     pub(super) fn scale_as_ordered(&mut self, workers: u16) -> Answer {
         info!("admin: scale to {workers} workers");
-        self.scales += 1;
+        self.orders.scales += 1;
         // What is complained about from now on is about this order.
         if let Some(serving) = self.core.serving()
             && let Some(handle) = self.processes.generations.get(&serving)
@@ -25,7 +25,7 @@ impl Shell {
             words.forget();
         }
         self.events.push_back(Event::Scale(workers));
-        Answer::Scale(self.scales)
+        Answer::Scale(self.orders.scales)
     }
 
     /// What a report says about the last order, for whoever waits for it.
@@ -51,8 +51,8 @@ impl Shell {
         let reason = format!("{}; {then}", failure_words(failure));
         self.trouble = Some(reason.clone());
         let handle = self.processes.generations.get(generation);
-        self.scale_failure = Some(ScaleFailure {
-            scale: self.scales,
+        self.orders.scale_failure = Some(ScaleFailure {
+            scale: self.orders.scales,
             reason,
             problems: handle.and_then(|handle| handle.last_words.as_ref()?.text()),
         });

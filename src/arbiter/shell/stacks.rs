@@ -21,10 +21,10 @@ impl Shell {
         let probe = self.processes.stack_probe(worker);
         let probe = probe.map_err(|error| error.to_string())?;
         // One is ours.
-        if Arc::strong_count(&self.stack_askers) > ASKERS_MAX {
+        if Arc::strong_count(&self.orders.stack_askers) > ASKERS_MAX {
             return Err("too many ask for stacks already; try again".to_owned());
         }
-        let (asker, answers) = (Arc::clone(&self.stack_askers), self.admin.answers());
+        let (asker, answers) = (Arc::clone(&self.orders.stack_askers), self.admin.answers());
         let builder = std::thread::Builder::new().name("stacks".to_owned());
         let ask = move || {
             let answer = match probe.take(PATIENCE) {

@@ -1,46 +1,31 @@
 //! USR2: the program on disk takes over, in place: same pid, same children, same sockets. Workers serve throughout.
 //!
-//! All that can go wrong is tried before the jump: the new program is run with the very state that it will take over.
+//! All that can go wrong is tried before the jump: the new program is run with the very state that it will take over. How
+//! that goes on is in `resume`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    convert::Infallible,
     env, io,
     os::fd::{AsFd, AsRawFd},
-    rc::Rc,
-    sync::Arc,
 };
 
 use nix::sys::signal::Signal;
 
-use super::{DISREGARDED, SIGNALS, Shared, Shell, StartError};
+use super::{SIGNALS, Shell};
 use crate::{
     admin::{Outcome, Upgrade},
     arbiter::{
-        GenerationProcess, clock,
-        commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
-        doors::Doors,
-        listeners::Listeners,
-        pidfile::Pidfile,
-        processes::{GenerationHandle, Processes, WorkerHandle},
-        reading::{self, Reading, Resources},
-        running::Notice,
-        service_manager::ServiceManager,
-        statsd::Statsd,
         upgrade::{
             self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
         },
-        watcher::Watcher,
     },
-    config::ConfigLoader,
     error, info,
-    sys::{
-        Bell, Handed, Identity, Lifeline, PidFd, SignalBell, adopt_descriptor, become_subreaper,
-        disregard, execute, hold_signals, memory_file, release_signals, set_process_title,
-    },
+    sys::{Handed, execute, hold_signals, memory_file, release_signals},
     warning,
-    wire::{ArbiterEnd, LastWords, LivePage, Scoreboard, StackSheet},
+    wire::Scoreboard,
 };
 
 impl Shell {
@@ -98,12 +83,12 @@ impl Shell {
             && self.settling.is_none()
             && self.events.is_empty()
             && self.commands.is_idle()
-            && self.watcher.hand_over().is_some()
+            && self.watcher.is_quiet()
             && channels.all(|process| !process.channel.wants_to_write())
     }
 
     /// Returns only when it did not work.
-    fn try_upgrade(&self, arrived: &[Signal]) -> Result<std::convert::Infallible, String> {
+    fn try_upgrade(&self, arrived: &[Signal]) -> Result<Infallible, String> {
         let told = |error: io::Error| error.to_string();
         let mut handed = Handed::default();
         let state = self.state(arrived, &mut handed);
@@ -132,7 +117,7 @@ impl Shell {
             serving: self.serving,
             tally: self.tally.clone(),
             last_boot: self.last_boot,
-            seen: self.watcher.hand_over().flatten(),
+            seen: self.watcher.seen(),
             listeners: self.listeners.hand_over(handed),
             shared: HandedShared {
                 board: handed.add(shared.board.descriptor()),
@@ -219,202 +204,4 @@ impl Shell {
             })
             .collect()
     }
-
-    /// Goes on where the program before left off. What fails here was tried before: then the server ends, its workers
-    /// finish, and whoever started it starts it again.
-    pub(in crate::arbiter) fn resume(
-        loader: Box<dyn ConfigLoader>,
-        state: State,
-    ) -> Result<Self, StartError> {
-        Self::try_resume(loader, state)
-            .map_err(|error| StartError::Other(format!("the upgrade failed: {error}")))
-    }
-
-    fn try_resume(loader: Box<dyn ConfigLoader>, state: State) -> io::Result<Self> {
-        let now = clock::now();
-        let readings = resumed_readings(state.readings)?;
-        let serving = state.serving.and_then(|id| readings.get(&id).cloned());
-        let serving = serving.ok_or_else(|| io::Error::other("nothing serves"))?;
-        let config = Rc::clone(&serving.config);
-        crate::telemetry::init(&config.log)?;
-        let signals = SignalBell::install(&SIGNALS)?;
-        disregard(&DISREGARDED)?;
-        become_subreaper()?;
-        let mut watcher = Watcher::new(loader.path(), now)?;
-        watcher.apply(&config.chdir, &config.reload);
-        watcher.resume(state.seen, now);
-        let listeners = Listeners::resume(state.listeners)?;
-        let kept: Vec<String> = listeners
-            .worth_keeping()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        let mut manager = ServiceManager::find(now, kept);
-        manager.is_ready_already();
-        let shared = resumed_shared(&state.shared)?;
-        let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
-            Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
-        });
-        crate::telemetry::count_in(shared.board.another()?);
-        let mut shell = Self {
-            loader,
-            invocation: Invocation::find()?,
-            wants_upgrade: false,
-            core: state.core,
-            events: VecDeque::new(),
-            processes: resumed_processes(state.generations, state.workers)?,
-            commands: Commands::default(),
-            readings,
-            reloads: state.reloads,
-            serving: state.serving,
-            settling: None,
-            listeners,
-            admin: super::admin::admin(&config, &shared.board, state.started)?,
-            doors: Doors::resume(state.doors)?,
-            history: state.history,
-            started: state.started,
-            log_level: None,
-            stack_askers: Arc::default(),
-            upgrade: Some(Upgrade {
-                upgrade: state.upgrade,
-                outcome: Outcome::Done,
-                reason: None,
-            }),
-            shared,
-            signals,
-            watcher,
-            pidfile: pidfile.transpose()?,
-            manager,
-            scales: 0,
-            scale_failure: None,
-            trouble: None,
-            tally: state.tally,
-            statsd: Statsd::default(),
-            notice: Notice::default(),
-            noticed: None,
-            last_boot: state.last_boot,
-            next_sample: None,
-            is_resting: false,
-            exit: None,
-        };
-        shell.admin.resume_events(state.events);
-        set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
-        shell.own_error_log(&serving);
-        let backlogs = shell.admin.backlogs();
-        (shell.statsd).apply(&config.statsd, &shell.shared.board, backlogs);
-        // Who asks from the first moment on is told what goes on, and not that a server starts.
-        shell.tell_admin();
-        shell.open_admin(&config.admin);
-        release_signals(&SIGNALS)?;
-        info!(
-            "upgrade done: rgunicorn {} goes on for {}, workers={}",
-            env!("CARGO_PKG_VERSION"),
-            state.version,
-            shell.core.workers().count()
-        );
-        for signal in state.signals {
-            if let Ok(signal) = Signal::try_from(signal) {
-                shell.on_signal(signal);
-            }
-        }
-        // Ends and changes during the jump rang for nobody.
-        shell.shared.bell.ring();
-        shell.on_signal(Signal::SIGCHLD);
-        shell.perceive();
-        // The log level that somebody asked for held until now.
-        shell.post_to_all(false);
-        Ok(shell)
-    }
-}
-
-fn resumed_readings(
-    handed: BTreeMap<ReloadId, HandedReading>,
-) -> io::Result<BTreeMap<ReloadId, Reading>> {
-    let resumed = |(id, reading): (ReloadId, HandedReading)| {
-        let config = reading.config;
-        let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref());
-        let resources = Resources {
-            interpreter: reading.interpreter,
-            engine: reading.engine,
-            identity: identity.map_err(|error| io::Error::other(reading::told(&error)))?,
-            listeners: reading.listeners,
-        };
-        let reading = Reading {
-            config: Rc::new(config),
-            effective: reading.effective.into(),
-            resources: Rc::new(resources),
-            told: reading.told,
-            began: reading.began,
-        };
-        Ok((id, reading))
-    };
-    handed.into_iter().map(resumed).collect()
-}
-
-fn resumed_processes(
-    generations: BTreeMap<GenerationId, HandedGeneration>,
-    workers: BTreeMap<WorkerId, HandedWorker>,
-) -> io::Result<Processes> {
-    let mut processes = Processes::default();
-    for (id, handed) in generations {
-        let process = match handed.process {
-            Some((pid, pidfd, channel)) => Some(GenerationProcess {
-                pid,
-                pidfd: PidFd::received(adopt_descriptor(pidfd)?),
-                channel: ArbiterEnd::open(adopt_descriptor(channel)?),
-            }),
-            None => None,
-        };
-        let live = match handed.live {
-            Some([page, receiver, sender]) => Some(LivePage::resume([
-                adopt_descriptor(page)?,
-                adopt_descriptor(receiver)?,
-                adopt_descriptor(sender)?,
-            ])?),
-            None => None,
-        };
-        let last_words = handed.last_words.map(adopt_descriptor).transpose()?;
-        let last_words = last_words.map(LastWords::open);
-        let handle = GenerationHandle {
-            reload: handed.reload,
-            process,
-            live,
-            last_words,
-            is_deaf: handed.is_deaf,
-        };
-        processes.generations.insert(id, handle);
-    }
-    for (id, handed) in workers {
-        let process = match handed.process {
-            Some((pid, pidfd)) => Some((pid, PidFd::received(adopt_descriptor(pidfd)?))),
-            None => None,
-        };
-        let handle = WorkerHandle {
-            generation: handed.generation,
-            slot: handed.slot,
-            sheet: handed.sheet.map(resumed_sheet).transpose()?,
-            peak_bytes: 0,
-            oom_kills_before: crate::sys::oom_kills(),
-            process,
-        };
-        processes.workers.insert(id, handle);
-    }
-    Ok(processes)
-}
-
-fn resumed_sheet(number: i32) -> io::Result<Arc<StackSheet>> {
-    StackSheet::open(adopt_descriptor(number)?).map(Arc::new)
-}
-
-fn resumed_shared(handed: &HandedShared) -> io::Result<Shared> {
-    Ok(Shared {
-        board: Scoreboard::open(adopt_descriptor(handed.board)?)?,
-        bell: Bell::open(adopt_descriptor(handed.bell)?),
-        lifeline: Lifeline::resume(adopt_descriptor(handed.lifeline)?),
-        lifeline_end: adopt_descriptor(handed.lifeline_end)?,
-        lobby: (
-            adopt_descriptor(handed.lobby.0)?,
-            adopt_descriptor(handed.lobby.1)?,
-        ),
-    })
 }

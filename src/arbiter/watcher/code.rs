@@ -1,4 +1,5 @@
-//! Code that `reload.code` names and `reload.ignore` does not: all files below `chdir` that match, and whether one of them is another one now.
+//! Code that `reload.code` names and `reload.ignore` does not: all files below `chdir` that match, and whether one of them
+//! is another one now.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +11,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{
     Moment,
-    config_file::{Signature, hops, signature},
+    place::{Hops, Signature, signature},
 };
 
 /// Directories that hold no code of the app's own, and many files.
@@ -22,7 +23,7 @@ const DIRECTORIES_MAX: usize = 10_000;
 pub(super) struct Code {
     root: PathBuf,
     /// The links that lead to the root, and the root: a release may be swapped by any of them.
-    hops: BTreeSet<PathBuf>,
+    hops: Hops,
     globs: Vec<String>,
     ignored_globs: Vec<String>,
     matcher: GlobSet,
@@ -37,7 +38,7 @@ impl Code {
     pub(super) fn new(root: &Path, globs: &[String], ignored: &[String]) -> Self {
         let mut code = Self {
             root: root.to_owned(),
-            hops: hops(root),
+            hops: Hops::of(root),
             globs: globs.to_vec(),
             ignored_globs: ignored.to_vec(),
             matcher: matcher(globs),
@@ -55,8 +56,7 @@ impl Code {
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let above = self.hops.iter().filter_map(|hop| hop.parent());
-        let above = above.map(Path::to_owned);
+        let above = self.hops.directories();
         self.directories.iter().cloned().chain(above)
     }
 
@@ -84,14 +84,10 @@ impl Code {
             (before.get(path) != Some(signature)).then(|| path.clone())
         };
         let gone = || before.keys().find(|path| !self.files.contains_key(*path));
-        self.files
-            .iter()
-            .find_map(differs)
-            .or_else(|| gone().cloned())
-            .map(|path| {
-                path.strip_prefix(&self.root)
-                    .map_or(path.clone(), Path::to_owned)
-            })
+        let changed = self.files.iter().find_map(differs);
+        let changed = changed.or_else(|| gone().cloned())?;
+        let relative = changed.strip_prefix(&self.root).unwrap_or(&changed);
+        Some(relative.to_owned())
     }
 
     fn matches(&self, path: &Path) -> bool {
@@ -108,7 +104,7 @@ impl Code {
 
     fn scan(&mut self) {
         self.directories.clear();
-        self.hops = hops(&self.root);
+        self.hops = Hops::of(&self.root);
         let mut waiting = vec![self.root.clone()];
         while let Some(directory) = waiting.pop() {
             if self.directories.len() >= DIRECTORIES_MAX {

@@ -1,31 +1,30 @@
 //! The config file: where its path leads, and whether its content is another one than was read.
 
 use std::{
-    collections::BTreeSet,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io::Read as _,
-    os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::Moment;
+use super::{
+    Moment,
+    place::{Hops, Signature, signature},
+};
 use crate::sys::open_file;
 
 /// What is longer is no configuration, and is not read further.
 const HASHED_BYTES_MAX: u64 = 2 << 20;
 /// A save begins by emptying the file, and whoever saves may be kept from going on.
 const EMPTY_FOR: Duration = Duration::from_millis(500);
-/// Links that a path may lead through, as in the kernel (path_resolution(7)).
-const LINKS_MAX: usize = 40;
 
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: PathBuf,
     is_watched: bool,
-    /// Every link on the way and the file itself: a change of any of them may change the content.
-    hops: BTreeSet<PathBuf>,
+    /// A change of any of them may change the content.
+    hops: Hops,
     /// Of the content that was read last; `None` when there was none.
     hash: Option<u64>,
     /// What a look without reading showed last.
@@ -33,15 +32,12 @@ pub(super) struct ConfigFile {
     quiet_at: Option<Moment>,
 }
 
-/// What tells one state of a file from another without reading it: device, inode, size, change time.
-pub(super) type Signature = (u64, u64, u64, i64, i64);
-
 impl ConfigFile {
     pub(super) fn new(path: &Path) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
             is_watched: true,
-            hops: hops(&path),
+            hops: Hops::of(&path),
             hash: hash_of(&path),
             seen: signature(&path),
             quiet_at: None,
@@ -69,14 +65,11 @@ impl ConfigFile {
     pub(super) fn is_read(&mut self) {
         self.hash = hash_of(&self.path);
         self.seen = signature(&self.path);
-        self.hops = hops(&self.path);
+        self.hops = Hops::of(&self.path);
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.hops
-            .iter()
-            .filter(|_| self.is_watched)
-            .filter_map(|hop| hop.parent().map(Path::to_owned))
+        self.hops.directories().filter(|_| self.is_watched)
     }
 
     pub(super) fn on_touched(&mut self, path: &Path, quiet_at: Moment) {
@@ -92,7 +85,7 @@ impl ConfigFile {
             self.quiet_at = Some(quiet_at);
         }
         self.seen = now;
-        self.hops = hops(&self.path);
+        self.hops = Hops::of(&self.path);
     }
 
     /// When to ask for a change.
@@ -114,7 +107,7 @@ impl ConfigFile {
         }
         self.quiet_at = None;
         self.seen = signature(&self.path);
-        self.hops = hops(&self.path);
+        self.hops = Hops::of(&self.path);
         let hash = hash_of(&self.path);
         if hash.is_none() || hash == self.hash {
             return false;
@@ -150,61 +143,4 @@ fn hash(content: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     hasher.finish()
-}
-
-pub(super) fn signature(path: &Path) -> Option<Signature> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((
-        metadata.dev(),
-        metadata.ino(),
-        metadata.size(),
-        metadata.ctime(),
-        metadata.ctime_nsec(),
-    ))
-}
-
-/// The path and every link that it leads through, each as the kernel names it: with the links before it resolved.
-pub(super) fn hops(path: &Path) -> BTreeSet<PathBuf> {
-    let mut hops = BTreeSet::new();
-    let mut rest = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Some((link, target)) = first_link(&rest) else {
-            hops.insert(rest);
-            return hops;
-        };
-        let after = rest.strip_prefix(&link).unwrap_or(Path::new("")).to_owned();
-        let folder = link.parent().unwrap_or(Path::new("/"));
-        rest = normal(&folder.join(target).join(after));
-        hops.insert(link);
-    }
-    hops
-}
-
-/// The first component of a path that is a link, and what it says.
-fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
-    let mut so_far = PathBuf::new();
-    for component in path.components() {
-        so_far.push(component);
-        if let Ok(target) = fs::read_link(&so_far) {
-            return Some((so_far, target));
-        }
-    }
-    None
-}
-
-/// Without `.` and `..`; right, because all links before them are resolved.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                normal.pop();
-            }
-            Component::CurDir => {}
-            Component::RootDir | Component::Prefix(_) | Component::Normal(_) => {
-                normal.push(component);
-            }
-        }
-    }
-    normal
 }

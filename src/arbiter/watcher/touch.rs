@@ -1,20 +1,16 @@
 //! The file that `reload.touch` names: to touch it, or to make it, asks for new workers.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     Moment,
-    config_file::{Signature, hops, signature},
+    place::{Hops, Signature, signature},
 };
 
 #[derive(Debug)]
 pub(super) struct Touch {
     path: PathBuf,
-    /// Every link on the way and the file itself.
-    hops: BTreeSet<PathBuf>,
+    hops: Hops,
     seen: Option<Signature>,
     quiet_at: Option<Moment>,
 }
@@ -23,7 +19,7 @@ impl Touch {
     pub(super) fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            hops: hops(path),
+            hops: Hops::of(path),
             seen: signature(path),
             quiet_at: None,
         }
@@ -34,9 +30,7 @@ impl Touch {
     }
 
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.hops
-            .iter()
-            .filter_map(|hop| hop.parent().map(Path::to_owned))
+        self.hops.directories()
     }
 
     pub(super) fn on_touched(&mut self, path: &Path, quiet_at: Moment) {
@@ -62,7 +56,7 @@ impl Touch {
             return false;
         }
         self.quiet_at = None;
-        self.hops = hops(&self.path);
+        self.hops = Hops::of(&self.path);
         let before = std::mem::replace(&mut self.seen, signature(&self.path));
         self.seen.is_some() && self.seen != before
     }

@@ -163,6 +163,7 @@ impl Socket {
             request_line: 0,
             headers: 0,
             header_size: 0,
+            head: 0,
             body: 0,
         };
         let mut decoder = BodyDecoder::new(head.framing, &limits);

@@ -8,8 +8,8 @@ use super::{Texts, schemas};
 /// Functions of yours that the server calls at certain moments, as `module:function`. What each is called with, and what
 /// its arguments offer, is in `docs/hooks.md`.
 ///
-/// They are imported, and it is looked whether they take their arguments, while a new generation boots: where one does
-/// not, a reload is rejected and what serves goes on.
+/// They are imported while a new generation boots, and checked for the arguments that they take: where one does not fit, a
+/// reload is rejected and what serves goes on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hooks {
@@ -34,7 +34,7 @@ pub struct Hooks {
     #[schemars(schema_with = "schemas::hook", example = &"mysite.hooks:flush")]
     pub worker_exit: Option<String>,
 
-    /// Called as `worker_abort(worker)` in a worker that is stuck (`timeouts.worker`), after its Python stacks were logged.
+    /// Called as `worker_abort(worker)` in a worker that is stuck (`timeouts.worker`), before it is ended.
     ///
     /// On a thread of its own, and only where the interpreter is not held by what is stuck; after 1.5s the worker dies in
     /// any case. Not set by default.

@@ -28,6 +28,14 @@ pub struct Limits {
     #[schemars(extend("minimum" = 64, "maximum" = 65_536), example = &"16k")]
     pub header_size: Size,
 
+    /// The largest request head (request line and all header lines together): 8KiB to 1MiB. A larger one is answered with 431.
+    ///
+    /// The default has room for many large cookies or one very large ticket, and bounds what a stranger can have each
+    /// connection hold before a request is refused: `headers` lines of `header_size` would be 800KiB. nginx allows some 32KiB,
+    /// Node 16KiB, Apache and Gunicorn bound the single lines alone. Neither `request_line` nor `header_size` may be larger.
+    #[schemars(extend("minimum" = 8192, "maximum" = 1_048_576), example = &"16k")]
+    pub head: Size,
+
     /// The largest request body: up to 1024TiB, 0 for no limit. A larger one is answered with 413.
     ///
     /// The default lets a phone's video through (it is what the large CDNs allow) and bounds what a stranger can
@@ -39,6 +47,10 @@ pub struct Limits {
     ///
     /// The default is Gunicorn's. An idle connection costs a few KiB and one file descriptor. In a worker of greenlets and in
     /// an event loop this also bounds the requests that run at once.
+    ///
+    /// A worker raises its limit of open files (the soft one, `ulimit -Sn`) to this number and 1024 for the app, as far as the hard
+    /// one lets it; where that leaves too little, the log says so at the start and at an edit. Processes that the app starts inherit
+    /// the raised limit. `select()` knows no descriptor above 1023: for an app that calls it, 500 connections are enough.
     #[schemars(range(min = 1, max = 65_536), example = 4000)]
     pub connections: u32,
 
@@ -68,6 +80,7 @@ impl Default for Limits {
             request_line: Size(8190),
             headers: 100,
             header_size: Size(8190),
+            head: Size::kibibytes(64),
             body: Size::mebibytes(100),
             connections: 1000,
             max_requests: 0,

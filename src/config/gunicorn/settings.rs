@@ -147,6 +147,7 @@ const fn hook(name: &'static str, reason: &'static str) -> Setting {
 
 const TLS: &str =
     "TLS is not part of this version; let a reverse proxy such as nginx or Caddy do it";
+const HEAD: &str = "`limits.head` bounds all lines of a head together";
 const HTTP2: &str = "HTTP/2 is not part of this version; let a reverse proxy speak it";
 const DIRTY: &str = "dirty arbiters do not exist here; run a task queue beside the server";
 const SYSLOG: &str = "write `\"syslog\"`, `\"syslog:/dev/log\"` or `\"syslog:udp://host:514\"` for `error` and `access` in `[log]`, each by itself; `rgunicorn migrate` does";
@@ -185,8 +186,8 @@ pub const SETTINGS: &[Setting] = &[
     gone("http_parser", "--http-parser", One, "'auto'", NO_SUCH_NEED),
 
     row("limit_request_line", "--limit-request-line", One, "4094", Renamed("limits.request_line"), Form::LimitOrNone),
-    row("limit_request_fields", "--limit-request-fields", One, "100", Renamed("limits.headers"), Form::LimitOrNone),
-    row("limit_request_field_size", "--limit-request-field_size", One, "8190", Renamed("limits.header_size"), Form::LimitOrNone),
+    row("limit_request_fields", "--limit-request-fields", One, "100", Better("limits.headers", HEAD), Form::LimitOrNone),
+    row("limit_request_field_size", "--limit-request-field_size", One, "8190", Better("limits.header_size", HEAD), Form::LimitOrNone),
 
     row("reload", "--reload", Nothing, "False", Better("reload.code", "new code takes over when it is proven: `code = \"**/*.py\"`"), Form::ReloadCode),
     gone("reload_engine", "--reload-engine", One, "'auto'", "changes are always seen by inotify: remove it"),

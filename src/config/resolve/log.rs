@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::Resolver;
-use crate::config::{Log, LogFormat, LogTarget, SyslogAddress, file, log_format};
+use crate::config::{
+    Log, LogFormat, LogTarget, SyslogAddress, address::without_brackets, file, log_format,
+};
 
 const LOG_TARGETS: &str =
     "\"stdout\", \"stderr\", \"off\", \"syslog\", \"journald\" or the path of a file";
@@ -119,13 +121,10 @@ fn syslog_address(text: &str) -> Option<SyslogAddress> {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
         _ => (rest, SYSLOG_PORT),
     };
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let is_host = !bare.is_empty() && !bare.contains(['/', '[', ']']);
+    let host = without_brackets(host);
+    let is_host = !host.is_empty() && !host.contains(['/', '[', ']']);
     (is_host && port != 0).then(|| SyslogAddress::Udp {
-        host: bare.to_owned(),
+        host: host.to_owned(),
         port,
     })
 }

@@ -29,7 +29,7 @@ use crate::{
     http::{Refusal, RequestTraits, response},
     python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
     sys::{self, Readiness, net},
-    worker::{Answered, Arrival, Connection, RequestIds, log_answered},
+    worker::{Answered, Arrival, Connection, RequestIds, Sent, log_answered},
 };
 
 /// Seconds after a client closed its sending side before the app is told that it is gone.
@@ -501,15 +501,16 @@ impl State {
 pub(super) fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
     let mut output = std::mem::take(&mut connection.output);
     let mut progress = false;
-    let sent = output.send(connection.socket(), &mut progress);
+    let sent = output.send(u64::MAX, connection.socket(), &mut progress);
     connection.output = output;
     if progress {
         connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
     }
-    if matches!(sent, Ok(true)) {
+    let is_out = sent? == Sent::All;
+    if is_out {
         connection.deadline_ms = u64::MAX;
     }
-    sent
+    Ok(is_out)
 }
 
 pub(super) fn gone() -> PyErr {

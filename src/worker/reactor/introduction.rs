@@ -51,8 +51,8 @@ impl Reactor {
         if self.now_ms >= self.strangers_again_ms {
             self.strangers_again_ms = self.now_ms + STRANGERS_PAUSE_MS;
             crate::warning!(
-                "slot={} refused a connection from {}, which is not in proxy.protocol_allow_ips",
-                self.slot,
+                "{} refused a connection from {}, which is not in proxy.protocol_allow_ips",
+                self.who(),
                 address.ip()
             );
         }

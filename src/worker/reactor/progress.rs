@@ -8,7 +8,7 @@ use crate::{
     sys::{self, Readiness, net},
     worker::{
         connection::{Connection, Stage, Step},
-        output::Sent,
+        output::{Sent, TURN_BYTES_MAX},
     },
 };
 
@@ -145,13 +145,13 @@ impl Reactor {
         }
         let mut output = std::mem::take(&mut connection.output);
         let mut progress = false;
-        let sent = output.send_in_turn(connection.socket(), &mut progress);
+        let sent = output.send(TURN_BYTES_MAX, connection.socket(), &mut progress);
         connection.output = output;
         connection.unread |= readiness.can_read();
         let Ok(sent) = sent else {
             return Outcome::Close;
         };
-        if sent == Sent::UntilTurnWasOver {
+        if sent == Sent::AsMuchAsAllowed {
             self.again.push(connection.token);
         }
         if sent != Sent::All {

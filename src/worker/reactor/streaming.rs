@@ -62,7 +62,8 @@ impl Reactor {
 fn flush_lent(lent: &mut Lent, now_ms: u64, write_ms: u64) {
     let Some(socket) = &lent.socket else { return };
     let mut progress = false;
-    lent.broken |= lent.output.send(socket.as_fd(), &mut progress).is_err();
+    let sent = lent.output.send(u64::MAX, socket.as_fd(), &mut progress);
+    lent.broken |= sent.is_err();
     if progress {
         lent.deadline_ms = now_ms + write_ms;
     }

@@ -71,9 +71,10 @@ fn one_frame_tells_rates_workers_slow_requests_and_the_last_reload() {
         line("workers ").contains("2 of 2 ready, generation 2 serves"),
         "{frame}"
     );
+    // At the moment of the frame, the other thread may be at one of the quick requests.
     assert!(
-        frame.contains("50%") && frame.contains('█'),
-        "one of two threads is busy:\n{frame}"
+        (frame.contains("50%") || frame.contains("100%")) && frame.contains('█'),
+        "one of two threads is busy, at least:\n{frame}"
     );
     let slowest = frame.split("SLOWEST REQUESTS IN FLIGHT\n").nth(1).unwrap();
     let slowest = slowest.lines().next().unwrap();

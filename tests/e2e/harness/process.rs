@@ -80,6 +80,15 @@ impl Process {
         Ok(fs::read_dir(self.folder().join("fd"))?.count())
     }
 
+    /// How many there may be: the soft limit; proc_pid_limits(5).
+    pub fn open_files_max(self) -> usize {
+        let limits = fs::read_to_string(self.folder().join("limits")).unwrap();
+        let mut lines = limits.lines();
+        let line = lines.find_map(|line| line.strip_prefix("Max open files"));
+        let soft = line.unwrap().split_whitespace().next();
+        soft.unwrap().parse().unwrap()
+    }
+
     /// Children, in no order.
     pub fn children(self) -> Vec<Process> {
         all()
