@@ -77,6 +77,10 @@ pub enum InterpreterError {
         origin: Origin,
         source: io::Error,
     },
+    #[error(
+        "none can be started without `/dev/null`, which cannot be opened: {source}; mount a `/dev` that has it"
+    )]
+    NoNull { source: io::Error },
     #[error("`{}` ({origin}) did not say within {} seconds which Python it is", path.display(), PROBE_TIME_MAX.as_secs())]
     Silent { path: PathBuf, origin: Origin },
     #[error("`{}` ({origin}) is no Python 3 that works: {said}", path.display())]
@@ -130,6 +134,10 @@ impl InterpreterError {
     /// What helps, where the message does not say it itself.
     pub fn help(&self) -> Option<&'static str> {
         match self {
+            // It is not the interpreter's fault.
+            Self::NotExecutable { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
+                None
+            }
             Self::NotPython { .. } | Self::NotExecutable { .. } => {
                 Some("name a virtualenv or its bin/python in `python`")
             }
@@ -159,6 +167,7 @@ pub fn find(config: &Config) -> Result<Interpreter, InterpreterError> {
                 origin,
                 source,
             },
+            probe::Failure::NoNull(source) => InterpreterError::NoNull { source },
             probe::Failure::Silent => InterpreterError::Silent { path, origin },
             probe::Failure::Nonsense(said) => InterpreterError::NotPython { path, origin, said },
         }

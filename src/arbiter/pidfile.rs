@@ -56,7 +56,7 @@ impl Pidfile {
                 .mode(0o644)
                 .open(path)
                 .map_err(failed)?;
-            let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => file,
                 Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
                     let mut holder = String::new();
@@ -74,8 +74,10 @@ impl Pidfile {
             if !is_of_a_server(&file).map_err(failed)? {
                 return Err(PidfileError::Foreign { path });
             }
-            write_pid(&mut file).map_err(failed)?;
-            return Ok(Self { path, file });
+            // Dropped when nothing can be written, as on a full disk: an empty file is left to nobody.
+            let mut pidfile = Self { path, file };
+            write_pid(&mut pidfile.file).map_err(failed)?;
+            return Ok(pidfile);
         }
     }
 

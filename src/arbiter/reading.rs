@@ -100,12 +100,26 @@ impl Unfit {
             Self::Listen(ListenError::NotASocket { .. }) => {
                 Some("move it away, or take another path")
             }
+            Self::Listen(ListenError::Os { source, .. }) => lacking_address(source),
             Self::Interpreter(error) => error.help(),
             Self::Directory { .. } => Some("make it, or name another"),
             Self::Log { .. } => Some("name a file that the server may write, or \"stderr\""),
             Self::TooManyWorkers { .. } => Some("take fewer, with more `threads`"),
             Self::Listen(_) | Self::Engine(_) | Self::Identity(_) | Self::Live(_) => None,
         }
+    }
+}
+
+/// What an address that cannot be bound is about, where the error of bind(2) or socket(2) does not say it.
+fn lacking_address(problem: &io::Error) -> Option<&'static str> {
+    match problem.raw_os_error()? {
+        libc::EADDRNOTAVAIL => Some(
+            "no network interface here has this address: `ip address` lists those there are, IPv6 may be off",
+        ),
+        libc::EAFNOSUPPORT => Some(
+            "there is no IPv6 here: the kernel has none, or a unit forbids it (`RestrictAddressFamilies=`)",
+        ),
+        _ => None,
     }
 }
 

@@ -53,7 +53,10 @@ use crate::{
     admin::{Admin, Outcome, Upgrade},
     config::{Config, ConfigLoader, Loaded, LogLevel, effective, forget_schema},
     critical, info,
-    sys::{self, Bell, Lifeline, SignalBell, become_subreaper, seqpacket_pair, set_process_title},
+    sys::{
+        self, Bell, Lifeline, SignalBell, become_subreaper, disregard, seqpacket_pair,
+        set_process_title,
+    },
     warning,
     wire::{SLOTS_MAX, Scoreboard},
 };
@@ -71,6 +74,10 @@ const SIGNALS: [Signal; 9] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
 ];
+
+/// Of a log file that reaches RLIMIT_FSIZE: writing then fails, as on a full disk, instead of ending the server. Python does the
+/// same.
+const DISREGARDED: [Signal; 1] = [Signal::SIGXFSZ];
 
 pub(super) struct Shell {
     loader: Box<dyn ConfigLoader>,
@@ -165,6 +172,7 @@ impl Shell {
             StartError::Other(unfit.told(&loaded.origins))
         })?;
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
+        disregard(&DISREGARDED).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;
         let shared = Shared::create().map_err(|error| failed(&error))?;
         shared.board.server().start(clock::unix_us());

@@ -4,7 +4,7 @@
 //! content differs from the one that was read last, after it has been quiet for `reload.debounce`; for code, that a file
 //! is another one than before. So it does not matter how a change is made: by writing, by renaming over it (editors), by
 //! moving a link that is part of its path (Kubernetes swaps `..data`), by git. Should the kernel not tell at all
-//! (network file systems, too many watches), the config file is looked at every two seconds.
+//! (network file systems, no more watches), the config file is looked at every two seconds.
 
 mod code;
 mod config_file;

@@ -6,13 +6,18 @@
 use std::path::Path;
 
 use pyo3::{
-    exceptions::{PyAttributeError, PyModuleNotFoundError, PySyntaxError, PyTypeError},
+    exceptions::{
+        PyAttributeError, PyBlockingIOError, PyModuleNotFoundError, PySyntaxError, PyTypeError,
+    },
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
 
 use super::logging;
-use crate::config::{AppRef, Config};
+use crate::{
+    config::{AppRef, Config},
+    sys::TASK_LIMIT_HELP,
+};
 
 /// The worker or generation could not boot: the app's code failed.
 pub(super) const EXIT_BOOT: i32 = 3;
@@ -283,6 +288,18 @@ fn headline(traceback: &str) -> &str {
         .or_else(|| traceback.lines().rfind(is_told))
         .unwrap_or("the app raised an exception")
         .trim()
+}
+
+/// The error in one line, with what to do where a limit of processes and threads stands behind it.
+pub(super) fn told(py: Python<'_>, error: &PyErr) -> String {
+    let text = error.to_string();
+    let is_limit = error.is_instance_of::<PyBlockingIOError>(py)
+        // Of `threading`, whatever the reason is.
+        || text.ends_with("can't start new thread");
+    match is_limit {
+        true => format!("{text}, {TASK_LIMIT_HELP}"),
+        false => text,
+    }
 }
 
 /// As Python itself would print it. The traceback is given apart: before 3.12 the exception does not know it yet.

@@ -367,7 +367,7 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                     }
                     server.forked(worker, pid);
                 }
-                Err(error) => server.not_forked(worker, error.to_string()),
+                Err(error) => server.not_forked(worker, app::told(py, &error)),
             },
             Order::RunHook(occasion) => {
                 let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {

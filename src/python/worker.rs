@@ -58,10 +58,11 @@ pub(super) fn run(
         Ok(code) => code,
         Err(error) => {
             let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());
+            let told = app::told(py, &error);
             py.detach(|| {
                 crate::telemetry::block(
                     crate::config::LogLevel::Critical,
-                    format_args!("{} cannot serve: {error}", serving.who),
+                    format_args!("{} cannot serve: {told}", serving.who),
                     &traceback,
                 );
             });

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
+use nix::{
+    errno::Errno,
+    unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist},
+};
 
 /// Ids to take on. The supplementary groups are the user's, so that nothing of root's groups remains.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +127,7 @@ fn find_user(name: &str) -> Result<Account, IdentityError> {
         Some(id) => User::from_uid(id),
         None => User::from_name(name),
     };
-    let found = found.map_err(|errno| lookup_failed(format!("user `{name}`"), errno))?;
+    let found = entry(found).map_err(|errno| lookup_failed(format!("user `{name}`"), errno))?;
     match (found, number) {
         (Some(user), _) => Ok(Account {
             user: user.uid,
@@ -146,12 +149,21 @@ fn find_group(name: &str) -> Result<Gid, IdentityError> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }
-    match Group::from_name(name) {
+    match entry(Group::from_name(name)) {
         Ok(Some(group)) => Ok(group.gid),
         Ok(None) => Err(IdentityError::NoGroup {
             name: name.to_owned(),
         }),
         Err(errno) => Err(lookup_failed(format!("group `{name}`"), errno)),
+    }
+}
+
+/// What was found. A database that is not there, as in an image without `/etc/passwd`, has no entries: getpwnam(3) lists these errors
+/// for "not found".
+fn entry<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        found => found,
     }
 }
 
@@ -161,7 +173,7 @@ fn groups_of(name: &CString, group: Gid) -> Result<Vec<Gid>, IdentityError> {
     })
 }
 
-fn lookup_failed(what: String, errno: nix::errno::Errno) -> IdentityError {
+fn lookup_failed(what: String, errno: Errno) -> IdentityError {
     IdentityError::Lookup {
         what,
         source: errno.into(),

@@ -112,7 +112,11 @@ impl SharedMemory {
     /// New zeroed memory of `size` bytes, close-on-exec.
     pub fn create(name: &str, size: usize) -> io::Result<Self> {
         let descriptor = memfd_create(name, MFdFlags::MFD_CLOEXEC)?;
-        nix::unistd::ftruncate(&descriptor, size as libc::off_t)?;
+        // RLIMIT_FSIZE bounds such files, too.
+        nix::unistd::ftruncate(&descriptor, size as libc::off_t).map_err(|errno| {
+            let problem = io::Error::from(errno);
+            io::Error::other(format!("no {size} bytes of shared memory: {problem}"))
+        })?;
         Self::open(descriptor, size)
     }
 

@@ -51,8 +51,9 @@ pub use merge::{allow_merging, host_merges};
 pub use notify::NotifySocket;
 pub use open_files::{allow_open_files, open_files_max};
 pub use process::{
-    PidFd, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now, is_stopped,
-    reap_any, reap_any_measured, signal_thread, thread_id, thread_ident,
+    PidFd, TASK_LIMIT_HELP, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now,
+    is_stopped, naming_task_limit, reap_any, reap_any_measured, signal_thread, thread_id,
+    thread_ident,
 };
 pub use random::random_u64;
 pub use resident::{oom_kills, resident_bytes};

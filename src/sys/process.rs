@@ -92,6 +92,19 @@ pub fn is_stopped(pid: u32) -> bool {
     state.is_some_and(|state| state.starts_with(['T', 't']))
 }
 
+/// What to do when fork(2) or clone(2) fails with EAGAIN: the error of the kernel names no limit.
+pub const TASK_LIMIT_HELP: &str = "no more processes and threads are allowed: raise `TasksMax=` of the unit, the pids limit of the container or `ulimit -u`";
+
+/// An error of starting a process, with what to do where a limit stands behind it.
+pub fn naming_task_limit(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(error.kind(), format!("{error}, {TASK_LIMIT_HELP}"))
+        }
+        _ => error,
+    }
+}
+
 /// Makes orphans below this process its children, so that workers whose generation died can still be reaped here.
 pub fn become_subreaper() -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
@@ -175,6 +188,16 @@ mod tests {
         assert_eq!(describe_exit(34), "signal 34");
         assert_eq!(exit_code(4 << 8), Some(4));
         assert_eq!(exit_code(9), None);
+    }
+
+    #[test]
+    fn only_a_limit_of_processes_is_named() {
+        let named = |errno| naming_task_limit(io::Error::from_raw_os_error(errno)).to_string();
+        assert!(named(libc::EAGAIN).contains("TasksMax="));
+        assert_eq!(
+            named(libc::ENOENT),
+            "No such file or directory (os error 2)"
+        );
     }
 
     #[test]

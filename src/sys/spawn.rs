@@ -11,7 +11,7 @@ use nix::{
     sys::signal::{SigHandler, Signal},
 };
 
-use super::{Identity, PidFd};
+use super::{Identity, PidFd, naming_task_limit};
 
 /// What a child gets beside its program, arguments, environment and directory.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub fn spawn(mut command: Command, inheritance: Inheritance) -> io::Result<(u32,
     // SAFETY: what runs between fork and exec makes system calls only; it neither allocates nor takes a lock. The
     // closure owns what it uses.
     unsafe { command.pre_exec(move || prepare(&inheritance)) };
-    let child = command.spawn()?;
+    let child = command.spawn().map_err(naming_task_limit)?;
     // The child is not reaped before this process polls for it, so the pid cannot have another owner yet.
     Ok((child.id(), PidFd::open(child.id())?))
 }

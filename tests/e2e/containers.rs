@@ -3,13 +3,15 @@
 use std::{
     ffi::OsString,
     fs::{self, Permissions},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Setup, eventually, venv_python};
+use crate::harness::{Client, Setup, eventually, free_port, loopback, venv_python};
 
 #[test]
 fn it_is_the_first_process_of_a_container() {
@@ -125,6 +127,95 @@ fn it_serves_as_nobody_on_a_read_only_root_without_capabilities() {
     server.arbiter().children()[0].signal(Signal::SIGTERM);
     eventually("it ends", || server.has_ended());
     assert!(server.has_said("stopped"));
+}
+
+#[test]
+fn a_save_is_noticed_where_no_file_can_be_watched() {
+    // The instances of inotify are counted for each user, over all containers of a host.
+    let none_left = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "sh",
+        "-c",
+        r#"echo 0 > /proc/sys/user/max_inotify_instances; exec "$@""#,
+        "sh",
+    ];
+    if !runs(&none_left) {
+        eprintln!("user namespaces are not allowed here");
+        return;
+    }
+    let server = Setup::plain().inside(none_left).start();
+    server.says_times(
+        1,
+        "[WARNING] files cannot be watched: Too many open files … `fs.inotify.max_user_instances`",
+    );
+    server.edit("workers = 2");
+    server.says("reload=1 done");
+}
+
+#[test]
+fn a_log_that_may_not_grow_any_more_does_not_end_the_server() {
+    // `LimitFSIZE=` of a unit, `ulimit -f` of a shell; shared memory needs 14 MB.
+    const FILE_BYTES_MAX: u64 = 15_000_000;
+    let port = free_port();
+    let config = format!("bind = '127.0.0.1:{port}'\n[log]\nerror = 'error.log'");
+    let setup = Setup::with(&config).inside(["prlimit", "--fsize=15000000"]);
+    let log = fs::File::create(setup.path().join("error.log")).unwrap();
+    log.set_len(FILE_BYTES_MAX - 10).unwrap();
+    let server = setup.spawn();
+    eventually("it listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    server.signal(Signal::SIGUSR1);
+    let response = Client::to(&loopback(port)).get("/");
+    assert_eq!(response.text(), "hello from /");
+    assert_eq!(log.metadata().unwrap().len(), FILE_BYTES_MAX);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().code, Some(0));
+}
+
+/// Whether a command that runs its last arguments can do so here.
+fn runs(wrapper: &[&str]) -> bool {
+    let output = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output();
+    output.is_ok_and(|output| output.status.success() && output.stderr.is_empty())
+}
+
+#[test]
+fn root_without_capabilities_is_told_what_it_lacks_to_become_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("only root can become another user");
+        return;
+    }
+    let container = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    let exit = Setup::with("user = 65534")
+        .inside(container)
+        .start_and_fail();
+    assert_eq!(exit.code, Some(3));
+    let told = "as user `65534`, for which root lacks the capabilities SETUID and SETGID";
+    assert!(exit.log.contains(told), "{}", exit.log);
+}
+
+#[test]
+fn a_user_by_number_and_localhost_need_no_files_in_etc() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("namespaces need root here");
+        return;
+    }
+    let without_etc = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        r#"mount -t tmpfs none /etc && exec "$@""#,
+        "sh",
+    ];
+    let config = "user = 0\nbind = 'localhost:0'";
+    let server = Setup::with(config).inside(without_etc).start();
+    assert_eq!(server.text("/"), "hello from /");
 }
 
 #[test]

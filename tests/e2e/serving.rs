@@ -256,6 +256,17 @@ fn an_address_that_is_taken_ends_the_start_with_its_name() {
 }
 
 #[test]
+fn an_address_of_no_interface_ends_the_start_with_what_it_lacks() {
+    // Of a network that is for documentation only (RFC 5737).
+    let exit = Setup::with("bind = '192.0.2.1:8000'").start_and_fail();
+    assert_eq!(exit.code, Some(1));
+    let told = "opening `192.0.2.1:8000` failed: Cannot assign requested address (os error 99)";
+    assert!(exit.log.contains(told), "{}", exit.log);
+    let help = "no network interface here has this address";
+    assert!(exit.log.contains(help), "{}", exit.log);
+}
+
+#[test]
 fn workers_run_as_the_configured_user_with_the_umask() {
     let system = PathBuf::from("/usr/bin/python3");
     let supported = Interpreter::at(&system).is_some_and(|found| found.version >= (3, 10));

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io::{self, PipeReader, Read},
     os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,10 @@ use nix::{
     sys::signal::Signal,
 };
 
-use crate::{arbiter::activation::VARIABLES, sys::PidFd};
+use crate::{
+    arbiter::activation::VARIABLES,
+    sys::{PidFd, naming_task_limit},
+};
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
 /// there, or nothing, and the entries that `sys.path` will have in front. It imports next to nothing, for each roll waits
@@ -65,6 +69,8 @@ impl Facts {
 pub(super) enum Failure {
     Missing,
     NotExecutable(io::Error),
+    /// `/dev/null`, the standard input of all that are started here, cannot be opened.
+    NoNull(io::Error),
     Silent,
     /// The last thing it said instead of an answer.
     Nonsense(String),
@@ -85,6 +91,7 @@ pub(super) fn probe(
     package: Option<&str>,
     time_max: Duration,
 ) -> Result<Facts, Failure> {
+    let nothing = File::open("/dev/null").map_err(Failure::NoNull)?;
     let (output, their_output) = io::pipe().map_err(Failure::NotExecutable)?;
     let their_errors = their_output.try_clone().map_err(Failure::NotExecutable)?;
     // The command holds their end of the pipe, so it must be gone before the end of the output can be seen.
@@ -97,14 +104,14 @@ pub(super) fn probe(
         .args(surroundings.python_path)
         .envs(surroundings.env)
         .current_dir(surroundings.chdir)
-        .stdin(Stdio::null())
+        .stdin(nothing)
         .stdout(their_output)
         .stderr(their_errors)
         .spawn();
     drop(command);
     let mut child = spawned.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if !path.exists() => Failure::Missing,
-        _ => Failure::NotExecutable(error),
+        _ => Failure::NotExecutable(naming_task_limit(error)),
     })?;
     let pidfd = PidFd::open(child.id());
     let heard = listen(output, Instant::now() + time_max);

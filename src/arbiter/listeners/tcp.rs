@@ -34,10 +34,14 @@ pub(super) fn resolve(bind: &Bind, wanted: &TcpBind) -> Result<Vec<SocketAddr>, 
         host: wanted.host.clone(),
         source,
     };
-    let mut addresses: Vec<SocketAddr> = (wanted.host.as_str(), wanted.port)
-        .to_socket_addrs()
-        .map_err(unresolved)?
-        .collect();
+    let mut addresses: Vec<SocketAddr> = match (&*wanted.host, wanted.port).to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        // Without /etc/hosts, as in a bare chroot; the name means the loopback address all the same (RFC 6761, section 6.3).
+        Err(_) if wanted.host.eq_ignore_ascii_case("localhost") => {
+            vec![(Ipv4Addr::LOCALHOST, wanted.port).into()]
+        }
+        Err(source) => return Err(unresolved(source)),
+    };
     addresses.sort();
     addresses.dedup();
     if addresses.is_empty() {

@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{SIGNALS, Shared, Shell, StartError, orders::Orders};
+use super::{DISREGARDED, SIGNALS, Shared, Shell, StartError, orders::Orders};
 use crate::{
     admin::{Outcome, Upgrade},
     arbiter::{
@@ -30,7 +30,7 @@ use crate::{
     config::ConfigLoader,
     info,
     sys::{
-        Bell, Identity, Lifeline, PidFd, SignalBell, adopt_descriptor, become_subreaper,
+        Bell, Identity, Lifeline, PidFd, SignalBell, adopt_descriptor, become_subreaper, disregard,
         release_signals, set_process_title,
     },
     wire::{ArbiterEnd, LastWords, LivePage, Scoreboard, StackSheet},
@@ -55,6 +55,7 @@ impl Shell {
         let config = Rc::clone(&serving.config);
         crate::telemetry::init(&config.log)?;
         let signals = SignalBell::install(&SIGNALS)?;
+        disregard(&DISREGARDED)?;
         become_subreaper()?;
         let mut watcher = Watcher::new(loader.path(), now)?;
         watcher.apply(&config.chdir, &config.reload);

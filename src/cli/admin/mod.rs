@@ -162,7 +162,7 @@ impl Context<'_> {
             .copied()
             .find_map(|typed| typed.get_one::<PathBuf>("config"));
         if let (Some(pid), None) = (pid, named) {
-            let help = "run this as the server's user or as root";
+            let help = "run this as the server's user or as root, in its container if it has one";
             return running::of_pid(pid).ok_or_else(|| {
                 Failure::new(
                     NO_SERVER,

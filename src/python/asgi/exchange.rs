@@ -19,6 +19,7 @@ use pyo3::{
 
 use super::{
     awaitable::Awaited,
+    departure,
     gateway::Gateway,
     outcome::Outcome,
     waiters::{Sleepers, Waiters, has_room},
@@ -309,7 +310,7 @@ impl Exchange {
         let (id, request) =
             request.unwrap_or_else(|| (String::new(), "a request that was answered".to_owned()));
         match result {
-            Err(error) if knows_of_the_end && error.is_instance_of::<ClientDisconnected>(py) => {}
+            Err(error) if knows_of_the_end && departure::tells_of_it(py, error) => {}
             Err(_) if timed_out => {}
             Err(error) if gateway.was_cut_off(py, error) => {}
             Err(error) => gateway.report(py, error, &format!("{id}the app failed on {request}")),

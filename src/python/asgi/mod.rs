@@ -5,6 +5,7 @@
 //! thread with the interpreter held.
 
 mod awaitable;
+mod departure;
 mod driver;
 mod exchange;
 mod first_step;

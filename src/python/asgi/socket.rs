@@ -18,13 +18,14 @@ use pyo3::{
 
 use super::{
     awaitable::Awaited,
+    departure,
     exchange::{flush, gone},
     gateway::Gateway,
     outcome::Outcome,
     waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
-    python::{ClientDisconnected, ffi::HeldCell},
+    python::ffi::HeldCell,
     sys::{self, Readiness, net},
     websocket::{CloseError, Event, Opening, WebSocket, close},
     wire::Count,
@@ -337,9 +338,7 @@ impl Socket {
             Ok(()) => close::NORMAL,
             Err(_) if timed_out => return,
             Err(error) if gateway.was_cut_off(py, error) => close::GOING_AWAY,
-            Err(error) if has_end && error.is_instance_of::<ClientDisconnected>(py) => {
-                close::NORMAL
-            }
+            Err(error) if has_end && departure::tells_of_it(py, error) => close::NORMAL,
             Err(error) => {
                 gateway.report(py, error, &format!("the app failed on {request}"));
                 close::INTERNAL_ERROR

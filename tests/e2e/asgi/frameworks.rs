@@ -101,7 +101,96 @@ app = Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Passing
         eventually(name, || ended(name));
     }
     server.signal(Signal::SIGTERM);
-    assert!(server.ended().stdout.contains("disconnected"));
+    let exit = server.ended();
+    assert!(exit.stdout.contains("disconnected"));
+    // A client that went away is no failure of the app.
+    assert!(!exit.log.contains("the app failed"), "{}", exit.log);
+}
+
+#[test]
+fn a_client_that_leaves_an_event_stream_or_a_websocket_is_no_failure_and_what_fails_then_is_told() {
+    let server = start(
+        r#"
+import asyncio
+import anyio
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+
+left = 0
+
+async def events(request):
+    async def endless():
+        global left
+        try:
+            while True:
+                yield "data: tick\n\n"
+                await asyncio.sleep(0.01)
+        finally:
+            left += 1
+    return StreamingResponse(endless(), media_type="text/event-stream")
+
+async def ticks(websocket):
+    global left
+    await websocket.accept()
+    try:
+        while True:
+            await websocket.send_text("tick")
+            await asyncio.sleep(0.01)
+    finally:
+        left += 1
+
+async def grouped(send, on_the_way_out):
+    """As a library that sends in a task group."""
+    async def body():
+        global left
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+                await asyncio.sleep(0.01)
+        finally:
+            left += 1
+            on_the_way_out()
+
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    async with anyio.create_task_group() as group:
+        group.start_soon(body)
+
+async def count(request):
+    return PlainTextResponse(str(left))
+
+routes = [Route("/events", events), WebSocketRoute("/ticks", ticks), Route("/left", count)]
+starlette = Starlette(routes=routes)
+
+async def app(scope, receive, send):
+    match scope.get("path"):
+        case "/grouped":
+            await grouped(send, lambda: None)
+        case "/failing":
+            await grouped(send, lambda: {}["in the group"])
+        case _:
+            await starlette(scope, receive, send)
+"#,
+    );
+    let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let gone = [
+        ("/events", ""),
+        ("/ticks", websocket),
+        ("/grouped", ""),
+        ("/failing", ""),
+    ];
+    for (count, (target, fields)) in gone.into_iter().enumerate() {
+        let mut client = server.client();
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+        ));
+        client.some().unwrap();
+        drop(client);
+        eventually(target, || server.text("/left") == (count + 1).to_string());
+    }
+    server.says("KeyError: 'in the group'");
+    assert_eq!(server.log().matches("the app failed on").count(), 1);
 }
 
 #[test]
