@@ -135,7 +135,7 @@ fn the_sockets_follow_the_file_without_a_new_worker() {
 fn a_stranger_needs_the_token() {
     let (server, address) = with_tcp("");
     assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
-    assert_eq!(ask(&address, "GET", "/readyz", ""), 200);
+    eventually("it is ready", || ask(&address, "GET", "/readyz", "") == 200);
     for fields in [
         String::new(),
         bearer("0123456789abcdeg"),
