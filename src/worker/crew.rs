@@ -535,10 +535,11 @@ impl Crew {
                 return;
             }
             reactor.do_cold_work(sys::monotonic_ns());
+            let is_alone = reactor.watch_if_alone();
             self.poll(&mut reactor);
             reactor.pump_while_busy();
             self.after_events(&mut reactor);
-            !reactor.acceptor.has_colleagues()
+            is_alone
         };
         self.station.with_logs(0);
         std::thread::park_timeout(match is_alone {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Client, Process, Server};
+use crate::harness::{Client, Hammer, Process, Server};
 
 #[test]
 fn as_many_slow_requests_as_threads_run_at_once() {
@@ -108,6 +108,22 @@ fn a_request_waits_for_an_idle_worker_not_for_a_busy_one() {
         }
         let took = start.elapsed();
         assert!(took < Duration::from_millis(950), "round {round}: {took:?}");
+    }
+}
+
+#[test]
+fn who_comes_new_is_served_although_others_keep_all_threads_busy() {
+    for threads in [1, 2] {
+        let server = Server::start(&format!("workers = 1\nthreads = {threads}"));
+        let hammer = Hammer::start(server.address(), "/sleep?s=0.02", 8, 0);
+        sleep(Duration::from_millis(300));
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert_eq!(server.get("/").status, 200);
+            let took = start.elapsed();
+            assert!(took < Duration::from_millis(1500), "{threads}: {took:?}");
+        }
+        hammer.stop();
     }
 }
 

@@ -23,13 +23,11 @@ impl Reactor {
             .settings
             .connections_max
             .saturating_sub(self.table.len());
-        let others = if thread_is_free {
-            0
-        } else {
-            self.acceptor.idle_others()
-        };
+        let is_alone = !self.acceptor.has_colleagues();
         let allowed = match (thread_is_free, self.app_is_slow) {
-            (false, _) => others,
+            // It may be long until a thread is free, and nobody else takes them.
+            _ if is_alone => usize::MAX,
+            (false, _) => self.acceptor.idle_others(),
             (true, true) => usize::from(self.ready.is_empty()),
             (true, false) => self.acceptor.allowance(self.table.len()),
         };
@@ -51,7 +49,7 @@ impl Reactor {
                     self.counters().add(Count::Accepted, 1);
                     let introduction = self.settings.first_introduction();
                     let peer = self.settings.peer(listener, address, introduction);
-                    match thread_is_free {
+                    match thread_is_free || is_alone {
                         true => self.welcome(socket, peer, self.settings.header_ms),
                         false => self.pass_on(socket, peer),
                     }
@@ -103,8 +101,7 @@ impl Reactor {
             self.who()
         );
         self.accept_again_ms = self.now_ms + 1_000;
-        self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
-        self.watch_lobby(false);
+        self.watch_intake(false);
     }
 
     /// The beginning of its log lines.
@@ -136,6 +133,7 @@ impl Reactor {
             .connections_max
             .saturating_sub(self.table.len());
         let wanted = match (thread_is_free, self.app_is_slow) {
+            _ if !self.acceptor.has_colleagues() => usize::MAX,
             (false, _) => 0,
             // One at a time where the app is slow: the others are for whoever is free.
             (true, true) => 1,
@@ -174,11 +172,14 @@ impl Reactor {
         }
     }
 
+    fn may_take(&self) -> bool {
+        self.is_open && self.drain.is_none() && self.now_ms >= self.accept_again_ms
+    }
+
     /// While the app is slow, each call begins with a look at what waits for any worker: one connection of the lobby or of a
     /// backlog, in turn, joins those that wait here. Requests that come back again and again would keep the others out.
     pub fn let_one_join(&mut self) {
-        let may_try = self.is_open && self.drain.is_none() && self.now_ms >= self.accept_again_ms;
-        if !self.app_is_slow || !may_try {
+        if !self.app_is_slow || !self.may_take() || !self.acceptor.has_colleagues() {
             return;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -330,6 +331,22 @@ impl Reactor {
         Some(again_ms.saturating_sub(self.now_ms))
     }
 
+    /// No thread is free. Where no other worker serves, new connections wait here and not outside: requests that come back
+    /// again and again would keep them out. Returns whether that is so.
+    pub fn watch_if_alone(&mut self) -> bool {
+        let is_alone = !self.acceptor.has_colleagues();
+        if is_alone && self.is_open && self.drain.is_none() {
+            let has_room = self.table.len() < self.settings.connections_max;
+            self.watch_intake(has_room && self.may_take());
+        }
+        is_alone
+    }
+
+    fn watch_intake(&mut self, wanted: bool) {
+        self.acceptor.watch(wanted, &self.epoll, FIRST_LISTENER);
+        self.watch_lobby(wanted);
+    }
+
     /// Whether listeners and lobby are watched is decided anew; returns how long the wait may last, in milliseconds
     /// (-1: until something happens). `free_threads` could run the app now.
     pub fn prepare_wait(&mut self, free_threads: usize) -> i32 {
@@ -349,12 +366,7 @@ impl Reactor {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }
             let is_needed = has_share || self.acceptor.idle_others() == 0;
-            self.acceptor.watch(
-                has_room && may_try && is_needed,
-                &self.epoll,
-                FIRST_LISTENER,
-            );
-            self.watch_lobby(has_room && may_try && is_needed);
+            self.watch_intake(has_room && may_try && is_needed);
             if !may_try {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }
