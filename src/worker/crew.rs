@@ -401,11 +401,13 @@ impl Crew {
     /// The monitor's thread: watches the calls, and leads while no other thread can.
     pub fn monitor(&self) {
         *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current());
-        let mut calls_seen = 0;
+        let (mut calls_seen, mut ended_seen) = (0, 0);
         loop {
             self.watch_calls();
+            let ended = self.calls_ended();
+            let threads_move_on = std::mem::replace(&mut ended_seen, ended) != ended;
             if self.leads(self.seats.len()) {
-                self.lead_while_busy();
+                self.lead_while_busy(threads_move_on);
                 continue;
             }
             let is_quiet = self.busy.load(SeqCst) == 0;
@@ -428,6 +430,11 @@ impl Crew {
     /// The calls of all seats so far.
     fn calls_begun(&self) -> u64 {
         self.seats.iter().map(Seat::call).sum()
+    }
+
+    /// Of these, those that are over.
+    fn calls_ended(&self) -> u64 {
+        (self.calls_begun()).saturating_sub(u64::from(self.busy.load(SeqCst)))
     }
 
     /// The thread that begins the next call sets the alarm.
@@ -517,7 +524,7 @@ impl Crew {
 
     /// The monitor's turn of the loop, while every thread is in the app. It looks for events now and then and does not wait
     /// for them: nobody could run what they bring.
-    fn lead_while_busy(&self) {
+    fn lead_while_busy(&self, threads_move_on: bool) {
         let is_alone = {
             let mut reactor = self.reactor();
             if !self.leads(self.seats.len()) {
@@ -535,7 +542,7 @@ impl Crew {
                 return;
             }
             reactor.do_cold_work(sys::monotonic_ns());
-            let is_alone = reactor.watch_if_alone();
+            let is_alone = reactor.watch_if_alone(threads_move_on);
             self.poll(&mut reactor);
             reactor.pump_while_busy();
             self.after_events(&mut reactor);

@@ -273,6 +273,23 @@ fn a_worker_without_progress_is_replaced_after_its_stacks_and_requests_are_logge
 }
 
 #[test]
+fn who_comes_while_the_only_worker_is_stuck_is_served_by_its_successor() {
+    for threads in [1, 2] {
+        let config = format!("threads = {threads}\n[timeouts]\nworker = '1s'");
+        let server = Server::start(&config);
+        let mut stuck: Vec<_> = (0..threads).map(|_| server.client()).collect();
+        for client in &mut stuck {
+            client.send("GET /sleep?s=60 HTTP/1.1\r\nHost: test\r\n\r\n");
+        }
+        thread::sleep(Duration::from_millis(300));
+        let mut late = server.client();
+        late.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(late.response().text(), "hello from /");
+        assert!(server.has_said("timeouts.worker"));
+    }
+}
+
+#[test]
 fn a_long_request_beside_a_free_thread_is_progress_enough() {
     let server = Server::start("threads = 2\n[timeouts]\nworker = '1s'");
     let mut long = server.client();

@@ -332,12 +332,13 @@ impl Reactor {
     }
 
     /// No thread is free. Where no other worker serves, new connections wait here and not outside: requests that come back
-    /// again and again would keep them out. Returns whether that is so.
-    pub fn watch_if_alone(&mut self) -> bool {
+    /// again and again would keep them out. But while no call ends they stay outside, where they survive a worker that is
+    /// stuck. Returns whether no other worker serves.
+    pub fn watch_if_alone(&mut self, threads_move_on: bool) -> bool {
         let is_alone = !self.acceptor.has_colleagues();
         if is_alone && self.is_open && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
-            self.watch_intake(has_room && self.may_take());
+            self.watch_intake(threads_move_on && has_room && self.may_take());
         }
         is_alone
     }
