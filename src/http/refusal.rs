@@ -40,20 +40,21 @@ impl Refusal {
     }
 
     /// Appends the whole answer: without a body where the request's method is HEAD. `date` is the value of the Date field, see
-    /// [`super::date`]; `write_fields` appends fields to the head.
+    /// [`super::date`]; `write_fields` appends fields to the head. Returns how many bytes of body it ends with.
     pub fn write_answer(
         &self,
         out: &mut Vec<u8>,
         date: &[u8],
         is_head: bool,
         write_fields: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> usize {
         self.write_own_fields(out, date);
         write_fields(out);
         out.extend_from_slice(b"\r\n");
         for part in self.body().iter().filter(|_| !is_head) {
             out.extend_from_slice(part.as_bytes());
         }
+        self.body_bytes(is_head)
     }
 
     /// How long the answer's body is.

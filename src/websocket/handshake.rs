@@ -149,14 +149,14 @@ impl Rejection {
         date: &[u8],
         is_head: bool,
         write_fields: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> usize {
         self.0.write_answer(out, date, is_head, |head| {
             if self.0.status == UPGRADE_REQUIRED {
                 // RFC 6455 section 4.4 and RFC 9110 section 15.5.22: the answer says what would have been right.
                 head.extend_from_slice(b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
             }
             write_fields(head);
-        });
+        })
     }
 }
 

@@ -158,11 +158,10 @@ impl RequestIds {
         let mut answer = Vec::new();
         let date = date::format(sys::unix_seconds());
         let is_head = connection.is_head();
-        refusal.write_answer(&mut answer, &date, is_head, |head| {
+        let body_bytes = refusal.write_answer(&mut answer, &date, is_head, |head| {
             self.write_field(connection, head)
         });
         connection.output.push_bytes(&answer);
-        let body_bytes = refusal.body_bytes(is_head);
         answer.truncate(answer.len() - body_bytes);
         (answer, body_bytes as u64)
     }

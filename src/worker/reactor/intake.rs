@@ -172,14 +172,11 @@ impl Reactor {
         }
     }
 
-    fn may_take(&self) -> bool {
-        self.is_open && self.drain.is_none() && self.now_ms >= self.accept_again_ms
-    }
-
     /// While the app is slow, each call begins with a look at what waits for any worker: one connection of the lobby or of a
     /// backlog, in turn, joins those that wait here. Requests that come back again and again would keep the others out.
     pub fn let_one_join(&mut self) {
-        if !self.app_is_slow || !self.may_take() || !self.acceptor.has_colleagues() {
+        let may_try = self.is_open && self.drain.is_none() && self.now_ms >= self.accept_again_ms;
+        if !self.app_is_slow || !may_try || !self.acceptor.has_colleagues() {
             return;
         }
         self.turn = self.turn.wrapping_add(1);
@@ -338,7 +335,8 @@ impl Reactor {
         let is_alone = !self.acceptor.has_colleagues();
         if is_alone && self.is_open && self.drain.is_none() {
             let has_room = self.table.len() < self.settings.connections_max;
-            self.watch_intake(threads_move_on && has_room && self.may_take());
+            let may_try = self.now_ms >= self.accept_again_ms;
+            self.watch_intake(threads_move_on && has_room && may_try);
         }
         is_alone
     }

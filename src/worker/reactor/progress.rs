@@ -128,15 +128,10 @@ impl Reactor {
         // Of a request that is malformed no more may be known.
         let is_head = line.starts_with(b"HEAD ");
         let mut answer = Vec::new();
-        refusal.write_answer(
-            &mut answer,
-            &date::format(sys::unix_seconds()),
-            is_head,
-            |_| {},
-        );
+        let date = date::format(sys::unix_seconds());
+        let body_bytes = refusal.write_answer(&mut answer, &date, is_head, |_| {});
         let line = line[..line.len().min(REFUSED_LINE_BYTES_MAX)].to_vec();
         connection.output.push_bytes(&answer);
-        let body_bytes = refusal.body_bytes(is_head);
         answer.truncate(answer.len() - body_bytes);
         let began_ns = connection.request_began_ns;
         let refused = Refused {

@@ -31,11 +31,10 @@ impl Socket {
         let ids = &gateway.hub.station.request_ids;
         let date = date::format(sys::unix_seconds());
         let is_head = connection.is_head();
-        rejection.write_answer(&mut answer, &date, is_head, |head| {
+        let body_bytes = rejection.write_answer(&mut answer, &date, is_head, |head| {
             ids.write_field(&connection, head);
         });
         connection.output.push_bytes(&answer);
-        let body_bytes = rejection.0.body_bytes(is_head);
         let answered = Answered {
             status: rejection.0.status,
             bytes: body_bytes as u64,
