@@ -1,168 +1,157 @@
-//! The directories that the kernel watches for us, and what it told about them.
+//! The directories that the kernel watches for us, and what it told about them; inotify(7).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    thread,
 };
 
-use nix::errno::Errno;
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-
-use crate::{
-    sys::{Bell, naming_task_limit, without_signals},
-    warning,
+use nix::{
+    errno::Errno,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor},
 };
 
-/// Paths that wait to be looked at. More are not kept: what is lost here is found at the next look.
-const TOUCHED_MAX: usize = 4096;
+use crate::warning;
 
+/// What may have made a file another one. That files are opened and read is none of it: we read them ourselves, and an app
+/// reads its templates all the time. Nor is a part of a write: a save ends with the file closed, and a log that the
+/// app keeps open never is.
+const EVENTS: AddWatchFlags = AddWatchFlags::IN_ATTRIB
+    .union(AddWatchFlags::IN_CLOSE_WRITE)
+    .union(AddWatchFlags::IN_CREATE)
+    .union(AddWatchFlags::IN_DELETE)
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_ONLYDIR);
+/// After which what is known of a directory, or of all, is out of date.
+const LOSSES: AddWatchFlags = AddWatchFlags::IN_Q_OVERFLOW
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_UNMOUNT);
+/// Each gives some hundred events; what is left wakes us again.
+const READS_MAX: usize = 64;
+
+/// What the kernel told.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    /// Something happened to the file of this name.
+    File(PathBuf),
+    /// Something happened to the directory of this name, which may hold others now.
+    Directory(PathBuf),
+    /// Anything may have happened: a watched directory went or was moved, or events were dropped.
+    Lost,
+}
+
+#[derive(Default)]
 pub(super) struct Directories {
     /// `None` until something is to be watched, and while the kernel lets nothing be: the instances of inotify are counted
     /// for each user, over all containers of a host.
-    notify: Option<RecommendedWatcher>,
-    bell: Arc<Bell>,
-    touched: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// Each with the device and inode it had: one that was made anew has to be watched anew.
-    watched: BTreeMap<PathBuf, (u64, u64)>,
+    inotify: Option<Inotify>,
+    /// Each with the paths that lead to it.
+    watched: BTreeMap<WatchDescriptor, BTreeSet<PathBuf>>,
     /// Said once: what fails is tried again at every look.
     has_complained: bool,
 }
 
 impl std::fmt::Debug for Directories {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_set().entries(self.watched.keys()).finish()
+        formatter
+            .debug_set()
+            .entries(self.watched.values())
+            .finish()
     }
 }
 
 impl Directories {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            notify: None,
-            bell: Arc::new(Bell::create()?),
-            touched: Arc::default(),
-            watched: BTreeMap::new(),
-            has_complained: false,
-        })
+    /// Watches these and no others. One that does not exist or cannot be watched is tried again by the next call. Whether
+    /// one is watched now that was not: nobody told what happened in it before.
+    pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+        if self.inotify.is_none() && !wanted.is_empty() {
+            match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+                Ok(inotify) => self.inotify = Some(inotify),
+                Err(errno) => self.complain("files", errno),
+            }
+        }
+        let Some(inotify) = &self.inotify else {
+            return false;
+        };
+        let before = std::mem::take(&mut self.watched);
+        let (mut has_new, mut problem) = (false, None);
+        for path in wanted {
+            // One that is watched already is known by its inode, so one that was made anew is watched anew.
+            match inotify.add_watch(&path, EVENTS) {
+                Ok(watch) => {
+                    let paths = before.get(&watch);
+                    has_new |= paths.is_none_or(|paths| !paths.contains(&path));
+                    self.watched.entry(watch).or_default().insert(path);
+                }
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => problem = Some((path, errno)),
+            }
+        }
+        for watch in before.keys() {
+            if !self.watched.contains_key(watch) {
+                // It went with its directory, or goes now.
+                let _ = inotify.rm_watch(*watch);
+            }
+        }
+        if let Some((path, errno)) = problem {
+            self.complain(&format!("`{}`", path.display()), errno);
+        }
+        has_new
     }
 
-    /// Watches these and no others. One that does not exist or cannot be watched is tried again by the next call.
-    pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) {
-        let wanted: BTreeMap<PathBuf, (u64, u64)> = wanted
-            .into_iter()
-            .filter_map(|path| identity(&path).map(|identity| (path, identity)))
-            .collect();
-        let gone: Vec<PathBuf> = self
-            .watched
-            .iter()
-            .filter(|(path, identity)| wanted.get(*path) != Some(identity))
-            .map(|(path, _)| path.clone())
-            .collect();
-        if let Err((what, problem)) = self.rewatch(gone, wanted)
-            && !self.has_complained
-        {
-            self.has_complained = true;
+    fn complain(&mut self, what: &str, errno: Errno) {
+        if !std::mem::replace(&mut self.has_complained, true) {
             warning!(
                 "{what} cannot be watched: {}; the configuration is looked at every two seconds all the same, but changed \
                  code is not noticed",
-                told(&problem)
+                told(errno)
             );
         }
     }
 
-    /// Watches as many as can be; else what cannot, and why.
-    fn rewatch(
-        &mut self,
-        gone: Vec<PathBuf>,
-        wanted: BTreeMap<PathBuf, (u64, u64)>,
-    ) -> Result<(), (String, notify::Error)> {
-        if wanted.is_empty() && self.notify.is_none() {
-            return Ok(());
-        }
-        let notify = match &mut self.notify {
-            Some(notify) => notify,
-            none => none.insert(
-                listen(&self.bell, &self.touched)
-                    .map_err(|problem| ("files".to_owned(), problem))?,
-            ),
-        };
-        for path in gone {
-            let _gone_with_the_directory = notify.unwatch(&path);
-            self.watched.remove(&path);
-        }
-        let mut result = Ok(());
-        for (path, identity) in wanted {
-            if self.watched.contains_key(&path) {
-                continue;
-            }
-            match notify.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(path, identity)),
-                // It was removed just now.
-                Err(_) if !path.exists() => {}
-                Err(problem) => result = Err((format!("`{}`", path.display()), problem)),
+    /// What the kernel told since the last time, each once.
+    pub(super) fn take(&self) -> BTreeSet<Told> {
+        let mut told = BTreeSet::new();
+        let reads = self.inotify.iter().cycle().take(READS_MAX);
+        for events in reads.map_while(|inotify| inotify.read_events().ok()) {
+            for event in &events {
+                self.note(event, &mut told);
             }
         }
-        result
+        told
     }
 
-    /// The paths that something happened to.
-    pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
-        self.bell.drain();
-        std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Notes what the kernel tells, and rings.
-fn listen(
-    bell: &Arc<Bell>,
-    touched: &Arc<Mutex<BTreeSet<PathBuf>>>,
-) -> notify::Result<RecommendedWatcher> {
-    let (bell, touched) = (Arc::clone(bell), Arc::clone(touched));
-    let on_event = move |event: notify::Result<notify::Event>| {
-        let Ok(event) = event else { return };
-        let mut noted = touched.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.len() < TOUCHED_MAX {
-            noted.extend(event.paths);
+    fn note(&self, event: &InotifyEvent, told: &mut BTreeSet<Told>) {
+        if event.mask.intersects(LOSSES) {
+            told.insert(Told::Lost);
+            return;
         }
-        drop(noted);
-        bell.ring();
-    };
-    // A signal that its thread took while this process becomes another program would be lost.
-    without_signals(|| {
-        // It panics later where its thread cannot be started.
-        let can_start = thread::Builder::new().spawn(|| ());
-        let _done = can_start
-            .map_err(|error| notify::Error::io(naming_task_limit(error)))?
-            .join();
-        notify::recommended_watcher(on_event)
-    })
-}
-
-/// With the limit that stands behind it; inotify(7). That of open files has the same error.
-fn told(problem: &notify::Error) -> String {
-    let limit = match &problem.kind {
-        ErrorKind::Io(error) if error.raw_os_error() == Some(Errno::EMFILE as i32) => {
-            "fs.inotify.max_user_instances"
+        let name = Path::new(event.name.as_deref().unwrap_or_default());
+        let is_directory = event.name.is_none() || event.mask.contains(AddWatchFlags::IN_ISDIR);
+        // A directory that we do not watch any more may have something to say still.
+        for path in self.watched.get(&event.wd).into_iter().flatten() {
+            told.insert(match is_directory {
+                true => Told::Directory(path.join(name)),
+                false => Told::File(path.join(name)),
+            });
         }
-        ErrorKind::MaxFilesWatch => "fs.inotify.max_user_watches",
-        _ => return problem.to_string(),
-    };
-    format!("{problem} (raise `{limit}` of the host)")
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-impl AsFd for Directories {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
     }
+
+    /// Readable when there is something to take; `None` while nothing is watched.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// With the limit that stands behind it. That of open files has the same error.
+fn told(errno: Errno) -> String {
+    let limit = match errno {
+        Errno::EMFILE => "fs.inotify.max_user_instances",
+        Errno::ENOSPC => "fs.inotify.max_user_watches",
+        _ => return errno.desc().to_owned(),
+    };
+    format!("{} (raise `{limit}` of the host)", errno.desc())
 }
