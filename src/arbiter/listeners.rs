@@ -88,6 +88,13 @@ struct Listener {
     file: Option<SocketFile>,
 }
 
+impl Listener {
+    /// Whether a name in the file system leads to it, if one did: somebody may have removed it, or the directory.
+    fn is_reachable(&self) -> bool {
+        self.file.as_ref().is_none_or(SocketFile::is_ours)
+    }
+}
+
 /// What tells whether an open socket is the one that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Asked {
@@ -115,6 +122,8 @@ pub struct Opened {
     pub ids: Vec<ListenerId>,
     /// Those of them that were opened for it.
     pub new: Vec<ListenerId>,
+    /// Those of the new ones that the service manager had kept.
+    kept: Vec<ListenerId>,
 }
 
 impl Listeners {
@@ -147,6 +156,7 @@ impl Listeners {
         let mut opened = Opened {
             ids: Vec::new(),
             new: Vec::new(),
+            kept: Vec::new(),
         };
         let names_any = config
             .bind
@@ -277,19 +287,23 @@ impl Listeners {
         opened: &mut Opened,
         open: impl FnOnce(&mut Self) -> Result<Listener, ListenError>,
     ) -> Result<(), ListenError> {
-        let found = self
-            .open
-            .iter()
-            .find(|(id, listener)| listener.asked == asked && !opened.ids.contains(id));
+        let found = self.open.iter().find(|(id, listener)| {
+            listener.asked == asked && listener.is_reachable() && !opened.ids.contains(id)
+        });
         let id = match found {
             Some((id, _)) => *id,
             None => {
-                let listener = match self.take_kept(&asked) {
+                let kept = self.take_kept(&asked);
+                let is_kept = kept.is_some();
+                let listener = match kept {
                     Some(kept) => kept,
                     None => open(self)?,
                 };
                 self.opened += 1;
                 self.open.insert(self.opened, listener);
+                if is_kept {
+                    opened.kept.push(self.opened);
+                }
                 opened.new.push(self.opened);
                 self.opened
             }
@@ -346,9 +360,19 @@ impl Listeners {
         })
     }
 
+    /// Closes what was opened, but for what the service manager had kept: it has copies, so that nobody could open that anew.
     fn abandon(&mut self, opened: &Opened) {
         for id in &opened.new {
-            self.open.remove(id);
+            let listener = self.open.remove(id);
+            if let Some(listener) = listener.filter(|_| opened.kept.contains(id))
+                && let Some(kept) = Kept::of(&listener)
+                && let Some(socket) = Arc::into_inner(listener.socket)
+            {
+                if let Some(file) = listener.file {
+                    file.leave();
+                }
+                self.kept.push((kept, socket));
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod inherit;
 mod lifeline;
 mod memory;
 mod merge;
+mod names;
 pub mod net;
 mod notify;
 mod open_files;
@@ -48,6 +49,7 @@ pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
 pub use merge::{allow_merging, host_merges};
+pub use names::resolve_host;
 pub use notify::NotifySocket;
 pub use open_files::{allow_open_files, open_files_max};
 pub use process::{

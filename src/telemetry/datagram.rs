@@ -3,13 +3,12 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     os::{
         fd::{AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixDatagram,
     },
     path::PathBuf,
-    sync::mpsc::sync_channel,
     time::Duration,
 };
 
@@ -32,7 +31,6 @@ const JOURNAL_BYTES_MAX: usize = 64 * 1024;
 
 /// How long a name may take to be resolved: the arbiter waits for it, while the workers serve on.
 const RESOLVE_TIME_MAX: Duration = Duration::from_secs(2);
-const RESOLVE_STACK_BYTES: usize = 512 * 1024;
 
 /// How the daemon at the other end wants to be spoken to.
 #[derive(Debug, Clone)]
@@ -169,10 +167,9 @@ pub(super) fn open(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
 }
 
 fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
-    let address = match host.parse::<IpAddr>() {
-        Ok(address) => SocketAddr::new(address, port),
-        Err(_) => resolve(host, port)?,
-    };
+    let addresses = sys::resolve_host(host, port, RESOLVE_TIME_MAX)?;
+    let none = || io::Error::other(format!("`{host}` has no address"));
+    let address = *addresses.first().ok_or_else(none)?;
     let any = match address {
         SocketAddr::V4(_) => "0.0.0.0:0",
         SocketAddr::V6(_) => "[::]:0",
@@ -180,29 +177,6 @@ fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.connect(address)?;
     Ok(socket)
-}
-
-/// The first address of a name. The resolver may take minutes where its servers do not answer, so it is asked on a thread of
-/// its own, which is left alone when it takes longer than [`RESOLVE_TIME_MAX`].
-fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    let (answer, told) = sync_channel(1);
-    let name = host.to_owned();
-    let thread = std::thread::Builder::new()
-        .name("rg-resolve".to_owned())
-        .stack_size(RESOLVE_STACK_BYTES);
-    sys::without_signals(|| {
-        thread.spawn(move || {
-            let addresses = (name.as_str(), port).to_socket_addrs();
-            let _nobody_waits_any_more = answer.send(addresses.map(|mut found| found.next()));
-        })
-    })?;
-    let found = told.recv_timeout(RESOLVE_TIME_MAX).map_err(|_| {
-        let seconds = RESOLVE_TIME_MAX.as_secs();
-        io::Error::other(format!(
-            "the address of `{host}` was not found within {seconds} seconds"
-        ))
-    })?;
-    found?.ok_or_else(|| io::Error::other(format!("`{host}` has no address")))
 }
 
 /// RFC 5424 section 6.2.1.

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -24,6 +24,10 @@ use crate::{
 /// How long a client that connected and says nothing stays with the kernel, before a worker gets it.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// How long a name may take to be resolved. The arbiter waits for it, so it is far less than a service manager's watchdog
+/// allows; but a resolver asks its second server after five seconds.
+const RESOLVE_TIME_MAX: Duration = Duration::from_secs(8);
+
 /// All addresses that a host stands for; none at all and `*` mean every IPv4 address of the machine, as in Gunicorn.
 pub(super) fn resolve(bind: &Bind, wanted: &TcpBind) -> Result<Vec<SocketAddr>, ListenError> {
     if wanted.host.is_empty() || wanted.host == "*" {
@@ -34,8 +38,9 @@ pub(super) fn resolve(bind: &Bind, wanted: &TcpBind) -> Result<Vec<SocketAddr>, 
         host: wanted.host.clone(),
         source,
     };
-    let mut addresses: Vec<SocketAddr> = match (&*wanted.host, wanted.port).to_socket_addrs() {
-        Ok(addresses) => addresses.collect(),
+    let resolved = sys::resolve_host(&wanted.host, wanted.port, RESOLVE_TIME_MAX);
+    let mut addresses = match resolved {
+        Ok(addresses) => addresses,
         // Without /etc/hosts, as in a bare chroot; the name means the loopback address all the same (RFC 6761, section 6.3).
         Err(_) if wanted.host.eq_ignore_ascii_case("localhost") => {
             vec![(Ipv4Addr::LOCALHOST, wanted.port).into()]

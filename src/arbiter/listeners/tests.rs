@@ -153,6 +153,46 @@ fn a_name_that_another_server_took_over_is_left_to_it() {
 }
 
 #[test]
+fn a_name_that_somebody_removed_is_made_again_by_the_next_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let mut listeners = Listeners::default();
+    let first = opened(&mut listeners, &[Bind::Unix(path.clone())]);
+    std::fs::remove_file(&path).unwrap();
+    let second = opened(&mut listeners, &[Bind::Unix(path.clone())]);
+    assert_ne!(first.ids, second.ids);
+    listeners.retain(&second.ids.iter().copied().collect());
+    UnixStream::connect(&path).unwrap();
+    let third = opened(&mut listeners, &[Bind::Unix(path)]);
+    assert_eq!(second.ids, third.ids);
+}
+
+#[test]
+fn what_was_kept_for_us_is_not_given_up_when_an_address_beside_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let wanted = |port| [Bind::Unix(path.clone()), tcp("127.0.0.1", port)];
+    let mut before = Listeners::default();
+    opened(&mut before, &[Bind::Unix(path.clone())]);
+    let (name, socket) = before.worth_keeping().remove(0);
+    let socket = socket.try_clone_to_owned().unwrap();
+    before.close(true);
+
+    let mut listeners = Listeners::default();
+    listeners.kept.push((Kept::parse(&name).unwrap(), socket));
+    let client = UnixStream::connect(&path).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    refused(&mut listeners, &wanted(port));
+    drop(taken);
+    let served = opened(&mut listeners, &wanted(port));
+    let (_, sockets) = listeners.passed(&served.ids);
+    let number = sockets[0].as_raw_fd();
+    assert!(nix::sys::socket::accept(number).is_ok(), "who waited");
+    drop(client);
+}
+
+#[test]
 fn an_inherited_socket_is_adopted_again_and_again() {
     let inherited = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = inherited.local_addr().unwrap().port();
