@@ -186,6 +186,7 @@ impl ForkServer {
             self.outputs.finish(pid);
             if let Some(occasion) = self.hooks.on_exit(pid) {
                 self.tell_of_hook(&occasion, status);
+                self.report(FromGeneration::HookEnded);
             } else if let Some(fact) = self.children.on_exit(pid, status, peak_bytes) {
                 if let FromGeneration::Exited { worker, .. } = fact {
                     self.hooks.add(Occasion::WorkerGone {

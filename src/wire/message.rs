@@ -9,7 +9,7 @@ use crate::config::Config;
 
 /// Of all that is said between processes, and between an arbiter and its successor: messages, scoreboard, live page, lobby,
 /// signals, the state of an upgrade. To be raised with every change to one of them that another build would misunderstand.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 /// Exit code of a worker that failed its health check. The others that mean something are Gunicorn's.
 pub const EXIT_SICK: i32 = 5;
 
@@ -56,6 +56,8 @@ pub enum FromGeneration {
         status: i32,
         peak_bytes: u64,
     },
+    /// The process of a hook was reaped.
+    HookEnded,
 }
 
 /// All that a generation and its workers need to know.

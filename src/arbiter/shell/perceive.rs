@@ -114,6 +114,7 @@ impl Shell {
                 self.processes.note_peak(worker, peak_bytes);
                 self.events.push_back(Event::WorkerExited { worker, exit });
             }
+            FromGeneration::HookEnded => self.events.push_back(Event::HookEnded(generation)),
         }
     }
 

@@ -52,6 +52,19 @@ fn a_generation_that_does_not_reap_its_killed_workers_is_killed() {
 }
 
 #[test]
+fn a_generation_has_time_to_leave_as_long_as_its_hooks_end() {
+    insta::assert_snapshot!(trace_served("term; exit 1 0; exit 2 0; wait 8; hook g1; wait 8; hook g1; wait 11; exit g1 sig9"), @r#"
+    term -> announce the stop, drain w1, drain w2, retire g1
+    exit 1 0 -> -
+    exit 2 0 -> -
+    hook g1 -> -
+    hook g1 -> -
+    86.0 s -> kill g1
+    exit g1 sig9 -> forget g1, leave with 0
+    "#);
+}
+
+#[test]
 fn a_stop_during_a_roll_ends_both_generations() {
     insta::assert_snapshot!(trace_served("edit roll; prepared 2; forked 3; term; exit 3 sig9; exit g2 0; exit 1 0; exit 2 0; exit g1 0"), @r#"
     edit roll -> spawn g2 for r1
