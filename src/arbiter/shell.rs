@@ -163,7 +163,7 @@ impl Shell {
         let failed = |error: &dyn std::error::Error| StartError::Other(reading::told(error));
         let now = clock::now();
         let invocation = Invocation::find().map_err(|error| failed(&error))?;
-        let mut watcher = Watcher::new(loader.path(), now);
+        let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;
         let text = loader.text().map_err(StartError::Config)?;
         let loaded = loader.load(text).map_err(StartError::Config)?;
         let config = &loaded.config;

@@ -1,8 +1,7 @@
 //! Tells when the config file, or code that `reload.code` names, changed.
 //!
-//! Nothing that the kernel reports is believed: it only says "look again". It is not asked about files that are opened and
-//! read, or the watcher would wake itself, and an app that reads its templates would put every change of them off. For the
-//! config file, what counts is that its content differs from the one that was read last, after it has been quiet for
+//! Nothing that the kernel reports is believed: it only says "look again". That a file was opened or read is no report, or
+//! the watcher would wake itself, and an app that reads its templates would put every change of them off. For the config file, what counts is that its content differs from the one that was read last, after it has been quiet for
 //! `reload.debounce`; for code, that a file is another one than before. So it does not matter how a change is made: by
 //! writing, by renaming over it (editors), by moving a link that is part of its path (Kubernetes swaps `..data`), by git.
 //! Should the kernel not tell at all (network file systems, no more watches), the config file is looked at every two
@@ -15,7 +14,8 @@ mod place;
 mod touch;
 
 use std::{
-    os::fd::BorrowedFd,
+    io,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -57,16 +57,16 @@ pub struct Watcher {
 
 impl Watcher {
     /// Takes note of the file's present content, before it is read; watches once [`Watcher::apply`] says how.
-    pub fn new(path: Option<&Path>, now: Moment) -> Self {
-        Self {
-            directories: Directories::default(),
+    pub fn new(path: Option<&Path>, now: Moment) -> io::Result<Self> {
+        Ok(Self {
+            directories: Directories::new()?,
             config: path.map(ConfigFile::new),
             code: None,
             touch: None,
             debounce: Duration::ZERO,
             next_look: now + LOOK_EVERY,
             deaf_until: None,
-        }
+        })
     }
 
     /// Goes by a configuration; the globs are relative to `chdir`. What was seen of the config file is not forgotten: a
@@ -124,10 +124,10 @@ impl Watcher {
         config.is_none_or(|config| config.is_what_changed(text, quiet_at))
     }
 
-    /// Readable when something may have changed; `None` when nobody has to wait for it.
+    /// Readable when something may have changed; `None` while nobody is to wait for it.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         let is_deaf = self.deaf_until.is_some();
-        self.directories.descriptor().filter(|_| !is_deaf)
+        (!is_deaf).then(|| self.directories.as_fd())
     }
 
     /// Takes in what the kernel told.

@@ -57,7 +57,7 @@ impl Shell {
         let signals = SignalBell::install(&SIGNALS)?;
         disregard(&DISREGARDED)?;
         become_subreaper()?;
-        let mut watcher = Watcher::new(loader.path(), now);
+        let mut watcher = Watcher::new(loader.path(), now)?;
         watcher.apply(&config.chdir, &config.reload, now);
         watcher.resume(state.seen, now);
         let listeners = Listeners::resume(state.listeners)?;

@@ -1,36 +1,30 @@
-//! The directories that the kernel watches for us, and what it told about them; inotify(7).
+//! The directories that the kernel watches for us, and what it told about them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    os::fd::{AsFd, BorrowedFd},
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
-use nix::{
-    errno::Errno,
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor},
+use nix::errno::Errno;
+use notify::{
+    ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode, ModifyKind},
 };
 
-use crate::warning;
+use crate::{
+    sys::{Bell, naming_task_limit, without_signals},
+    warning,
+};
 
-/// What may have made a file another one. That files are opened and read is none of it: we read them ourselves, and an app
-/// reads its templates all the time. Nor is a part of a write: a save ends with the file closed, and a log that the
-/// app keeps open never is.
-const EVENTS: AddWatchFlags = AddWatchFlags::IN_ATTRIB
-    .union(AddWatchFlags::IN_CLOSE_WRITE)
-    .union(AddWatchFlags::IN_CREATE)
-    .union(AddWatchFlags::IN_DELETE)
-    .union(AddWatchFlags::IN_DELETE_SELF)
-    .union(AddWatchFlags::IN_MOVE)
-    .union(AddWatchFlags::IN_MOVE_SELF)
-    .union(AddWatchFlags::IN_ONLYDIR);
-/// After which what is known of a directory, or of all, is out of date.
-const LOSSES: AddWatchFlags = AddWatchFlags::IN_Q_OVERFLOW
-    .union(AddWatchFlags::IN_DELETE_SELF)
-    .union(AddWatchFlags::IN_MOVE_SELF)
-    .union(AddWatchFlags::IN_UNMOUNT);
-/// Each gives some hundred events; what is left wakes us again.
-const READS_MAX: usize = 64;
+/// Paths that wait to be looked at. When there are more, all are looked at.
+const TOUCHED_MAX: usize = 4096;
 
 /// What the kernel told.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,115 +37,220 @@ pub(super) enum Told {
     Lost,
 }
 
-#[derive(Default)]
 pub(super) struct Directories {
     /// `None` until something is to be watched, and while the kernel lets nothing be: the instances of inotify are counted
     /// for each user, over all containers of a host.
-    inotify: Option<Inotify>,
-    /// Each with the paths that lead to it.
-    watched: BTreeMap<WatchDescriptor, BTreeSet<PathBuf>>,
+    notify: Option<RecommendedWatcher>,
+    bell: Arc<Bell>,
+    noted: Arc<Mutex<Noted>>,
+    /// By their paths without links.
+    watched: BTreeMap<PathBuf, Directory>,
     /// Said once: what fails is tried again at every look.
     has_complained: bool,
 }
 
+/// One that is watched.
+#[derive(Debug, PartialEq, Eq)]
+struct Directory {
+    /// Device and inode: one that was made anew has to be watched anew.
+    identity: (u64, u64),
+    /// The paths that lead to it, of which notify would know one.
+    names: BTreeSet<PathBuf>,
+}
+
+/// What was told and not taken yet.
+#[derive(Default)]
+struct Noted {
+    touched: BTreeSet<PathBuf>,
+    has_lost: bool,
+}
+
 impl std::fmt::Debug for Directories {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_set()
-            .entries(self.watched.values())
-            .finish()
+        formatter.debug_set().entries(self.watched.keys()).finish()
     }
 }
 
 impl Directories {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            notify: None,
+            bell: Arc::new(Bell::create()?),
+            noted: Arc::default(),
+            watched: BTreeMap::new(),
+            has_complained: false,
+        })
+    }
+
     /// Watches these and no others. One that does not exist or cannot be watched is tried again by the next call. Whether
     /// one is watched now that was not: nobody told what happened in it before.
     pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
-        if self.inotify.is_none() && !wanted.is_empty() {
-            match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
-                Ok(inotify) => self.inotify = Some(inotify),
-                Err(errno) => self.complain("files", errno),
-            }
-        }
-        let Some(inotify) = &self.inotify else {
-            return false;
-        };
+        let wanted = found(wanted);
         let before = std::mem::take(&mut self.watched);
-        let (mut has_new, mut problem) = (false, None);
-        for path in wanted {
-            // One that is watched already is known by its inode, so one that was made anew is watched anew.
-            match inotify.add_watch(&path, EVENTS) {
-                Ok(watch) => {
-                    let paths = before.get(&watch);
-                    has_new |= paths.is_none_or(|paths| !paths.contains(&path));
-                    self.watched.entry(watch).or_default().insert(path);
-                }
-                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                Err(errno) => problem = Some((path, errno)),
-            }
-        }
-        for watch in before.keys() {
-            if !self.watched.contains_key(watch) {
-                // It went with its directory, or goes now.
-                let _ = inotify.rm_watch(*watch);
-            }
-        }
-        if let Some((path, errno)) = problem {
-            self.complain(&format!("`{}`", path.display()), errno);
-        }
-        has_new
-    }
-
-    fn complain(&mut self, what: &str, errno: Errno) {
-        if !std::mem::replace(&mut self.has_complained, true) {
+        let known = |path: &PathBuf, directory: &Directory| before.get(path) == Some(directory);
+        if let Err((what, problem)) = self.rewatch(&before, wanted)
+            && !self.has_complained
+        {
+            self.has_complained = true;
             warning!(
                 "{what} cannot be watched: {}; the configuration is looked at every two seconds all the same, but changed \
                  code is not noticed",
-                told(errno)
+                told(&problem)
             );
         }
+        let mut watched = self.watched.iter();
+        watched.any(|(path, directory)| !known(path, directory))
+    }
+
+    /// Watches as many as can be; else what cannot, and why.
+    fn rewatch(
+        &mut self,
+        before: &BTreeMap<PathBuf, Directory>,
+        wanted: BTreeMap<PathBuf, Directory>,
+    ) -> Result<(), (String, notify::Error)> {
+        if wanted.is_empty() && self.notify.is_none() {
+            return Ok(());
+        }
+        let notify = match &mut self.notify {
+            Some(notify) => notify,
+            none => none.insert(
+                listen(&self.bell, &self.noted).map_err(|problem| ("files".to_owned(), problem))?,
+            ),
+        };
+        let is_same = |path: &PathBuf, among: &BTreeMap<PathBuf, Directory>, one: &Directory| {
+            among.get(path).map(|other| other.identity) == Some(one.identity)
+        };
+        for (path, directory) in before {
+            if !is_same(path, &wanted, directory) {
+                let _gone_with_the_directory = notify.unwatch(path);
+            }
+        }
+        let mut result = Ok(());
+        for (path, directory) in wanted {
+            if is_same(&path, before, &directory) {
+                self.watched.insert(path, directory);
+                continue;
+            }
+            match notify.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(path, directory)),
+                // It was removed just now.
+                Err(_) if !path.exists() => {}
+                Err(problem) => result = Err((format!("`{}`", path.display()), problem)),
+            }
+        }
+        result
     }
 
     /// What the kernel told since the last time, each once.
-    pub(super) fn take(&self) -> BTreeSet<Told> {
-        let mut told = BTreeSet::new();
-        let reads = self.inotify.iter().cycle().take(READS_MAX);
-        for events in reads.map_while(|inotify| inotify.read_events().ok()) {
-            for event in &events {
-                self.note(event, &mut told);
+    pub(super) fn take(&mut self) -> BTreeSet<Told> {
+        self.bell.drain();
+        let Noted { touched, has_lost } = std::mem::take(&mut *lock(&self.noted));
+        let mut told: BTreeSet<Told> = has_lost.then_some(Told::Lost).into_iter().collect();
+        for path in touched {
+            if self.watched.contains_key(&path) {
+                self.forget(&path);
+                told.insert(Told::Lost);
+                continue;
             }
+            let kind = if path.is_dir() {
+                Told::Directory
+            } else {
+                Told::File
+            };
+            let parent = path.parent().and_then(|parent| self.watched.get(parent));
+            let names = parent.into_iter().flat_map(|parent| &parent.names);
+            told.extend(names.map(|name| kind(name.join(path.file_name().unwrap_or_default()))));
         }
         told
     }
 
-    fn note(&self, event: &InotifyEvent, told: &mut BTreeSet<Told>) {
-        if event.mask.intersects(LOSSES) {
-            told.insert(Told::Lost);
-            return;
-        }
-        let name = Path::new(event.name.as_deref().unwrap_or_default());
-        let is_directory = event.name.is_none() || event.mask.contains(AddWatchFlags::IN_ISDIR);
-        // A directory that we do not watch any more may have something to say still.
-        for path in self.watched.get(&event.wd).into_iter().flatten() {
-            told.insert(match is_directory {
-                true => Told::Directory(path.join(name)),
-                false => Told::File(path.join(name)),
-            });
-        }
-    }
-
-    /// Readable when there is something to take; `None` while nothing is watched.
-    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inotify.as_ref().map(AsFd::as_fd)
+    /// The watch of a directory that went, or went elsewhere, and came back may be over, as are those below it, though device and
+    /// inode may be the same. So they are watched anew.
+    fn forget(&mut self, path: &Path) {
+        self.watched.retain(|watched, _| !watched.starts_with(path));
     }
 }
 
-/// With the limit that stands behind it. That of open files has the same error.
-fn told(errno: Errno) -> String {
-    let limit = match errno {
-        Errno::EMFILE => "fs.inotify.max_user_instances",
-        Errno::ENOSPC => "fs.inotify.max_user_watches",
-        _ => return errno.desc().to_owned(),
+/// Those that there are, each once.
+fn found(wanted: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Directory> {
+    let mut found = BTreeMap::new();
+    for name in wanted {
+        let Ok(path) = fs::canonicalize(&name) else {
+            continue;
+        };
+        let Some(identity) = identity(&path) else {
+            continue;
+        };
+        let directory = found.entry(path).or_insert_with(|| Directory {
+            identity,
+            names: BTreeSet::new(),
+        });
+        directory.names.insert(name);
+    }
+    found
+}
+
+fn lock(noted: &Mutex<Noted>) -> MutexGuard<'_, Noted> {
+    noted.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes what the kernel tells, and rings.
+fn listen(bell: &Arc<Bell>, noted: &Arc<Mutex<Noted>>) -> notify::Result<RecommendedWatcher> {
+    let (bell, noted) = (Arc::clone(bell), Arc::clone(noted));
+    let on_event = move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        if !may_change_a_file(event.kind) {
+            return;
+        }
+        let mut noted = lock(&noted);
+        if event.need_rescan() || noted.touched.len() >= TOUCHED_MAX {
+            noted.has_lost = true;
+        } else {
+            noted.touched.extend(event.paths);
+        }
+        drop(noted);
+        bell.ring();
     };
-    format!("{} (raise `{limit}` of the host)", errno.desc())
+    // A signal that its thread took while this process becomes another program would be lost.
+    without_signals(|| {
+        // It panics later where its thread cannot be started.
+        let can_start = thread::Builder::new().spawn(|| ());
+        let _done = can_start
+            .map_err(|error| notify::Error::io(naming_task_limit(error)))?
+            .join();
+        notify::recommended_watcher(on_event)
+    })
+}
+
+/// That files are opened and read makes none another one: we read them ourselves, and an app reads its templates all the time.
+/// Nor does a part of a write: a save ends with the file closed, and a log that the app keeps open never is.
+fn may_change_a_file(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Modify(what) => !matches!(what, ModifyKind::Data(_)),
+        _ => true,
+    }
+}
+
+/// With the limit that stands behind it; inotify(7). That of open files has the same error.
+fn told(problem: &notify::Error) -> String {
+    let limit = match &problem.kind {
+        ErrorKind::Io(error) if error.raw_os_error() == Some(Errno::EMFILE as i32) => {
+            "fs.inotify.max_user_instances"
+        }
+        ErrorKind::MaxFilesWatch => "fs.inotify.max_user_watches",
+        _ => return problem.to_string(),
+    };
+    format!("{problem} (raise `{limit}` of the host)")
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+impl AsFd for Directories {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
 }

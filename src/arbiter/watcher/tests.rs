@@ -23,7 +23,7 @@ fn scene_with(path: &str, prepare: impl Fn(&Path)) -> Scene {
     let reload = rules("code = '**/*.py'");
     let file = folder.path().join(path);
     let root = folder.path().join("code");
-    let mut watcher = Watcher::new(Some(&file), clock::now());
+    let mut watcher = Watcher::new(Some(&file), clock::now()).unwrap();
     watcher.apply(&root, &reload, clock::now());
     Scene { folder, watcher }
 }
@@ -322,6 +322,21 @@ fn code_that_is_ignored_is_not_told() {
     scene.assert_quiet();
     fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
     assert_eq!(scene.changed(), [Changed::Code("shop/views.py".into())]);
+}
+
+#[test]
+fn a_directory_that_two_paths_lead_to_is_watched_for_both() {
+    let mut scene = scene_with("code/server.toml", |folder| {
+        fs::create_dir(folder.join("release")).unwrap();
+        fs::write(folder.join("release/server.toml"), "workers = 1").unwrap();
+        fs::write(folder.join("release/views.py"), "one").unwrap();
+        symlink("release", folder.join("code")).unwrap();
+    })
+    .that_is_told();
+    fs::write(scene.path("release/views.py"), "two").unwrap();
+    assert_eq!(scene.changed(), [Changed::Code("views.py".into())]);
+    fs::write(scene.path("release/server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
 }
 
 #[test]
