@@ -1,7 +1,8 @@
 //! Tells when the config file, or code that `reload.code` names, changed.
 //!
 //! Nothing that the kernel reports is believed: it only says "look again". That a file was opened or read is no report, or
-//! the watcher would wake itself, and an app that reads its templates would put every change of them off. For the config file, what counts is that its content differs from the one that was read last, after it has been quiet for
+//! the watcher would wake itself, and an app that reads its templates would put every change of them off. For the config
+//! file, what counts is that its content differs from the one that was read last, after it has been quiet for
 //! `reload.debounce`; for code, that a file is another one than before. So it does not matter how a change is made: by
 //! writing, by renaming over it (editors), by moving a link that is part of its path (Kubernetes swaps `..data`), by git.
 //! Should the kernel not tell at all (network file systems, no more watches), the config file is looked at every two

@@ -1,7 +1,7 @@
 //! With which code the program ends: the table of `docs/signals.md`. 3 and 4 of a first start are in `death.rs`, 0 after signals
 //! in `signals.rs`, those of `plan` in `plan.rs`.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 
 use nix::sys::signal::Signal;
 
@@ -24,6 +24,19 @@ fn a_wrong_configuration_and_a_taken_address_end_the_start_with_1() {
     let bind = format!("bind = '{}'", taken.local_addr().unwrap());
     assert_eq!(Setup::with(&bind).start_and_fail().code, Some(1));
     let exit = Setup::without_file(&["-c", "not-there.toml"]).start_and_fail();
+    assert_eq!(exit.code, Some(1), "{}", exit.log);
+}
+
+#[test]
+fn a_directory_that_the_user_may_not_enter_ends_the_start_with_1() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("to be another user needs root");
+        return;
+    }
+    let setup = Setup::with("user = 'nobody'");
+    fs::set_permissions(setup.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let exit = setup.start_and_fail();
+    assert!(exit.log.contains("may not enter"), "{}", exit.log);
     assert_eq!(exit.code, Some(1), "{}", exit.log);
 }
 

@@ -383,6 +383,11 @@ impl Failure {
                 exit: Exit::Code(APP_ATTRIBUTE_MISSING),
                 ..
             } => APP_ATTRIBUTE_MISSING as u8,
+            // Its process could not even be started.
+            Self::Said {
+                exit: Exit::Code(1),
+                ..
+            } => 1,
             Self::Said { .. }
             | Self::WorkerDied {
                 exit: Exit::Code(APP_NOT_BOOTED | APP_SICK),

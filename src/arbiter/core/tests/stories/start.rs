@@ -46,6 +46,15 @@ fn a_preloaded_app_that_does_not_import_ends_the_first_start() {
 }
 
 #[test]
+fn a_first_generation_that_cannot_be_started_ends_the_start_with_1() {
+    insta::assert_snapshot!(trace("boot 1; failed 1; exit g1 1"), @r#"
+    boot 1 -> spawn g1 for r0
+    failed 1 -> -
+    exit g1 1 -> ‘g1 undone: no module named shop’, announce the stop, forget g1, leave with 1
+    "#);
+}
+
+#[test]
 fn a_first_worker_that_hangs_is_aborted_and_ends_the_start() {
     insta::assert_snapshot!(trace("boot 1; prepared 1; forked 1; wait 30; exit 1 sig6; exit g1 0"), @r#"
     boot 1 -> spawn g1 for r0
