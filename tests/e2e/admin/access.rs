@@ -152,6 +152,23 @@ fn the_sockets_follow_the_file_without_a_new_worker() {
 }
 
 #[test]
+fn the_address_moves_between_those_that_overlap() {
+    let (server, address) = with_tcp("");
+    let Address::Tcp(place) = address else {
+        unreachable!("with_tcp gives no other");
+    };
+    let port = place.port();
+    for (number, host) in [(1, "0.0.0.0"), (2, "127.0.0.1")] {
+        server.edit(&format!(
+            "[admin]\naddress = '{host}:{port}'\ntoken = '{TOKEN}'"
+        ));
+        server.says(&format!("reload={number} done"));
+        server.says(&format!("admin interface at http://{host}:{port}"));
+        assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
+    }
+}
+
+#[test]
 fn a_stranger_needs_the_token() {
     let (server, address) = with_tcp("");
     assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
