@@ -41,6 +41,7 @@ mod migrate;
 mod nginx;
 mod open_files;
 mod plan;
+mod privilege;
 mod probation;
 mod procfile;
 mod proxy_protocol;
