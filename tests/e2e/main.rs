@@ -19,6 +19,7 @@ mod death;
 mod disconnects;
 mod examples;
 mod exit_codes;
+mod fairness;
 mod figures;
 mod forked_children;
 mod forwarded;
