@@ -1,0 +1,43 @@
+//! The environment: variables of the server, variables for the app, and what may be told of either.
+
+use crate::harness::{Server, Setup, eventually};
+
+#[test]
+fn no_message_holds_what_a_variable_of_the_app_or_the_token_says() {
+    let server = Server::start("");
+    for bad in [
+        "[env]\nDB_PASSWORD = 12345678\n",
+        "[env]\nDB_PASSWORD = \"12345678\n",
+        "env = { DB_PASSWORD = [12345678] }\n",
+        "[admin]\ntoken = \"12345678\"\n",
+        "admin.token = 12345678x\n",
+    ] {
+        server.edit(bad);
+        server.says("rejected");
+        eventually("the problem is shown", || {
+            server.has_said("rgunicorn.toml:")
+        });
+    }
+    for command in ["status", "events"] {
+        let pid = server.arbiter().pid.to_string();
+        let told = Setup::without_file(&[command, "--pid", &pid]).run();
+        assert_eq!(told.code, Some(0), "{}", told.log);
+        assert!(!told.stdout.contains("12345678"), "{}", told.stdout);
+    }
+    assert!(!server.log().contains("12345678"));
+}
+
+#[test]
+fn a_variable_that_is_not_understood_is_named_without_its_value() {
+    for (name, value) in [
+        ("RGUNICORN_ADMIN_TOKEN", "hush-hush"),
+        ("RGUNICORN_ADMIN_TOKN", "hush-hush-hush-hush"),
+        ("RGUNICORN_ENV", "A=hush-hush,B"),
+    ] {
+        let setup = Setup::without_file(&["check", "app"]);
+        let exit = setup.environment(name, value).run();
+        assert_eq!(exit.code, Some(1), "{name}");
+        assert!(exit.log.contains(name), "{}", exit.log);
+        assert!(!exit.log.contains("hush"), "{}", exit.log);
+    }
+}
