@@ -83,6 +83,9 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
         .or_else(|| schema::keys().iter().find(last).map(|key| variable(key)));
     let question =
         |meant: String| format!("did you mean `RGUNICORN_{}`?", meant.to_ascii_uppercase());
+    if ["host", "port"].contains(&lowercase.as_str()) {
+        return Some("host and port are one: `RGUNICORN_BIND=127.0.0.1:8000`".to_owned());
+    }
     meant
         .map(question)
         .or_else(|| gunicorn::advice(&lowercase))

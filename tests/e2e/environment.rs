@@ -41,3 +41,34 @@ fn a_variable_that_is_not_understood_is_named_without_its_value() {
         assert!(!exit.log.contains("hush"), "{}", exit.log);
     }
 }
+
+#[test]
+fn what_kubernetes_and_images_set_beside_the_settings_stops_no_start() {
+    let start = |level: &str| {
+        let setup = Setup::with(&format!("[log]\nlevel = '{level}'"))
+            .environment("RGUNICORN_SERVICE_HOST", "10.0.0.1")
+            .environment("RGUNICORN_PORT", "tcp://10.0.0.1:80")
+            .environment("RGUNICORN_PORT_80_TCP_ADDR", "10.0.0.1")
+            .environment("RGUNICORN_VERSION", "1.2.3");
+        setup.start()
+    };
+    let server = start("info");
+    server.says(
+        "WARNING…not read from the environment, because they belong to no key: `RGUNICORN_VERSION`",
+    );
+    assert!(!server.log().contains("RGUNICORN_PORT"), "{}", server.log());
+    start("debug").says("Kubernetes' about a Service: `RGUNICORN_PORT`, `RGUNICORN_PORT_80_TCP_ADDR`, `RGUNICORN_SERVICE_HOST`");
+    let slip = Setup::plain().environment("RGUNICORN_WORKER", "2");
+    let exit = slip.start_and_fail();
+    assert!(
+        exit.log.contains("did you mean `RGUNICORN_WORKERS`?"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn a_port_that_does_not_count_is_told() {
+    let server = Setup::plain().environment("PORT", "5000").start();
+    server.says("`PORT=5000` does not count, because `bind` is set: rgunicorn.toml:");
+}
