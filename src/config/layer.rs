@@ -102,12 +102,14 @@ impl Layer {
         };
         let schema = schema::schema();
         let node = schema::node(&schema, path.iter().copied()).unwrap_or(&Value::Null);
-        let value = path
-            .iter()
-            .rev()
-            .fold(from_text(node, &setting.value), |inner, step| {
-                Value::Object(Map::from_iter([((*step).to_owned(), inner)]))
-            });
+        let value = match path[..] {
+            // For the app, which may want the quotes, the spaces and the brackets.
+            ["env", _] => setting.value.clone().into(),
+            _ => from_text(node, &setting.value),
+        };
+        let value = path.iter().rev().fold(value, |inner, step| {
+            Value::Object(Map::from_iter([((*step).to_owned(), inner)]))
+        });
         let mut places = Places::default();
         places.insert(pointer, place);
         Ok(Self { value, places })
@@ -208,7 +210,8 @@ fn path(key: &str) -> Option<Vec<&str>> {
 fn from_text(node: &Value, text: &str) -> Value {
     let takes = |kind: &str| takes(node, kind);
     let text = text.trim();
-    if let Some(value) = from_toml(text) {
+    let is_text = |value: &Value| value.is_array() && takes("string") && !takes("array");
+    if let Some(value) = from_toml(text).filter(|value| !is_text(value)) {
         return value;
     }
     if (takes("integer") || takes("number"))

@@ -68,6 +68,38 @@ fn what_kubernetes_and_images_set_beside_the_settings_stops_no_start() {
 }
 
 #[test]
+fn a_variable_for_the_app_is_taken_as_it_is_typed() {
+    let python = crate::harness::venv_python();
+    let server = Setup::without_file(&[
+        "app",
+        "-b",
+        "127.0.0.1:0",
+        "--python",
+        python.to_str().unwrap(),
+        "-e",
+        r#"LIST=["https://a", "https://b"]"#,
+        "-e",
+        "QUOTED=\"v\"",
+        "-e",
+        "SPACE= v ",
+        "--set",
+        "env.SET='v'",
+        "-e",
+        "PAIR=a=b",
+    ])
+    .start();
+    for (name, value) in [
+        ("LIST", r#"["https://a", "https://b"]"#),
+        ("QUOTED", "\"v\""),
+        ("SPACE", " v "),
+        ("SET", "'v'"),
+        ("PAIR", "a=b"),
+    ] {
+        assert_eq!(server.text(&format!("/env?name={name}")), value);
+    }
+}
+
+#[test]
 fn a_port_that_does_not_count_is_told() {
     let server = Setup::plain().environment("PORT", "5000").start();
     server.says("`PORT=5000` does not count, because `bind` is set: rgunicorn.toml:");
