@@ -43,6 +43,9 @@ impl ConfigSource {
             .iter()
             .rev()
             .find_map(|matches| matches.get_one::<PathBuf>("config"));
+        if let Some(reason) = named.and_then(|path| gunicorns(path)) {
+            return Err(reason);
+        }
         // A link that leads nowhere is there, too: without what it should say the server would be another one.
         let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
         let file = named
@@ -115,6 +118,21 @@ impl ConfigSource {
     pub fn name(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.typed.as_path())
     }
+}
+
+/// What to do with a configuration of Gunicorn's, which is Python.
+fn gunicorns(path: &Path) -> Option<String> {
+    let text = path.to_string_lossy();
+    let is_location = ["python:", "file:"]
+        .iter()
+        .any(|kind| text.starts_with(kind));
+    let is_python = path.extension().is_some_and(|end| end == "py");
+    (is_python || (is_location && !path.exists())).then(|| {
+        format!(
+            "`{text}` is a configuration of Gunicorn's, and `-c` takes TOML\n  \
+             = help: `rgunicorn migrate {text}` makes an `{DEFAULT_FILE}` of it"
+        )
+    })
 }
 
 /// The text of a config file, or why it is none.

@@ -201,6 +201,22 @@ fn a_flag_of_gunicorn_that_is_not_here_is_answered_with_what_to_do() {
 }
 
 #[test]
+fn a_configuration_of_gunicorns_is_sent_to_migrate() {
+    for location in [
+        "gunicorn.conf.py",
+        "file:gunicorn.conf.py",
+        "python:mysite.conf",
+    ] {
+        let setup = Setup::without_file(&["-c", location, "app"]);
+        let exit = setup.file("gunicorn.conf.py", "import os\n").run();
+        assert_eq!(exit.code, Some(1), "{location}");
+        let help = format!("`rgunicorn migrate {location}`");
+        assert!(exit.log.contains(&help), "{}", exit.log);
+        assert!(!exit.log.contains("not TOML"), "{}", exit.log);
+    }
+}
+
+#[test]
 fn a_default_file_whose_link_leads_nowhere_is_missed_and_not_passed_over() {
     let setup = Setup::without_file(&["app", "-b", "127.0.0.1:0"]);
     symlink("/gone/rgunicorn.toml", setup.path().join("rgunicorn.toml")).unwrap();
