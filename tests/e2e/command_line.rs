@@ -201,6 +201,15 @@ fn a_flag_of_gunicorn_that_is_not_here_is_answered_with_what_to_do() {
 }
 
 #[test]
+fn a_flag_of_gunicorn_is_not_explained_to_who_asks_a_running_server() {
+    for command in ["status", "stop", "migrate"] {
+        let exit = typed(&[command, "--reload-engine", "poll"]);
+        assert_eq!(exit.code, Some(2), "{command}");
+        assert!(exit.log.contains("unexpected argument"), "{}", exit.log);
+    }
+}
+
+#[test]
 fn a_configuration_of_gunicorns_is_sent_to_migrate() {
     for location in [
         "gunicorn.conf.py",
