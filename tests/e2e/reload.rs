@@ -280,8 +280,9 @@ fn a_file_that_is_named_from_the_root_on_is_watched_and_one_elsewhere_refused() 
     server.directory.write("flags.yaml", "b");
     server.says("code changed: flags.yaml");
     server.applied();
-    server.edit("[reload]\ncode = ['app.py', '/etc/hostname']");
-    server.says("`/etc/hostname` matches no file below `chdir`");
+    let elsewhere = Setup::with("reload.code = ['app.py', '/etc/hostname']").start_and_fail();
+    let told = "`/etc/hostname` matches no file below `chdir`";
+    assert!(elsewhere.log.contains(told), "{}", elsewhere.log);
     let directory = Setup::with("reload.code = 'templates/'").file("templates/a.html", "");
     let exit = directory.start_and_fail();
     assert!(

@@ -24,12 +24,8 @@ impl Resolver<'_> {
             .join(written.unwrap_or_default())
             .components()
             .collect();
-        if written.is_some()
-            && let Some(lack) = self.lack_of_directory(&path)
-        {
-            let help = "make it, or name another";
-            let title = format!("`chdir`: {lack}");
-            self.problem("/chdir", title, "", Some(help.to_owned()));
+        if written.is_some() {
+            self.check_directory("/chdir", &path, "`chdir`: ", "make it, or name another");
         }
         path
     }
@@ -112,22 +108,27 @@ impl Resolver<'_> {
     /// The directory of a file that the server will make has to be there.
     pub(super) fn file_to_make(&mut self, pointer: &str, path: PathBuf) -> PathBuf {
         let folder = path.parent().unwrap_or(&path);
-        if let Some(lack) = self.lack_of_directory(folder) {
-            self.problem(pointer, lack, "", Some(MAKE_IT.to_owned()));
-        }
+        self.check_directory(pointer, folder, "", MAKE_IT);
         path
     }
 
-    /// `None` where the directory is there.
-    fn lack_of_directory(&self, path: &Path) -> Option<String> {
+    /// `help` is for a directory that is not there.
+    fn check_directory(&mut self, pointer: &str, path: &Path, lead: &str, help: &str) {
         if self.machine.is_directory(path) {
-            return None;
+            return;
         }
         let shown = path.display();
-        Some(match self.machine.obstacle(path) {
-            Some(obstacle) => format!("the directory `{shown}` cannot be reached: {obstacle}"),
-            None => format!("there is no directory `{shown}`"),
-        })
+        let (lack, help) = match self.machine.obstacle(path) {
+            Some(obstacle) => (
+                format!("the directory `{shown}` cannot be reached: {obstacle}"),
+                None,
+            ),
+            None => (
+                format!("there is no directory `{shown}`"),
+                Some(help.to_owned()),
+            ),
+        };
+        self.problem(pointer, format!("{lead}{lack}"), "", help);
     }
 }
 
