@@ -17,6 +17,7 @@ mod command_line;
 mod containers;
 mod death;
 mod disconnects;
+mod environment;
 mod examples;
 mod exit_codes;
 mod fairness;
