@@ -2,14 +2,12 @@
 
 use std::{
     env,
-    fs::File,
-    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, tell};
+use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, save::save, tell};
 use crate::migrate::{Migration, Sources, VARIABLE, migrate as translate};
 
 pub(super) fn arguments() -> Vec<Arg> {
@@ -85,22 +83,6 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
     }
     save(&output, &migration.text, typed.get_flag("force"))?;
     Ok(report(&migration, &output))
-}
-
-/// Never over what somebody wrote, unless they said so.
-pub(super) fn save(path: &Path, text: &str, is_forced: bool) -> Result<(), String> {
-    let opened = match is_forced {
-        true => File::create(path),
-        false => File::create_new(path),
-    };
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => format!(
-            "`{}` is there already; `--force` writes over it, `-o` names another",
-            path.display()
-        ),
-        _ => format!("cannot write `{}`: {error}", path.display()),
-    })
 }
 
 /// What was done, and what to do next.

@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 
-use super::{ConfigSource, OK, command::DEFAULT_FILE, migrate::save, tell};
+use super::{ConfigSource, OK, command::DEFAULT_FILE, save::save, tell};
 use crate::config::schema_text;
 use project::Project;
 
