@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Given, Layer, MigrateError, Sources, Start, VARIABLE, Written, command_line, config_file,
-    given::given_app, translate::Places,
+    given::given_app, places::Places,
 };
 use crate::{config::gunicorn::SETTINGS, sys::read_file};
 

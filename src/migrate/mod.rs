@@ -5,9 +5,13 @@ mod command_line;
 mod compose;
 mod config_file;
 mod draft;
+mod environment;
 mod gather;
 mod given;
+mod places;
+mod reload;
 mod request_head;
+mod specifiers;
 mod start;
 mod syslog;
 mod translate;
@@ -19,7 +23,7 @@ use std::{io, path::PathBuf};
 
 pub use config_file::ConfigFileError;
 pub use draft::{Draft, Entry, Left};
-pub use given::{Function, Given, Layer, Written};
+pub use given::{Function, Given, Layer, Provenance, Written};
 pub use start::Start;
 
 use gather::gather;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::specifiers;
+
 /// A command line, taken apart around Gunicorn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Start {
@@ -100,7 +102,7 @@ impl Start {
         let mut start = values("ExecStart").iter().find_map(|command| {
             // Signs that say how to execute it.
             let command = command.trim_start_matches(['-', '@', ':', '+', '!']);
-            Self::of(&shlex::split(&without_specifiers(command))?)
+            Self::of(&shlex::split(&specifiers::hidden(command))?)
         })?;
         start.directory = values("WorkingDirectory")
             .last()
@@ -176,26 +178,6 @@ fn logical_lines(text: &str) -> Vec<String> {
         goes_on = piece.is_some();
     }
     lines
-}
-
-/// `%%` is a per cent sign. `%i` and its like are known to systemd alone, like a variable that is not set: `${%i}`.
-fn without_specifiers(command: &str) -> String {
-    let mut text = String::new();
-    let mut letters = command.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match (letter, letters.peek().copied()) {
-            ('%', Some('%')) => {
-                letters.next();
-                text.push('%');
-            }
-            ('%', Some(specifier)) if specifier.is_ascii_alphabetic() => {
-                letters.next();
-                text.push_str(&format!("${{%{specifier}}}"));
-            }
-            _ => text.push(letter),
-        }
-    }
-    text
 }
 
 #[cfg(test)]
