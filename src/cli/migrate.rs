@@ -82,11 +82,11 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
         return Ok(migration.text);
     }
     save(&output, &migration.text, typed.get_flag("force"))?;
-    Ok(report(&migration, &output))
+    Ok(report(&migration, &output, &sources.destination))
 }
 
 /// What was done, and what to do next.
-fn report(migration: &Migration, path: &Path) -> String {
+fn report(migration: &Migration, path: &Path, folder: &Path) -> String {
     let shown = path.display();
     let named = match path == Path::new(DEFAULT_FILE) {
         true => String::new(),
@@ -109,11 +109,27 @@ fn report(migration: &Migration, path: &Path) -> String {
     }
     lines.push(format!("Try it:  rgunicorn check --app{named}"));
     if let Some(start) = &migration.start {
-        let program = start.program.with_file_name("rgunicorn");
-        let command = format!("{} -c {shown}", program.display());
-        lines.push(format!("Start it: {}", start.successor(&command)));
+        let absolute = folder.join(path.file_name().unwrap_or(path.as_os_str()));
+        let file = match start.is_unit {
+            true => absolute,
+            false => seen_from(&migration.directory, &absolute),
+        };
+        lines.push(format!("Start it: {}", start.successor(&file)));
     }
     lines.join("\n") + "\n"
+}
+
+/// A path within the project, where directories above it may be others on another machine; else absolute.
+fn seen_from(directory: &Path, file: &Path) -> PathBuf {
+    let folder = file.parent().unwrap_or(file);
+    match (file.strip_prefix(directory), directory.strip_prefix(folder)) {
+        (Ok(below), _) => below.to_owned(),
+        (_, Ok(down)) => {
+            let up: PathBuf = down.components().map(|_| "..").collect();
+            up.join(file.file_name().unwrap_or_default())
+        }
+        _ => file.to_owned(),
+    }
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -9,6 +9,7 @@ mod environment;
 mod gather;
 mod given;
 mod places;
+mod quoting;
 mod reload;
 mod request_head;
 mod specifiers;
@@ -65,6 +66,8 @@ pub struct Migration {
     pub left: usize,
     /// Where Gunicorn was started by a Procfile or a unit: how, for the line that takes its place.
     pub start: Option<Start>,
+    /// Where Gunicorn was started, as far as that is known; absolute.
+    pub directory: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -103,5 +106,6 @@ pub fn migrate(sources: &Sources) -> Result<Migration, MigrateError> {
         translated: draft.entries.len(),
         left: draft.left.len(),
         start,
+        directory: places.project,
     })
 }

@@ -382,6 +382,41 @@ fn a_python_that_is_too_old_is_named() {
 }
 
 #[test]
+fn the_next_command_is_one_that_starts() {
+    let start = |arguments: &[&str], name: &str, line: &str| {
+        let setup = Setup::without_file(&[&["migrate"], arguments].concat())
+            .file(name, line)
+            .file("backend/gunicorn.conf.py", "threads = 7")
+            .environment("VIRTUAL_ENV", environment());
+        let folder = fs::canonicalize(setup.path()).unwrap();
+        let file = setup.path().join("rgunicorn.toml");
+        let (exit, text) = within(&file, setup.spawn());
+        (exit.stdout, text, folder.display().to_string())
+    };
+    let (told, text, _) = start(
+        &["--procfile", "Procfile"],
+        "Procfile",
+        "web: cd backend && A='x y' gunicorn site.wsgi\n",
+    );
+    has(
+        &told,
+        &["Start it: cd backend && A='x y' rgunicorn -c ../rgunicorn.toml"],
+    );
+    has(&text, &["threads = 7", "chdir = \"backend\""]);
+    let (told, _, folder) = start(
+        &["--unit", "shop.service"],
+        "shop.service",
+        "[Service]\nExecStart=%h/venv/bin/gunicorn site.wsgi\n",
+    );
+    has(
+        &told,
+        &[&format!(
+            "Start it: %h/venv/bin/rgunicorn -c {folder}/rgunicorn.toml"
+        )],
+    );
+}
+
+#[test]
 fn values_beyond_a_range_become_its_end() {
     let words = "--timeout 999999 --limit-request-fields 32768 -e A=1 -e A=2 app:app";
     let text = translated("", &words.split(' ').collect::<Vec<_>>());
