@@ -83,12 +83,7 @@ pub(super) fn call<'py, const COUNT: usize>(
     callable: &Bound<'py, PyAny>,
     arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
-    const { assert!(COUNT <= 3) };
-    let mut pointers = [std::ptr::null_mut::<ffi::PyObject>(); 3];
-    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
-        *pointer = argument.as_ptr();
-    }
-    let [first, second, third] = pointers;
+    let [first, second, third] = pointers(arguments);
     // SAFETY: live objects, closed by the first null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallFunctionObjArgs(
@@ -102,21 +97,33 @@ pub(super) fn call<'py, const COUNT: usize>(
     }
 }
 
-/// Calls `object.name(*arguments)`.
+/// Up to three arguments, closed by nulls.
 #[inline]
-pub(super) fn call_method<'py>(
+fn pointers<const COUNT: usize>(arguments: [&Bound<'_, PyAny>; COUNT]) -> [*mut ffi::PyObject; 3] {
+    const { assert!(COUNT <= 3) };
+    let mut pointers = [std::ptr::null_mut(); 3];
+    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
+        *pointer = argument.as_ptr();
+    }
+    pointers
+}
+
+/// Calls `object.name(*arguments)`, with up to three of them.
+#[inline]
+pub(super) fn call_method<'py, const COUNT: usize>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
-    [first, second, third]: [&Bound<'py, PyAny>; 3],
+    arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
+    let [first, second, third] = pointers(arguments);
     // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallMethodObjArgs(
             object.as_ptr(),
             name.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
-            third.as_ptr(),
+            first,
+            second,
+            third,
             std::ptr::null_mut::<ffi::PyObject>(),
         );
         Bound::from_owned_ptr_or_err(object.py(), result)
