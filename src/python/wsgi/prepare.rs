@@ -4,8 +4,8 @@
 use pyo3::prelude::*;
 
 use super::{
-    call::Call, early_hints::Hints, environ::Keys, errors::Errors, file_wrapper::FileWrapper,
-    input::Input, own_context::Errand,
+    call::Call, environ::Keys, errors::Errors, file_wrapper::FileWrapper, input::Input,
+    own_context::Errand,
 };
 
 /// Makes types and names, which live as long as the interpreter.
@@ -15,6 +15,5 @@ pub(in crate::python) fn prepare(py: Python<'_>) {
     py.get_type::<Errand>();
     py.get_type::<Errors>();
     py.get_type::<FileWrapper>();
-    py.get_type::<Hints>();
     py.get_type::<Input>();
 }
