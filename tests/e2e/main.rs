@@ -15,6 +15,7 @@ mod asgi;
 mod bad_edits;
 mod command_line;
 mod containers;
+mod contexts;
 mod death;
 mod disconnects;
 mod environment;
