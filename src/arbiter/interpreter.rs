@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::barrier::barrier;
-use crate::{config::Config, sys::Identity};
+use crate::{
+    config::Config,
+    sys::{Identity, obstacle},
+};
 
 /// The oldest CPython the engine loads in: it is built for the stable ABI of this version (pyo3's `abi3-py310`).
 const OLDEST: (u8, u8) = (3, 10);
@@ -63,6 +66,15 @@ pub enum InterpreterError {
         path.display()
     )]
     Missing { path: PathBuf, origin: Origin },
+    #[error(
+        "the interpreter `{}` ({origin}) cannot be reached: {obstacle}; mend that, or give the path of a virtualenv or of its bin/python",
+        path.display()
+    )]
+    Unreachable {
+        path: PathBuf,
+        origin: Origin,
+        obstacle: String,
+    },
     #[error(
         "there is no `{name}` (`python` in the configuration), neither in `chdir` nor on the PATH; install it, or give the path \
          of a virtualenv or of its bin/python"
@@ -172,6 +184,13 @@ pub fn find(config: &Config, identity: Option<&Identity>) -> Result<Interpreter,
     let package = config.worker_class.package();
     let facts = probe::probe(&path, surroundings, package, PROBE_TIME_MAX).map_err(|failure| {
         let path = path.clone();
+        if let Some(obstacle) = obstacle(&path) {
+            return InterpreterError::Unreachable {
+                path,
+                origin,
+                obstacle,
+            };
+        }
         match failure {
             probe::Failure::Missing => InterpreterError::Missing { path, origin },
             probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
@@ -244,7 +263,7 @@ fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|binary| binary.parent().map(|folder| folder.join("python")))
-        .filter(|path| path.is_file());
+        .filter(|path| is_there(path) && !path.is_dir());
     if let Some(path) = beside {
         return Ok((path, Origin::BesideBinary));
     }
@@ -261,13 +280,18 @@ fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
 fn named(configured: &Path, chdir: &Path) -> Result<(PathBuf, Origin), InterpreterError> {
     let path = chdir.join(configured);
     let is_bare = configured.components().count() == 1 && configured.is_relative();
-    if !is_bare || path.exists() {
+    if !is_bare || is_there(&path) {
         return Ok((in_environment(&path), Origin::Configured));
     }
     let found = on_path(configured).map(|path| (path, Origin::NamedOnPath));
     found.ok_or_else(|| InterpreterError::NotOnPath {
         name: configured.display().to_string(),
     })
+}
+
+/// A link that leads nowhere is there, too.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn on_path(name: &Path) -> Option<PathBuf> {

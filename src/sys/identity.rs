@@ -129,6 +129,16 @@ struct Account {
     name: Option<CString>,
 }
 
+/// Whether there is a user of this name.
+pub fn has_user(name: &str) -> io::Result<bool> {
+    Ok(entry(User::from_name(name))?.is_some())
+}
+
+/// Whether there is a group of this name.
+pub fn has_group(name: &str) -> io::Result<bool> {
+    Ok(entry(Group::from_name(name))?.is_some())
+}
+
 fn find_user(name: &str) -> Result<Account, IdentityError> {
     let number = name.parse().ok().map(Uid::from_raw);
     let found = match number {
