@@ -38,8 +38,9 @@ pub fn spawn(mut command: Command, inheritance: Inheritance) -> io::Result<(u32,
     match PidFd::open(child.id()) {
         Ok(pidfd) => Ok((child.id(), pidfd)),
         Err(error) => {
-            let _gone_already = child.kill();
-            let _reaped_already = child.wait();
+            if child.kill().is_ok() {
+                let _reaped_already = child.wait();
+            }
             Err(error)
         }
     }

@@ -27,7 +27,7 @@ pub const IN_FLIGHT_SHOWN_MAX: usize = 64;
 /// Bytes of method and target shown for a request in flight; a longer one is cut.
 pub const PATH_SHOWN_MAX: usize = 112;
 /// How often a sum is tried that another move of counters falls into; more often means that somebody scribbled on the board.
-const TOTALS_TRIES_MAX: usize = 1_000;
+const TOTALS_TRIES_MAX: usize = 10_000;
 
 /// Where a worker is in its life, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,7 +307,7 @@ impl Scoreboard {
     }
 
     /// What all workers counted, those that left included. No counter is ever less than it was before: a worker's are
-    /// seen either in its slot or in the past.
+    /// seen either in its slot or in the past. But for a board that somebody scribbled on: then they are what they look like.
     pub fn totals(&self) -> Totals {
         let board = self.board();
         let mut totals = Totals::default();

@@ -80,7 +80,7 @@ fn a_client_on_a_unix_socket_has_no_address() {
     let server = Server::start("bind = 'unix:run.sock'");
     let environ = server.get("/environ").json();
     assert_eq!(environ["REMOTE_ADDR"], "");
-    assert_eq!(environ["SERVER_NAME"], "test");
+    assert_eq!(environ["SERVER_NAME"], "localhost");
 }
 
 #[test]

@@ -120,11 +120,16 @@ pub(super) fn probe(
     })?;
     let pidfd = PidFd::open(child.id());
     let heard = listen(output, Instant::now() + time_max);
-    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children: hence the handle.
-    if let Ok(pidfd) = pidfd {
-        let _ = pidfd.signal(Signal::SIGKILL);
-    }
-    let _ = child.wait();
+    // Whatever happened, it ends here. It may have been reaped already, by one who reaps all children: hence the handle. Where it
+    // cannot be killed, for root may lack the capability KILL over another user's, it is not waited for.
+    let is_ending = pidfd
+        .and_then(|pidfd| pidfd.signal(Signal::SIGKILL))
+        .is_ok();
+    let _ = if is_ending {
+        child.wait().map(Some)
+    } else {
+        child.try_wait()
+    };
     heard
 }
 
