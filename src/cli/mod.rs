@@ -12,6 +12,7 @@ mod man;
 mod migrate;
 mod plan;
 mod run;
+mod save;
 mod schema;
 mod source;
 

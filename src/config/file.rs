@@ -158,7 +158,8 @@ pub struct File {
 
     /// The user that runs the workers: a name or a number. By default the user that starts the server.
     ///
-    /// Needs a start as root. The server itself keeps its rights, so that it can open a low port later.
+    /// Needs a start as root. The server itself keeps its rights, so that it can open a low port later. All Python code runs as this
+    /// user, who has to be allowed to enter `chdir` and to run the interpreter.
     #[schemars(example = &"www-data", example = 33)]
     pub user: Option<NameOrNumber>,
 

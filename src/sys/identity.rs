@@ -5,8 +5,9 @@
 use std::{
     ffi::CString,
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use nix::{
@@ -101,6 +102,13 @@ impl Identity {
             })
         };
         folders.into_iter().find(is_closed).map(Path::to_owned)
+    }
+
+    /// Has a command take it on before it executes its program.
+    pub fn give_to(self, command: &mut Command) {
+        // SAFETY: what runs between fork and exec makes system calls only; it neither allocates nor takes a lock. The closure
+        // owns what it uses.
+        unsafe { command.pre_exec(move || self.assume()) };
     }
 
     /// Takes the identity on, for good. Async-signal-safe: made to run between fork and exec.
