@@ -59,7 +59,7 @@ impl Excerpt {
 
     /// Line and column of its begin, both from 1.
     fn position(&self) -> (usize, usize) {
-        let before = &self.text.content[..self.span.start];
+        let before = self.text.content.get(..self.span.start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let column = 1 + before[line_start..].chars().count();
         (1 + before.matches('\n').count(), column)

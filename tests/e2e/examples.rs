@@ -72,6 +72,24 @@ fn each_example_starts_and_serves() {
     }
 }
 
+/// Whoever takes all three has nothing to change but names.
+#[test]
+fn nginx_the_configuration_and_the_unit_have_the_socket_in_one_place() {
+    let socket = "unix:/run/mysite/app.sock";
+    for (name, line) in [
+        ("deploy/nginx/mysite.conf", format!("server {socket};")),
+        ("configs/behind-nginx.toml", format!("bind = \"{socket}\"")),
+        (
+            "deploy/systemd/mysite.service",
+            "RuntimeDirectory=mysite".to_owned(),
+        ),
+    ] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        assert!(text.contains(&line), "{name}: {line}");
+    }
+}
+
 #[test]
 fn each_example_passes_check() {
     for path in examples() {
