@@ -289,6 +289,10 @@ fn only_what_counts_processors_counts_processors() {
             "Here RGUNICORN_WORKERS counts more",
         ),
         (
+            "debug = True\nworkers = debug and 1 or cpu_count()",
+            "set RGUNICORN_WORKERS",
+        ),
+        (
             "workers = cpu_count()\nif workers > 0:\n    workers = 1",
             "set RGUNICORN_WORKERS",
         ),
