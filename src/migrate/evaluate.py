@@ -124,8 +124,8 @@ def operands(node, assigned, above=()):
         inner = [node.left, node.right]
     elif isinstance(node, ast.UnaryOp):
         inner = [node.operand]
-    elif isinstance(node, ast.BoolOp):
-        inner = node.values
+    elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+        inner = node.values[:1]  # `cpu_count() or 1`: the rest is for a machine that cannot tell
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("int", "round"):
         inner = node.args
     elif isinstance(node, ast.Name) and len(assigned.get(node.id, ())) == 1 and node.id not in above:

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use globset::Glob;
 use toml::Value;
 
 use super::{
@@ -68,7 +69,7 @@ enum Watched {
 fn watched(root: &Path, word: &str) -> Watched {
     let path = clean(&root.join(word));
     let has_signs = word.contains(['*', '?', '[']);
-    let is_pattern = has_signs && !path.exists();
+    let is_pattern = has_signs && !path.exists() && Glob::new(word).is_ok();
     let Ok(below) = path.strip_prefix(root) else {
         return match is_pattern || path.is_dir() {
             true => Watched::Nothing,
@@ -77,11 +78,8 @@ fn watched(root: &Path, word: &str) -> Watched {
     };
     let text = below.display().to_string();
     let mut pattern = match is_pattern {
-        // Braces and backslashes mean nothing to Python.
-        true => text
-            .replace('\\', "[\\]")
-            .replace('{', "[{]")
-            .replace('}', "[}]"),
+        // Braces mean nothing to Python.
+        true => text.replace('{', "[{]").replace('}', "[}]"),
         false => globset::escape(&text),
     };
     if path.is_dir() {
@@ -109,6 +107,7 @@ mod tests {
             ("a[1].txt", "a[[]1[]].txt"),
             ("templates", "templates/**"),
             (&absolute(""), "**"),
+            ("b[.txt", "b[[].txt"),
             ("conf/**/*.{y}", "conf/**/*.[{]y[}]"),
         ] {
             let expected = Watched::Below(pattern.to_owned());

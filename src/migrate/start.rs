@@ -53,7 +53,7 @@ impl Start {
             program: PathBuf::from(&words[first]),
             arguments: rest[..end].to_vec(),
             after: rest[end..].to_vec(),
-            directory: changed_to(before),
+            directory: changed_to(&words[..=first]),
             ..Self::default()
         })
     }
@@ -159,6 +159,7 @@ fn program(words: &[String]) -> Option<usize> {
     candidates.rev().max_by_key(|at| likelihood(words, *at))
 }
 
+/// From 0, where it is hardly ever the program, to 3, where it nearly always is.
 fn likelihood(words: &[String], at: usize) -> u8 {
     let is_followed = words.get(at + 1).is_some_and(|next| !is_operator(next));
     let Some(before) = words[..at].last().map(String::as_str) else {
@@ -401,7 +402,7 @@ mod tests {
         };
         let to = |path: &str| Some(PathBuf::from(path));
         assert_eq!(directory("cd a && cd b && gunicorn app"), to("a/b"));
-        assert_eq!(directory("cd a; exec gunicorn app"), to("a"));
+        assert_eq!(directory("cd a; gunicorn app"), to("a"));
         assert_eq!(directory("sh -c 'cd /a && gunicorn app'"), to("/a"));
         assert_eq!(directory("gunicorn app && cd a && ls"), None);
     }

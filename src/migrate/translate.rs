@@ -45,15 +45,11 @@ pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft
     }
 }
 
+/// The expression says nothing new of a function, and nothing at all where there is no key.
 fn remark_on_computed(given: &Given) -> Vec<String> {
-    let Some(expression) = &given.provenance.computed else {
-        return Vec::new();
-    };
-    let Some(key) = given
-        .setting
-        .key()
-        .filter(|_| given.setting.form != Form::Nothing)
-    else {
+    let is_told = !matches!(given.setting.form, Form::Nothing | Form::Hook);
+    let key = given.setting.key().filter(|_| is_told);
+    let (Some(expression), Some(key)) = (&given.provenance.computed, key) else {
         return Vec::new();
     };
     let mut remarks = vec![format!(

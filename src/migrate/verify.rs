@@ -35,10 +35,12 @@ pub(super) fn until_accepted(
         let entry = draft.entries.remove(number);
         let mut given = entry.comments.into_iter();
         let given = given.next().unwrap_or_else(|| entry.key.clone());
-        draft.leave(
-            given,
-            format!("`{} = {}` is refused: {reason}.", entry.key, entry.value),
-        );
+        // A variable of the environment may be a secret.
+        let refused = match entry.key.starts_with("env.") {
+            true => entry.key,
+            false => format!("{} = {}", entry.key, entry.value),
+        };
+        draft.leave(given, format!("`{refused}` is refused: {reason}."));
     }
 }
 
