@@ -7,7 +7,6 @@
 
 mod access_format;
 mod access_log;
-mod atoms;
 mod datagram;
 mod entry;
 mod error_log;
@@ -24,7 +23,6 @@ mod zone;
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
-pub use atoms::AtomError;
 pub use entry::{Printer, Role, identify};
 pub use error_log::{
     block, count_in, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen,

@@ -396,7 +396,7 @@ mod tests {
     fn what_does_not_fit_changes_nothing() {
         let page = LivePage::create(&keeping(1), &logs().0).unwrap();
         let mut long = config();
-        long.log.format = crate::config::LogFormat::Atoms("x".repeat(LIVE_BYTES_MAX));
+        long.log.identifier = "x".repeat(LIVE_BYTES_MAX);
         assert!(matches!(
             LivePage::check(&long),
             Err(LiveError::TooLong { .. })

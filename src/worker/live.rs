@@ -81,7 +81,7 @@ impl Live {
         telemetry::set_level(config.log.level);
         telemetry::set_format(config.log.error_format);
         if config.log.format != before.log.format {
-            set_format(access_log, config);
+            access_log.set_format(AccessFormat::of(&config.log.format));
         }
         match logs {
             Some(Ok(logs)) => {
@@ -163,13 +163,6 @@ impl Live {
     /// `timeouts.write`
     pub fn write_ms(&self) -> u64 {
         self.write_ms.load(Relaxed)
-    }
-}
-
-fn set_format(access_log: &AccessLog, config: &Config) {
-    match AccessFormat::of(&config.log.format) {
-        Ok(format) => access_log.set_format(format),
-        Err(error) => crate::error!("`log.format`: {error}; the old format stays in use"),
     }
 }
 
