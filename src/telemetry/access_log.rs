@@ -377,7 +377,7 @@ mod tests {
 
     fn into_a_pipe() -> (AccessLog, PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();
-        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stdout).unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stdout, None).unwrap();
         (AccessLog::new(Some(sink), paths()), reader)
     }
 
@@ -490,7 +490,7 @@ mod tests {
             .map(|letter| {
                 let writer = writer.try_clone().unwrap().into();
                 std::thread::spawn(move || {
-                    let sink = Sink::from_descriptor(writer, &LogTarget::Stdout).unwrap();
+                    let sink = Sink::from_descriptor(writer, &LogTarget::Stdout, None).unwrap();
                     let log = AccessLog::new(Some(sink), paths());
                     for count in 0..2000 {
                         push(&log, &vec![letter; 1 + count % 200], Instant::now());

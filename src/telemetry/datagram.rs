@@ -168,6 +168,16 @@ pub(super) fn open(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
     }))
 }
 
+/// A socket that looks for its daemon when something is sent; `None` where the target is no daemon of this machine.
+pub(super) fn unconnected(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
+    match target {
+        LogTarget::Syslog(SyslogAddress::Local(_)) | LogTarget::Journald(_) => {
+            Ok(Some(UnixDatagram::unbound()?.into()))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
     let address = match host.parse::<IpAddr>() {
         Ok(address) => SocketAddr::new(address, port),

@@ -26,10 +26,10 @@ pub use access_log::AccessLog;
 pub use entry::{Printer, Role, identify};
 pub use error_log::{
     block, count_in, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen,
-    set_format, set_level, set_owner,
+    set_format, set_level,
 };
 pub use lines::Lines;
 pub use panics::tell_panics;
-pub use sink::Sink;
+pub use sink::{Owner, Sink};
 pub use tap::{Tap, close_tap, open_tap};
 pub use zone::zone;

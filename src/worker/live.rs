@@ -85,11 +85,11 @@ impl Live {
         }
         match logs {
             Some(Ok(logs)) => {
-                let moved = telemetry::redirect(logs.error, &config.log).and_then(|()| {
+                let moved = telemetry::redirect(logs.error, &config.log, None).and_then(|()| {
                     let log = &config.log;
                     let sink = match &log.access {
                         LogTarget::Off => None,
-                        target => Some(Sink::from_descriptor(logs.access, target)?),
+                        target => Some(Sink::from_descriptor(logs.access, target, None)?),
                     };
                     let sink = sink.map(|sink| sink.called(&log.identifier, log.syslog_facility));
                     access_log.redirect(sink, Instant::now());

@@ -1,6 +1,7 @@
 //! What is written, where, and in which form.
 
 mod daemons;
+mod files;
 mod json;
 mod live;
 mod output;
