@@ -63,7 +63,7 @@ impl OutputPipes {
     pub fn become_output_of(self, worker: u64, generation: u32) -> io::Result<()> {
         let readers = self.become_output()?;
         let parent = PidFd::open(generation);
-        // Still alive, so the number was its own.
+        // Still the parent, so the number is its own; else it is dead already.
         let parent = parent
             .ok()
             .filter(|_| getppid().as_raw() == generation as i32);

@@ -168,14 +168,18 @@ pub(super) fn open(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
     }))
 }
 
-/// A socket that looks for its daemon when something is sent; `None` where the target is no daemon of this machine.
+/// A socket for a target that is a daemon, and is not there now. One of this machine is looked for when something is sent; what
+/// is meant for another machine is lost.
 pub(super) fn unconnected(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
-    match target {
+    Ok(Some(match target {
         LogTarget::Syslog(SyslogAddress::Local(_)) | LogTarget::Journald(_) => {
-            Ok(Some(UnixDatagram::unbound()?.into()))
+            UnixDatagram::unbound()?.into()
         }
-        _ => Ok(None),
-    }
+        LogTarget::Syslog(SyslogAddress::Udp { .. }) => UdpSocket::bind("127.0.0.1:0")?.into(),
+        LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr | LogTarget::File(_) => {
+            return Ok(None);
+        }
+    }))
 }
 
 fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {

@@ -86,7 +86,7 @@ impl Sink {
     }
 
     /// In place of a target that cannot be opened now: a daemon of this machine is looked for with each line, what is
-    /// meant for anything else goes to the standard error output.
+    /// meant for a file goes to the standard error output.
     pub fn stand_in(target: &LogTarget, owner: Option<Owner>) -> io::Result<Self> {
         let descriptor = match datagram::unconnected(target)? {
             Some(socket) => socket,

@@ -118,7 +118,7 @@ impl Shell {
         })
     }
 
-    /// One that cannot be opened now could be before, and does not keep the server from going on.
+    /// One that cannot be opened now could be when the configuration was checked, and does not keep the server from going on.
     fn open_log(&self, reading: &Reading, kind: &Kind) -> io::Result<OwnedFd> {
         let target = (kind.target)(&reading.config.log);
         let identity = reading.resources.identity.as_ref();
@@ -131,7 +131,11 @@ impl Shell {
             warning!("{problem}; the old one stays in use");
             return Ok(descriptor);
         }
-        warning!("{problem}; lines are lost, or go to the standard error output");
+        let meanwhile = match target {
+            LogTarget::Syslog(_) | LogTarget::Journald(_) => "lines that it does not take are lost",
+            _ => "lines go to the standard error output",
+        };
+        warning!("{problem}; {meanwhile}");
         let sink = Sink::stand_in(target, reading::owner(identity))?;
         sink.descriptor().try_clone_to_owned()
     }
