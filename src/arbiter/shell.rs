@@ -232,7 +232,7 @@ impl Shell {
             exit: None,
         };
         for note in &loaded.notes {
-            info!("{}", note.text);
+            crate::telemetry::line(note.level, format_args!("{}", note.text));
         }
         shell.begin(&reading);
         if let Some(shortage) = shortage {

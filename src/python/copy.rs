@@ -3,6 +3,7 @@
 
 use pyo3::{exceptions::PySystemExit, prelude::*};
 
+use super::output;
 use crate::sys;
 
 /// Ends this process if it is a copy of the worker (see [`sys::watch_for_copies`]): with the code of `SystemExit`, if the app
@@ -23,9 +24,7 @@ fn end(py: Python<'_>, raised: Option<&PyErr>) -> ! {
             0
         }
     };
-    for stream in ["stdout", "stderr"] {
-        let _ = stream_of(py, stream).and_then(|stream| stream.call_method0("flush"));
-    }
+    output::flush(py);
     // No `atexit`: what is registered there is the worker's.
     sys::exit_now(code);
 }
@@ -48,10 +47,7 @@ fn complain(py: Python<'_>) -> PyResult<()> {
     let text = format!(
         "rgunicorn: the process {pid}, which the app forked, came back from the app and was ended; let it end with os._exit()\n"
     );
-    stream_of(py, "stderr")?.call_method1("write", (text,))?;
+    let stderr = py.import("sys")?.getattr("stderr")?;
+    stderr.call_method1("write", (text,))?;
     Ok(())
-}
-
-fn stream_of<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    py.import("sys")?.getattr(name)
 }

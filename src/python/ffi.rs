@@ -14,9 +14,11 @@ use std::{
 };
 
 use pyo3::{
-    PyClass, ffi,
+    PyClass,
+    exceptions::PyTypeError,
+    ffi,
     prelude::*,
-    types::{PyBytes, PyDict, PyString},
+    types::{PyBytes, PyDict, PyString, PyTuple},
 };
 
 /// A cell that only the holder of the interpreter touches. Engines refuse interpreters without a global lock, so at any
@@ -30,6 +32,11 @@ unsafe impl<T: Send> Sync for HeldCell<T> {}
 impl<T> HeldCell<T> {
     pub(super) fn new(value: T) -> Self {
         Self(RefCell::new(value))
+    }
+
+    /// The value, unless it is borrowed.
+    pub(super) fn try_borrow<'a>(&'a self, _py: Python<'a>) -> Option<RefMut<'a, T>> {
+        self.0.try_borrow_mut().ok()
     }
 
     /// The value. Not to be kept while Python code runs: it may come back here.
@@ -83,12 +90,7 @@ pub(super) fn call<'py, const COUNT: usize>(
     callable: &Bound<'py, PyAny>,
     arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
-    const { assert!(COUNT <= 3) };
-    let mut pointers = [std::ptr::null_mut::<ffi::PyObject>(); 3];
-    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
-        *pointer = argument.as_ptr();
-    }
-    let [first, second, third] = pointers;
+    let [first, second, third] = pointers(arguments);
     // SAFETY: live objects, closed by the first null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallFunctionObjArgs(
@@ -102,21 +104,33 @@ pub(super) fn call<'py, const COUNT: usize>(
     }
 }
 
-/// Calls `object.name(*arguments)`.
+/// Up to three arguments, closed by nulls.
 #[inline]
-pub(super) fn call_method<'py>(
+fn pointers<const COUNT: usize>(arguments: [&Bound<'_, PyAny>; COUNT]) -> [*mut ffi::PyObject; 3] {
+    const { assert!(COUNT <= 3) };
+    let mut pointers = [std::ptr::null_mut(); 3];
+    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
+        *pointer = argument.as_ptr();
+    }
+    pointers
+}
+
+/// Calls `object.name(*arguments)`, with up to three of them.
+#[inline]
+pub(super) fn call_method<'py, const COUNT: usize>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
-    [first, second, third]: [&Bound<'py, PyAny>; 3],
+    arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
+    let [first, second, third] = pointers(arguments);
     // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallMethodObjArgs(
             object.as_ptr(),
             name.as_ptr(),
-            first.as_ptr(),
-            second.as_ptr(),
-            third.as_ptr(),
+            first,
+            second,
+            third,
             std::ptr::null_mut::<ffi::PyObject>(),
         );
         Bound::from_owned_ptr_or_err(object.py(), result)
@@ -258,6 +272,8 @@ pub(super) trait Builtin {
     type This: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync;
     const NAME: &'static CStr;
     const DOC: &'static CStr;
+    /// By what names arguments may be given; none: by their places only.
+    const PARAMETERS: &'static [&'static str] = &[];
     const BEHAVIOUR: Behaviour<Self::This>;
 }
 
@@ -266,9 +282,9 @@ pub(super) fn builtin<B: Builtin + 'static>(this: &Bound<'_, B::This>) -> PyResu
     let definition = Box::new(ffi::PyMethodDef {
         ml_name: B::NAME.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer {
-            PyCFunctionFast: fast_call::<B>,
+            PyCFunctionFastWithKeywords: fast_call::<B>,
         },
-        ml_flags: ffi::METH_FASTCALL,
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: B::DOC.as_ptr(),
     });
     // SAFETY: the function keeps a pointer to its definition for as long as it lives, and a reference to `this`. The
@@ -303,25 +319,35 @@ impl Definition {
     }
 }
 
-// SAFETY: only CPython calls it, through a definition made above, with what METH_FASTCALL promises.
+// SAFETY: only CPython calls it, through a definition made above, with what METH_FASTCALL with METH_KEYWORDS promises.
 unsafe extern "C" fn fast_call<B: Builtin>(
     this: *mut ffi::PyObject,
-    arguments: *mut *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let call = || {
-        // SAFETY: CPython calls this with the interpreter held, `this` as it was bound, and `count` live arguments;
-        // `Borrowed` is a transparent pointer to one.
-        let (this, arguments) = unsafe {
+        // SAFETY: CPython calls this with the interpreter held, `this` as it was bound, and `count` live arguments, behind which are as
+        // many as the tuple `names` has, if it is not null; `Borrowed` is a transparent pointer to one.
+        let (this, arguments, names) = unsafe {
             let py = Python::assume_attached();
             let this = Bound::from_borrowed_ptr(py, this).cast_into_unchecked::<B::This>();
-            let arguments: &[Borrowed<'_, '_, PyAny>] = match count {
+            let names = Bound::from_borrowed_ptr_or_opt(py, names)
+                .map(|names| names.cast_into_unchecked::<PyTuple>());
+            let total = count as usize + names.as_ref().map_or(0, |names| names.len());
+            let arguments: &[Borrowed<'_, '_, PyAny>] = match total {
                 0 => &[],
-                _ => std::slice::from_raw_parts(arguments.cast_const().cast(), count as usize),
+                _ => std::slice::from_raw_parts(arguments.cast(), total),
             };
-            (this, arguments)
+            (this, arguments, names)
         };
-        (B::BEHAVIOUR)(&this, arguments)
+        match names {
+            None => (B::BEHAVIOUR)(&this, arguments),
+            Some(names) => {
+                let in_order = in_order::<B>(arguments, &names)?;
+                (B::BEHAVIOUR)(&this, &in_order)
+            }
+        }
     };
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
         Ok(Ok(result)) => result.into_ptr(),
@@ -337,6 +363,39 @@ unsafe extern "C" fn fast_call<B: Builtin>(
             error.restore(unsafe { Python::assume_attached() });
             std::ptr::null_mut()
         }
+    }
+}
+
+/// The arguments in the order of the parameters, where the last ones were given by these names.
+#[cold]
+fn in_order<'a, 'py, B: Builtin>(
+    arguments: &[Borrowed<'a, 'py, PyAny>],
+    names: &Bound<'py, PyTuple>,
+) -> PyResult<Vec<Borrowed<'a, 'py, PyAny>>> {
+    let (placed, named) = arguments.split_at(arguments.len() - names.len());
+    let function = B::NAME.to_string_lossy();
+    let mut slots = vec![None; B::PARAMETERS.len().max(placed.len())];
+    for (slot, argument) in slots.iter_mut().zip(placed) {
+        *slot = Some(*argument);
+    }
+    for (name, argument) in names.iter().zip(named) {
+        let name = name.cast::<PyString>()?.to_str()?.to_owned();
+        let place = B::PARAMETERS.iter().position(|known| **known == *name);
+        match place.map(|place| &mut slots[place]) {
+            Some(slot @ None) => *slot = Some(*argument),
+            _ => {
+                let reason = format!("{function}() has no use for an argument {name:?}");
+                return Err(PyTypeError::new_err(reason));
+            }
+        }
+    }
+    let given: Vec<_> = slots.iter().map_while(|slot| *slot).collect();
+    match given.len() == arguments.len() {
+        true => Ok(given),
+        false => Err(PyTypeError::new_err(format!(
+            "{function}() lacks the argument {:?}",
+            B::PARAMETERS[given.len()]
+        ))),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     app::{self, EXIT_BOOT},
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, stacks, worker, wsgi,
+    kind, output, stacks, worker, wsgi,
 };
 use crate::{
     config::{Config, WorkerClass},
@@ -153,6 +153,7 @@ fn prepare(
     if inherited.settings.config.worker_class != WorkerClass::Asgi {
         wsgi::prepare(py);
     }
+    output::flush(py);
     freeze(py).map_err(|error| fail(error.to_string()))?;
     if inherited.settings.config.merge_memory {
         py.detach(|| allow_merging(&who));
@@ -211,7 +212,7 @@ fn captured<T>(
     };
     let output = ImportOutput::begin()?;
     let imported = import();
-    flush_output(py);
+    output::flush(py);
     output.tell(printer)?;
     server.read_output(printer, OutputPipes::create()?.become_output()?);
     Ok(imported)
@@ -233,15 +234,6 @@ fn become_captured(py: Python<'_>, pipes: OutputPipes, worker: u64, generation: 
     }
     if let Err(error) = captured {
         crate::error!("the output of this worker cannot be captured: {error}");
-    }
-}
-
-/// What Python still has in its buffers.
-fn flush_output(py: Python<'_>) {
-    for name in ["stdout", "stderr"] {
-        let stream = py.import("sys").and_then(|sys| sys.getattr(name));
-        // A stream that the app closed has nothing to tell.
-        drop(stream.and_then(|stream| stream.call_method0("flush")));
     }
 }
 

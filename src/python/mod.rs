@@ -15,6 +15,7 @@ mod header_hash;
 mod hooks;
 mod kind;
 mod logging;
+mod output;
 mod say;
 mod stacks;
 mod worker;

@@ -213,6 +213,16 @@ impl Seat {
         }
     }
 
+    /// Takes back what [`Seat::may_answer`] has claimed.
+    pub fn leave_open(&self) {
+        let call = self.call();
+        let (answering, open) = (word(call, ANSWERING), word(call, OPEN));
+        // Fails where nothing was claimed.
+        let _ = self
+            .answer
+            .compare_exchange(answering, open, SeqCst, SeqCst);
+    }
+
     /// Ends the call if it has lasted longer than allowed: answers 504 if nothing was answered yet. Returns the call to
     /// interrupt, once per call.
     pub fn time_out(&self, now_ns: u64, longer_than_ns: u64) -> Option<u64> {
@@ -269,6 +279,18 @@ mod tests {
         assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
         assert_eq!(seat.time_out(3 * SECOND, SECOND), None, "once");
         assert!(!seat.may_answer());
+    }
+
+    #[test]
+    fn a_call_that_has_only_hinted_can_still_be_answered_in_its_place() {
+        let seat = Seat::default();
+        seat.begin(SECOND, -1, false);
+        assert!(seat.may_answer());
+        seat.leave_open();
+        assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
+        assert!(!seat.may_answer());
+        seat.leave_open();
+        assert!(!seat.may_answer(), "nothing was claimed");
     }
 
     #[test]

@@ -547,3 +547,19 @@ fn a_rollback_runs_its_program() {
         "rolled_back g=2 w= r=1 rolled_back: 2 workers died or got stuck",
     );
 }
+
+#[test]
+fn an_exit_in_pre_request_ends_the_request_and_nothing_else() {
+    for class in ["sync", "asgi", "gevent"] {
+        let server = setup(class, "[hooks]\npre_request = 'exits:f'\n")
+            .file(
+                "exits.py",
+                "def f(worker, request):\n    if request.path == '/exit':\n        raise SystemExit(5)\n",
+            )
+            .start();
+        let worker = server.worker();
+        assert_eq!(server.get("/exit").status, 500, "{class}");
+        assert_eq!(server.text("/"), "hello from /", "{class}");
+        assert_eq!(server.worker(), worker, "{class}");
+    }
+}

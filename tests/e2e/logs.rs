@@ -218,3 +218,42 @@ fn every_request_is_logged_once_also_around_a_reload_and_a_stop() {
     lines.sort_unstable();
     assert_eq!(lines, (0..20).collect::<Vec<_>>());
 }
+
+/// Of the request itself, however it ended, and never of another that its thread served.
+#[test]
+fn variables_of_the_environ_in_the_access_log_are_those_of_the_request() {
+    let app = "
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/alice':
+        environ['REMOTE_USER'] = 'alice'
+    if environ['PATH_INFO'] == '/bob-fails':
+        environ['REMOTE_USER'] = 'bob'
+    if environ['PATH_INFO'].endswith('fails'):
+        raise ValueError
+    start_response('200 OK', [])
+    return [b'ok']
+
+def exit_before(worker, request):
+    if request.path == '/hook':
+        raise SystemExit
+";
+    let config =
+        "[hooks]\npre_request = 'app:exit_before'\n[log]\nformat = '%(U)s by %({REMOTE_USER}e)s'";
+    for class in ["sync", "gevent"] {
+        let server = Setup::with(&format!("worker_class = '{class}'\n{config}"))
+            .app(app)
+            .start();
+        for (target, user) in [
+            ("/fails", "-"),
+            ("/bob-fails", "bob"),
+            ("/hook", "-"),
+            ("/", "-"),
+        ] {
+            assert_eq!(server.text("/alice"), "ok");
+            server.get(target);
+            let line = server.prints(&format!("{target} by "));
+            assert_eq!(line, format!("{target} by {user}"), "{class}");
+            server.from_now();
+        }
+    }
+}

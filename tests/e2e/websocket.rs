@@ -29,6 +29,9 @@ async def app(scope, receive, send):
         await send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"x-why", b"no cookie")]})
         await send({"type": "websocket.http.response.body", "body": b"who are ", "more_body": True})
         return await send({"type": "websocket.http.response.body", "body": b"you?"})
+    if path == "/half-answered":
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        return await send({"type": "websocket.http.response.body", "body": b"who are ", "more_body": True})
     if path == "/raises":
         raise RuntimeError("on purpose")
     if path == "/nothing":
@@ -138,6 +141,8 @@ answered = refused("/answered")
 assert (answered.status_code, answered.headers["x-why"], answered.body) == (401, "no cookie", b"who are you?")
 assert refused("/raises").status_code == 500
 assert refused("/nothing").status_code == 500
+half = refused("/half-answered")
+assert (half.status_code, half.body) == (500, b""), half
 "#,
     );
     server.says("RuntimeError: on purpose");

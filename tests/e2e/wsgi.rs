@@ -424,3 +424,219 @@ fn a_list_a_tuple_a_generator_and_an_empty_body_are_all_bodies() {
         assert_eq!(client.get("/").text(), expected, "{returned}, again");
     }
 }
+
+#[test]
+fn start_response_takes_its_arguments_by_name_too() {
+    let server = serving(
+        "
+answers = {
+    '/last': lambda: start_response('201 Created', [], exc_info=None),
+    '/all': lambda: start_response(headers=[('X-A', 'b')], status='201 Created'),
+    '/unknown': lambda: start_response('201 Created', [], reason='none'),
+    '/twice': lambda: start_response('201 Created', [], status='200 OK'),
+    '/missing': lambda: start_response('201 Created', exc_info=None),
+}
+answers[environ['PATH_INFO']]()
+return []
+",
+    );
+    assert_eq!(server.get("/last").status, 201);
+    let named = server.get("/all");
+    assert_eq!(
+        (named.status, named.field("x-a").as_deref()),
+        (201, Some("b"))
+    );
+    for (target, reason) in [
+        (
+            "/unknown",
+            "start_response() has no use for an argument \"reason\"",
+        ),
+        (
+            "/twice",
+            "start_response() has no use for an argument \"status\"",
+        ),
+        (
+            "/missing",
+            "start_response() lacks the argument \"headers\"",
+        ),
+    ] {
+        assert_eq!(server.get(target).status, 500);
+        server.says(reason);
+    }
+}
+
+/// What it is given to say speaks for one request and for no other, which may be another client's.
+#[test]
+fn what_an_app_keeps_for_early_hints_says_nothing_later() {
+    let app = "
+kept = []
+
+def application(environ, start_response):
+    hint = environ['wsgi.early_hints']
+    if environ['PATH_INFO'] == '/keep':
+        kept.append(hint)
+    for late in kept if environ['PATH_INFO'] == '/late' else []:
+        late([('Link', '</of-another>')])
+    if environ['PATH_INFO'] == '/own':
+        hint([('Link', '</own>')])
+    start_response('200 OK', [('Content-Length', '2')])
+    return [b'ok']
+";
+    for class in ["sync", "gevent"] {
+        let server = Setup::with(&format!("worker_class = '{class}'"))
+            .app(app)
+            .start();
+        let mut client = server.client();
+        for _ in 0..3 {
+            client.get("/keep");
+            assert_eq!(client.get("/late").interim.len(), 0, "{class}");
+            assert_eq!(client.get("/own").interim.len(), 1, "{class}");
+        }
+    }
+}
+
+#[test]
+fn early_hints_are_not_sent_after_an_answer_in_the_apps_place() {
+    let app = "
+import time
+
+def application(environ, start_response):
+    hint = environ['wsgi.early_hints']
+    if environ['PATH_INFO'] == '/first':
+        hint([('Link', '</first>')])
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1:
+        try:
+            time.sleep(0.02)
+        except BaseException:
+            pass
+    hint([('Link', '</late>')])
+    start_response('200 OK', [('Content-Length', '2')])
+    return [b'ok']
+";
+    let server = Setup::with("[timeouts]\nrequest = '300ms'")
+        .app(app)
+        .start();
+    for (target, hints) in [("/", 0), ("/first", 1)] {
+        let mut client = server.client();
+        let answered = client.get(target);
+        assert_eq!((answered.status, answered.interim.len()), (504, hints));
+        assert_eq!(client.rest().unwrap(), b"", "{target}");
+    }
+}
+
+#[test]
+fn nothing_is_written_behind_the_end_of_a_response() {
+    let app = "
+class Late:
+    def __init__(self, write, body):
+        self.write, self.body = write, body
+    def __iter__(self):
+        return iter(self.body)
+    def close(self):
+        self.write(b'late')
+
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/':
+        start_response('200 OK', [])
+        return [b'next']
+    return Late(start_response('200 OK', []), [b'one', b'two'])
+";
+    let server = Setup::plain().app(app).start();
+    let mut client = server.client();
+    assert_eq!(client.get("/late").text(), "onetwo");
+    assert_eq!(client.rest().unwrap(), b"");
+    server.says("write was called after the end of the response");
+    assert_eq!(server.text("/"), "next");
+}
+
+#[test]
+fn two_threads_may_write_one_response() {
+    let app = "
+import threading
+
+def application(environ, start_response):
+    write = start_response('200 OK', [])
+    def half():
+        for _ in range(200):
+            write(b'x' * 50_000)
+    thread = threading.Thread(target=half)
+    thread.start()
+    half()
+    thread.join()
+    return []
+";
+    let server = Setup::with("threads = 2").app(app).start();
+    let mut clients: Vec<Client> = (0..2).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    for client in &mut clients {
+        assert_eq!(client.response().body.len(), 20_000_000);
+    }
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+#[test]
+fn a_file_wrapper_sends_what_the_file_reads_as() {
+    let app = r#"
+import bz2, gzip, lzma, os, tempfile
+
+PLAIN = b"plain text, well compressible " * 2000
+
+def made(opened):
+    with opened("packed", "wb") as file:
+        file.write(PLAIN)
+    return opened("packed", "rb")
+
+class Shouting:
+    def __init__(self, file):
+        self.file, self.fileno, self.tell = file, file.fileno, file.tell
+    def read(self, size=-1):
+        return self.file.read(size).upper()
+
+def temporary():
+    file = tempfile.NamedTemporaryFile()
+    file.write(PLAIN)
+    file.seek(0)
+    return file
+
+def plain():
+    with open("plain", "wb") as file:
+        file.write(PLAIN)
+    return open("plain", "rb")
+
+FILES = {
+    "/gzip": lambda: made(gzip.open),
+    "/bz2": lambda: made(bz2.open),
+    "/lzma": lambda: made(lzma.open),
+    "/temporary": temporary,
+    "/plain": plain,
+    "/unbuffered": lambda: plain() and open("plain", "rb", buffering=0),
+    "/shouting": lambda: Shouting(plain()),
+    "/proc": lambda: open("/proc/self/status", "rb"),
+}
+
+def application(environ, start_response):
+    file = FILES[environ["PATH_INFO"]]()
+    length = [("Content-Length", str(len(PLAIN)))] if environ["PATH_INFO"] != "/proc" else []
+    start_response("200 OK", length)
+    return environ["wsgi.file_wrapper"](file, 4096)
+"#;
+    let server = Setup::plain().app(app).start();
+    let text = "plain text, well compressible ".repeat(2000);
+    for target in [
+        "/gzip",
+        "/bz2",
+        "/lzma",
+        "/temporary",
+        "/plain",
+        "/unbuffered",
+    ] {
+        assert!(server.text(target) == text, "{target}");
+    }
+    assert!(server.text("/shouting") == text.to_uppercase());
+    let status = server.text("/proc");
+    assert!(status.contains("VmRSS"), "{status}");
+}

@@ -79,7 +79,7 @@ pub(crate) struct Rig {
 impl Rig {
     /// Spawns a generation, hears its `Hello` and tells it to start.
     pub(crate) fn start(config: &Config) -> Self {
-        let interpreter = interpreter::find(config).unwrap();
+        let interpreter = interpreter::find(config, None).unwrap();
         let engine = engine::find().unwrap();
         let mut process = GenerationProcess::spawn(&interpreter, &engine, config).unwrap();
         let hello = receive(&mut process);

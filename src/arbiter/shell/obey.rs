@@ -248,11 +248,13 @@ impl Shell {
         }
     }
 
-    /// Whoever boots in the slot is a child of the arbiter by now, and has told its pid if it came that far.
+    /// Whoever boots in the slot is a child of the arbiter by now, and has told its pid if it came that far. Others may have written
+    /// another's there.
     fn kill_in_slot(&self, slot: u32) {
         let place = self.shared.board.slots().get(slot as usize);
         if let Some(pid) = place.map(|place| place.pid()).filter(|pid| *pid != 0)
             && let Ok(pidfd) = PidFd::open(pid)
+            && pidfd.is_child()
         {
             let _gone_already = pidfd.signal(Signal::SIGKILL);
         }

@@ -14,10 +14,10 @@ use crate::{
         watcher::Changed,
     },
     config::LogLevel,
-    debug, info,
+    debug, error, info,
     sys::{PidFd, reap_any_measured, resident_bytes},
     telemetry, warning,
-    wire::{FORMAT, FromGeneration, LastWords, Received, WorkerState},
+    wire::{ChannelError, FORMAT, FromGeneration, LastWords, Received, WorkerState},
 };
 
 /// Between two samples of the workers, at least.
@@ -54,10 +54,11 @@ impl Shell {
 
     fn take_messages(&mut self, generation: GenerationId) {
         while let Some(process) = self.processes.process(generation) {
-            let received = process
-                .channel
-                .flush()
-                .and_then(|()| process.channel.receive());
+            let received = match process.channel.flush() {
+                // One that is gone may have said something before.
+                Ok(()) | Err(ChannelError::Closed) => process.channel.receive(),
+                Err(problem) => Err(problem),
+            };
             match received {
                 Ok(Received::Message(message, descriptors)) => {
                     self.on_message(generation, message, descriptors);
@@ -98,7 +99,7 @@ impl Shell {
                 self.events.push_back(Event::Failed { generation, reason });
             }
             FromGeneration::Forked { worker, pid } => {
-                self.on_forked(WorkerId(worker), pid, descriptors);
+                self.on_forked(generation, WorkerId(worker), pid, descriptors);
             }
             FromGeneration::NotForked { worker, reason } => {
                 let worker = WorkerId(worker);
@@ -129,9 +130,22 @@ impl Shell {
         self.processes.tell_generation(generation, Signal::SIGKILL);
     }
 
-    fn on_forked(&mut self, worker: WorkerId, pid: u32, descriptors: Vec<OwnedFd>) {
+    fn on_forked(
+        &mut self,
+        generation: GenerationId,
+        worker: WorkerId,
+        pid: u32,
+        descriptors: Vec<OwnedFd>,
+    ) {
         let pidfd = descriptors.into_iter().next().map(PidFd::received);
-        if let Some((handle, pidfd)) = self.processes.workers.get_mut(&worker).zip(pidfd) {
+        let Some(pidfd) = pidfd.filter(|pidfd| self.processes.is_family(generation, pidfd)) else {
+            let (id, worker) = (generation.0, worker.0);
+            error!(
+                "generation={id} names a stranger as worker={worker}: pid={pid} is no child of it; it is killed"
+            );
+            return self.processes.tell_generation(generation, Signal::SIGKILL);
+        };
+        if let Some(handle) = self.processes.workers.get_mut(&worker) {
             handle.process = Some((pid, pidfd));
             self.events.push_back(Event::Forked(worker));
             // It may have been ready before anybody knew that it exists.

@@ -57,6 +57,9 @@ pub(super) struct State {
     pub(super) outcome: Outcome,
     pub(super) began_ns: u64,
     intake: Intake,
+    /// Until when the client has to go on with a body that is waited for, CLOCK_MONOTONIC milliseconds. The connection's own deadline is
+    /// that of what it has to read.
+    body_due_ms: u64,
     /// The client is gone, as far as the app is concerned.
     disconnected: bool,
     /// Nothing can be sent any more.
@@ -89,12 +92,15 @@ impl Exchange {
         let (py, exchange) = (this.py(), this.get());
         let mut guard = exchange.state.borrow(py);
         let state = &mut *guard;
-        let Some(connection) = state.connection.as_mut().filter(|_| !state.disconnected) else {
+        let Some(connection) = &mut state.connection else {
             drop(guard);
             return disconnect(py).map(Some);
         };
         if state.intake == Intake::Complete {
-            return Ok(None);
+            // What the client sent before it went comes first.
+            let has_gone = state.disconnected;
+            drop(guard);
+            return has_gone.then(|| disconnect(py)).transpose();
         }
         let mut content = Vec::new();
         let body = match connection.body() {
@@ -103,7 +109,7 @@ impl Exchange {
             }
             _ => match connection.receive_body(&mut content) {
                 Ok(Arrival::Content { complete }) => {
-                    connection.deadline_ms = u64::MAX;
+                    state.body_due_ms = u64::MAX;
                     if !complete {
                         drop(guard);
                         return request_message(py, &PyBytes::new(py, &content), true).map(Some);
@@ -152,7 +158,7 @@ impl Exchange {
         if let Some(connection) = &state.connection {
             gateway.hub.reactor().register(connection);
         }
-        state.waiters.add(awaited, future.clone().unbind());
+        state.waiters.add(awaited, &future);
         Ok(future)
     }
 
@@ -380,7 +386,8 @@ impl Exchange {
             return Ok(());
         };
         gateway.hub.count_traffic(connection);
-        let is_late = connection.deadline_ms <= now_ns / 1_000_000;
+        let now_ms = now_ns / 1_000_000;
+        let is_late = is_stuck(connection, now_ms) || state.body_due_ms <= now_ms;
         let is_over = gateway.is_past_request_timeout(began_ns, now_ns);
         drop(state);
         match (is_over, is_late) {
@@ -403,24 +410,25 @@ impl Exchange {
         let Some(connection) = &mut state.connection else {
             return Ok(());
         };
-        let is_late = connection.deadline_ms <= now_ns / 1_000_000;
-        let waits_for_client = !connection.output.is_empty();
-        if !is_late {
+        let now_ms = now_ns / 1_000_000;
+        let reads_first = !connection.output.is_empty();
+        if is_stuck(connection, now_ms) {
+            drop(state);
+            return Self::lose_client(this);
+        }
+        if state.body_due_ms > now_ms {
             return Ok(());
         }
-        if readiness.can_read() && !waits_for_client {
+        if readiness.can_read() {
             // It is the app's turn; a part that is too short for it sets a new deadline.
-            connection.deadline_ms = u64::MAX;
-            return Ok(());
+            state.body_due_ms = u64::MAX;
+        } else if reads_first {
+            state.body_due_ms = now_ms + this.get().gateway.body_ms();
+        } else {
+            drop(state);
+            Self::refuse(this, Refusal::BODY_TIMEOUT);
         }
-        drop(state);
-        match waits_for_client {
-            true => Self::lose_client(this),
-            false => {
-                Self::refuse(this, Refusal::BODY_TIMEOUT);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 }
 
@@ -446,6 +454,7 @@ impl State {
             began_ns: connection.request_began_ns,
             connection: Some(connection),
             intake: Intake::Body,
+            body_due_ms: u64::MAX,
             disconnected: false,
             broken: false,
             is_held: false,
@@ -481,7 +490,7 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
+        self.body_due_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
         if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
             // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
             let _ = connection.send(response::CONTINUE, net::Next::Unknown);
@@ -521,6 +530,11 @@ impl State {
             },
         }
     }
+}
+
+/// Whether the client has not read for too long.
+pub(super) fn is_stuck(connection: &Connection, now_ms: u64) -> bool {
+    !connection.output.is_empty() && connection.deadline_ms <= now_ms
 }
 
 /// Sends what waits; true when all is out.

@@ -64,10 +64,17 @@ impl FirstSteps {
         Ok(Some(steps.unbind()))
     }
 
-    /// Makes the first step. Returns the task in which the app waits, if it does.
-    pub(super) fn take(&self, run: &Bound<'_, Run>) -> PyResult<Option<Py<PyAny>>> {
+    /// Makes the first step, in this context, or in a copy of the current one. Returns the task in which the app waits, if it does.
+    pub(super) fn take<'py>(
+        &self,
+        run: &Bound<'py, Run>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
         let py = run.py();
-        let context = self.copy_context.bind(py).call0()?;
+        let context = match context {
+            Some(context) => context.clone(),
+            None => self.copy_context.bind(py).call0()?,
+        };
         let outer = self.current.borrow(py).replace(Current {
             run: run.clone().unbind(),
             context: context.clone().unbind(),

@@ -7,7 +7,13 @@
 
 use std::{ffi::CStr, sync::Arc, time::Duration};
 
-use pyo3::{exceptions::PyRuntimeError, intern, prelude::*, types::PyDict};
+use pyo3::{
+    call::PyCallArgs,
+    exceptions::PyRuntimeError,
+    intern,
+    prelude::*,
+    types::{PyDict, PyString},
+};
 
 use super::{
     awaitable::Done,
@@ -22,7 +28,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    http::{RequestTraits, ResponseShape},
+    http::{Refusal, RequestTraits, ResponseShape},
     python::{
         app::formatted,
         copy,
@@ -57,6 +63,9 @@ pub(super) struct Gateway {
     get_task_factory: Py<PyAny>,
     task_type: Py<PyAny>,
     task_options: Py<PyDict>,
+    /// As the worker's loop began. What the loop is to call for the server is called in copies of it: a turn that a request's code
+    /// asked for would else be made in that request's context, and what it begins would see its variables.
+    context: Py<PyAny>,
     first_steps: Option<Py<FirstSteps>>,
     done: Py<PyAny>,
     pub(super) socket_settings: websocket::Settings,
@@ -109,6 +118,7 @@ impl Gateway {
         parts: Parts,
     ) -> PyResult<Arc<Self>> {
         let task_type = py.import("asyncio")?.getattr("Task")?;
+        let context = py.import("contextvars")?.call_method0("copy_context")?;
         let options = PyDict::new(py);
         options.set_item("loop", asyncio_loop)?;
         if py.version_info() >= (3, 12) {
@@ -123,6 +133,7 @@ impl Gateway {
             get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
             task_type: task_type.unbind(),
             task_options: options.unbind(),
+            context: context.unbind(),
             first_steps: parts.first_steps,
             done: Bound::new(py, Done)?.into_any().unbind(),
             socket_settings: parts.socket_settings,
@@ -199,10 +210,26 @@ impl Gateway {
         seconds: f64,
         callback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let name = intern!(py, "call_later");
-        self.asyncio_loop
-            .call_method1(py, name, (seconds, callback))
+        self.schedule(py, intern!(py, "call_later"), (seconds, callback))
             .map(drop)
+    }
+
+    fn fresh_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let context = self.context.bind(py);
+        context.call_method0(intern!(py, "copy"))
+    }
+
+    /// Has the loop call something of the server's, outside the context of whose code runs now.
+    fn schedule<'py>(
+        &self,
+        py: Python<'py>,
+        how: &Bound<'py, PyString>,
+        what: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "context"), self.fresh_context(py)?)?;
+        let asyncio_loop = self.asyncio_loop.bind(py);
+        asyncio_loop.call_method(how, what, Some(&options))
     }
 
     pub(super) fn complete_head(
@@ -234,7 +261,8 @@ impl Gateway {
             return Ok(());
         }
         let reactor = self.hub.reactor();
-        let is_due = reactor.has_work() || reactor.has_cold_work() || reactor.is_draining();
+        let has_more = reactor.has_work() || reactor.waiting_jobs() > 0;
+        let is_due = has_more || reactor.needs_turn() || reactor.is_draining();
         drop(reactor);
         drop(inner);
         match is_due {
@@ -297,8 +325,8 @@ impl Gateway {
         };
         inner.is_turning = true;
         drop(inner);
-        let name = intern!(py, "call_soon");
-        self.asyncio_loop.call_method1(py, name, (turn,)).map(drop)
+        self.schedule(py, intern!(py, "call_soon"), (turn,))
+            .map(drop)
     }
 
     /// The apps that have not returned yet.
@@ -373,9 +401,8 @@ impl Gateway {
             timer.call_method0(py, intern!(py, "cancel"))?;
         }
         let seconds = rest_ms as f64 / 1_000.0;
-        let name = intern!(py, "call_later");
-        let timer = self.asyncio_loop.call_method1(py, name, (seconds, turn))?;
-        self.inner.borrow(py).timer = Some((timer, due_ms));
+        let timer = self.schedule(py, intern!(py, "call_later"), (seconds, turn))?;
+        self.inner.borrow(py).timer = Some((timer.unbind(), due_ms));
         Ok(())
     }
 
@@ -404,15 +431,21 @@ impl Gateway {
             None => RequestObjects::new(py, self, connection)?,
         };
         let exchange = objects.exchange.bind(py);
+        let mut context = None;
         if let Some(hooks) = &self.hooks {
-            let met = hooks.meet_asgi(py, &scope)?;
-            if let Err(error) = hooks.before(py, &met) {
-                self.report(py, &error, "a hook before a request failed");
-            }
+            let own = self.fresh_context(py)?;
+            let met = hooks.meet_asgi(py, &scope, &own)?;
+            let before = hooks.before(py, &met);
             exchange.get().state.borrow(py).met = Some(met);
+            if let Err(error) = before {
+                self.report(py, &error, "a hook before a request failed");
+                Exchange::refuse(exchange, Refusal::APP_FAILED);
+                return Ok(());
+            }
+            context = Some(own.call_method0(intern!(py, "copy"))?);
         }
         let messages = [&objects.receive, &objects.send];
-        let is_suspended = self.start(objects.run.bind(py), scope, messages)?;
+        let is_suspended = self.start(objects.run.bind(py), scope, messages, context)?;
         if is_suspended && is_half_closed {
             Exchange::start_grace(exchange)?;
         }
@@ -448,15 +481,16 @@ impl Gateway {
             ffi::builtin::<SendFrame>(&socket)?,
         ];
         let run = Bound::new(py, Run::new(Party::Socket(socket.unbind())))?;
-        self.start(&run, scope, messages.each_ref()).map(drop)
+        self.start(&run, scope, messages.each_ref(), None).map(drop)
     }
 
-    /// Has the app called. True: it is suspended in its task.
-    fn start(
+    /// Has the app called in this context, or in a copy of it; without one, in a copy of the current one. True: it is suspended in its task.
+    fn start<'py>(
         &self,
-        run: &Bound<'_, Run>,
-        scope: Bound<'_, PyDict>,
+        run: &Bound<'py, Run>,
+        scope: Bound<'py, PyDict>,
         [receive, send]: [&Py<PyAny>; 2],
+        context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let py = run.py();
         let arguments = [
@@ -465,7 +499,7 @@ impl Gateway {
             send.clone_ref(py),
         ];
         run.get().prepare(py, self.app.clone_ref(py), arguments);
-        let task = self.start_run(run)?;
+        let task = self.start_run(run, context.as_ref())?;
         let is_suspended = task.is_some();
         if let Some(task) = task {
             self.keep(run.get().party(), task)?;
@@ -474,17 +508,24 @@ impl Gateway {
     }
 
     /// Returns the task, unless all is over already.
-    fn start_run<'py>(&self, run: &Bound<'py, Run>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn start_run<'py>(
+        &self,
+        run: &Bound<'py, Run>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (py, party) = (run.py(), run.get().party());
+        let new_task = |task_type: &Bound<'py, PyAny>, options| match context {
+            Some(context) => context.call_method(intern!(py, "run"), (task_type, run), options),
+            None => task_type.call((run,), options),
+        };
         let task = if self.inner.borrow(py).has_task_factory {
-            let name = intern!(py, "create_task");
-            self.asyncio_loop.bind(py).call_method1(name, (run,))?
+            let create_task = self.asyncio_loop.bind(py).getattr("create_task")?;
+            new_task(&create_task, None)?
         } else if let (Some(steps), Party::Request(_)) = (&self.first_steps, party) {
-            let task = steps.get().take(run)?;
+            let task = steps.get().take(run, context)?;
             return Ok(task.map(|task| task.into_bound(py)));
         } else {
-            let options = Some(self.task_options.bind(py));
-            self.task_type.bind(py).call((run,), options)?
+            new_task(self.task_type.bind(py), Some(self.task_options.bind(py)))?
         };
         let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
         Ok((!is_done || !party.is_over(py)).then_some(task))

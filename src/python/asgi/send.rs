@@ -1,7 +1,12 @@
 //! `receive()` and `send(message)`, ASGI's HTTP specification. What `send` is given is checked right away, so that the app
 //! gets the exception where it made the mistake; what the socket does not take is waited for.
 
-use std::{ffi::CStr, fs::File, io};
+use std::{
+    ffi::CStr,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError, PyValueError},
@@ -24,7 +29,7 @@ use crate::{
         copy,
         ffi::{self, Behaviour, Builtin},
     },
-    sys::net,
+    sys::{self, net},
 };
 
 pub(super) struct Receive;
@@ -231,13 +236,8 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
 /// The whole body is a file: the reactor sends it without the app and without the interpreter.
 fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyResult<()> {
     let py = exchange.py();
-    let path: std::path::PathBuf = required(message, intern!(py, "path"))?.extract()?;
-    let opened = py.detach(|| -> io::Result<(File, u64)> {
-        let file = File::open(&path)?;
-        let length = file.metadata()?.len();
-        Ok((file, length))
-    });
-    let (file, length) = opened?;
+    let path: PathBuf = required(message, intern!(py, "path"))?.extract()?;
+    let (file, length) = py.detach(|| open_regular(&path))?;
     let gateway = &exchange.get().gateway;
     let mut guard = exchange.get().state.borrow(py);
     let state = &mut *guard;
@@ -247,6 +247,8 @@ fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
             "http.response.pathsend comes once, right after http.response.start",
         ));
     }
+    // The file may have grown since the app looked at it.
+    let length = length.min(state.outcome.head.content_length.unwrap_or(u64::MAX));
     let count = usize::try_from(length).unwrap_or(usize::MAX);
     let traits = state.traits(gateway.hub.station.may_persist());
     state
@@ -265,6 +267,16 @@ fn send_path(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     }
     drop(guard);
     Exchange::finish(exchange, false)
+}
+
+/// A regular file, and its length.
+fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    let file = sys::open_file(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok((file, metadata.len())),
+        false => Err(io::ErrorKind::IsADirectory.into()),
+    }
 }
 
 /// An interim response with Link fields, RFC 8297; HTTP/1.0 clients do not know them.

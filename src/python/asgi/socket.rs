@@ -163,7 +163,7 @@ impl Socket {
         let py = this.py();
         let future = this.get().gateway.new_future(py)?;
         let mut state = this.get().state.borrow(py);
-        state.waiters.add(awaited, future.clone().unbind());
+        state.waiters.add(awaited, &future);
         Ok(future)
     }
 
@@ -354,6 +354,7 @@ impl Socket {
                 crate::error!("the app neither accepted nor closed the WebSocket of {request}");
             });
         }
+        this.get().state.borrow(py).denial.clear();
         if let Err(error) = Self::deny(this, 500) {
             // The client was gone before.
             drop(error);

@@ -18,8 +18,11 @@ pub(super) struct Waiters {
 pub(super) struct Sleepers(Vec<Py<PyAny>>);
 
 impl Waiters {
-    pub(super) fn add(&mut self, awaited: Awaited, future: Py<PyAny>) {
-        self.of(awaited).push(future);
+    /// Forgets those that were cancelled meanwhile: an app may look again and again whether there is something.
+    pub(super) fn add(&mut self, awaited: Awaited, future: &Bound<'_, PyAny>) {
+        let waiting = self.of(awaited);
+        waiting.retain(|other| !is_done(other.bind(future.py())).unwrap_or(false));
+        waiting.push(future.clone().unbind());
     }
 
     /// Those who wait for that.
@@ -47,12 +50,18 @@ pub(super) fn has_room(connection: Option<&Connection>) -> bool {
     connection.is_none_or(|connection| connection.output.is_empty())
 }
 
+fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+    future
+        .call_method0(intern!(future.py(), "done"))?
+        .is_truthy()
+}
+
 impl Sleepers {
     /// Has them ask again.
     pub(super) fn wake(self, py: Python<'_>) -> PyResult<()> {
         for future in self.0 {
             let future = future.bind(py);
-            if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+            if !is_done(future)? {
                 future.call_method1(intern!(py, "set_result"), (py.None(),))?;
             }
         }

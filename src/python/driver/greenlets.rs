@@ -223,6 +223,13 @@ impl Greenlets {
         let mut gateway = self.gateway(py, &seat)?;
         loop {
             let mut job = self.take_job(py, index);
+            if job.is_none() {
+                // Not the hub but somebody who kept this greenlet has switched here: it waits on, in its place.
+                if self.event_loop.switch(py).is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
             while let Some(connection) = job {
                 let context = self.context.call_method0(py, intern!(py, "copy"))?;
                 greenlet.setattr(py, intern!(py, "gr_context"), context)?;

@@ -23,8 +23,9 @@ use crate::{
         ffi,
         hooks::RequestHooks,
         stacks::{self, Thread},
-        wsgi::{Desk, Gateway},
+        wsgi::{Desk, Gateway, OwnContext},
     },
+    sys,
     wire::ListenerAddress,
     worker::{Crew, Interpreter, Next},
 };
@@ -34,7 +35,7 @@ const JOIN_SECONDS: f64 = 1.0;
 
 /// Reaches into the threads of the seats.
 pub(in crate::python) struct Threads {
-    /// `threading.get_ident()` of each seat; 0 before it runs.
+    /// By which CPython knows the thread of each seat; 0 before it runs.
     idents: Box<[AtomicU64]>,
     crew: OnceLock<std::sync::Weak<Crew>>,
 }
@@ -152,13 +153,11 @@ fn take_seat(py: Python<'_>, seating: &Seating, me: usize) -> PyResult<()> {
     let crew = &seating.crew;
     let seat = &crew.seats[me];
     seat.occupy();
-    let ident = py
-        .import("threading")?
-        .call_method0("get_ident")?
-        .extract()?;
+    // What `threading.get_ident()` says may be a greenlet's: an app may have patched it.
+    let ident = sys::thread_ident();
     seating.threads.idents[me].store(ident, SeqCst);
     let app = seating.app.clone_ref(py);
-    let mut gateway = Gateway::new(
+    let gateway = Gateway::new(
         py,
         app,
         seating.hooks.clone(),
@@ -169,12 +168,13 @@ fn take_seat(py: Python<'_>, seating: &Seating, me: usize) -> PyResult<()> {
         &seating.config,
         &seating.listeners,
     )?;
+    let requests = OwnContext::new(py, gateway)?;
     loop {
         match crew.next(me) {
             Next::Wait => py.detach(|| crew.wait(me)),
             Next::Leave => return Ok(()),
             Next::Job(connection) => {
-                let served = match gateway.serve(py, connection) {
+                let served = match requests.serve(py, connection) {
                     Ok(served) => served,
                     Err(error) => return lose_seat(py, crew, &error),
                 };

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::{Function, Glue, Hook, HookError};
 use crate::{
     generation::{HOOK_RAISED, HOOK_SECONDS_MAX, Occasion},
-    python::{green::Library, say},
+    python::{green::Library, output, say},
     sys::{self, restore_defaults, set_process_title},
     wire::WorkerSettings,
 };
@@ -74,7 +74,7 @@ impl GenerationHooks {
                 HOOK_RAISED
             }
         };
-        flush(py);
+        output::flush(py);
         // Neither the app's `atexit` handlers nor the generation's: it is not the app that ends.
         sys::exit_now(code)
     }
@@ -110,15 +110,5 @@ impl GenerationHooks {
             }
         };
         Ok(())
-    }
-}
-
-/// What was printed, which the end of the process would throw away.
-fn flush(py: Python<'_>) {
-    let Ok(sys) = py.import("sys") else { return };
-    for stream in ["stdout", "stderr"] {
-        let _closed_or_missing = sys
-            .getattr(stream)
-            .and_then(|stream| stream.call_method0("flush"));
     }
 }

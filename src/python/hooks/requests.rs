@@ -1,6 +1,11 @@
 //! `pre_request` and `post_request`. Where neither is set, a gateway has none of this.
 
-use pyo3::{exceptions::PyException, prelude::*, types::PyDict};
+use pyo3::{
+    exceptions::PyException,
+    intern,
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
 
 use super::{Function, Glue, Hook, HookError};
 use crate::config::Hooks;
@@ -20,6 +25,8 @@ pub(in crate::python) struct Met {
     request: Py<PyAny>,
     /// The environ, or the scope.
     environ: Py<PyDict>,
+    /// What both are called in; `None`: in the current one.
+    context: Option<Py<PyAny>>,
 }
 
 impl RequestHooks {
@@ -53,15 +60,18 @@ impl RequestHooks {
         py: Python<'_>,
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<Met> {
-        meet(py, &self.wsgi_request, environ)
+        meet(py, &self.wsgi_request, environ, None)
     }
 
+    /// `context` is the request's own: the app gets a copy of it. Responses end in code of the app's or in the server's, so the hooks
+    /// are called in neither's.
     pub(in crate::python) fn meet_asgi(
         &self,
         py: Python<'_>,
         scope: &Bound<'_, PyDict>,
+        context: &Bound<'_, PyAny>,
     ) -> PyResult<Met> {
-        meet(py, &self.asgi_request, scope)
+        meet(py, &self.asgi_request, scope, Some(context))
     }
 
     /// Before the app is called. What the hook raises is logged; an error is what ends the request: `timeouts.request`, an exit.
@@ -69,12 +79,13 @@ impl RequestHooks {
         let Some(function) = &self.before else {
             return Ok(());
         };
-        match function.callable.call1(py, (&self.worker, &met.request)) {
+        let arguments = [self.worker.bind(py), met.request.bind(py)];
+        match met.call(function.callable.bind(py), &arguments) {
             Err(error) if error.is_instance_of::<PyException>(py) => {
                 function.report(py, &self.who, &error);
                 Ok(())
             }
-            other => other.map(drop),
+            other => other,
         }
     }
 
@@ -96,15 +107,15 @@ impl RequestHooks {
             return;
         };
         let call = || {
-            let callable = &function.callable;
-            match function.takes {
-                2 => callable.call1(py, (&self.worker, &met.request)),
-                3 => callable.call1(py, (&self.worker, &met.request, &met.environ)),
-                _ => {
-                    let response = self.response.call1(py, (status, head, body_bytes))?;
-                    callable.call1(py, (&self.worker, &met.request, &met.environ, response))
-                }
-            }
+            let response = self.response.bind(py).call1((status, head, body_bytes))?;
+            let environ = met.environ.bind(py).as_any();
+            let arguments = [
+                self.worker.bind(py),
+                met.request.bind(py),
+                environ,
+                &response,
+            ];
+            met.call(function.callable.bind(py), &arguments[..function.takes])
         };
         if let Err(error) = call() {
             function.report(py, &self.who, &error);
@@ -112,9 +123,33 @@ impl RequestHooks {
     }
 }
 
-fn meet(py: Python<'_>, class: &Py<PyAny>, environ: &Bound<'_, PyDict>) -> PyResult<Met> {
+impl Met {
+    fn call<'py>(
+        &self,
+        callable: &Bound<'py, PyAny>,
+        arguments: &[&Bound<'py, PyAny>],
+    ) -> PyResult<()> {
+        let py = callable.py();
+        let Some(context) = &self.context else {
+            return callable.call1(PyTuple::new(py, arguments)?).map(drop);
+        };
+        let all = [&[callable], arguments].concat();
+        let context = context.bind(py);
+        context
+            .call_method1(intern!(py, "run"), PyTuple::new(py, all)?)
+            .map(drop)
+    }
+}
+
+fn meet(
+    py: Python<'_>,
+    class: &Py<PyAny>,
+    environ: &Bound<'_, PyDict>,
+    context: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Met> {
     Ok(Met {
         request: class.call1(py, (environ,))?,
         environ: environ.clone().unbind(),
+        context: context.map(|context| context.clone().unbind()),
     })
 }

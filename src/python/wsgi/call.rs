@@ -4,7 +4,13 @@
 //! connection while the app runs, so that `write` and the interim responses have something to write to, and is never
 //! borrowed while Python code runs.
 
-use std::{fs::File, io, sync::Arc};
+use std::{
+    cell::RefMut,
+    fs::File,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pyo3::{prelude::*, types::PyBytes};
 
@@ -22,10 +28,41 @@ use crate::{
     worker::Connection,
 };
 
-/// Bound to `start_response` and `write`.
+/// How long another thread may take to write a part of the response to a file, and how often that is looked at.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Bound to `start_response`, `write` and `wsgi.early_hints`.
 #[pyclass(frozen, module = "rgunicorn")]
-pub(super) struct Call {
-    pub(super) state: HeldCell<State>,
+pub(super) struct Call(HeldCell<State>);
+
+impl Call {
+    pub(super) fn new(state: State) -> Self {
+        Self(HeldCell::new(state))
+    }
+
+    /// What is known so far, not to be kept while Python code runs. Another thread of the app's may be in `write`, which lets go of the
+    /// interpreter while a file takes what the client does not: that is waited for.
+    #[inline]
+    pub(super) fn state<'a>(&'a self, py: Python<'a>) -> RefMut<'a, State> {
+        match self.0.try_borrow(py) {
+            Some(state) => state,
+            None => self.wait_for_state(py),
+        }
+    }
+
+    #[cold]
+    fn wait_for_state<'a>(&'a self, py: Python<'a>) -> RefMut<'a, State> {
+        let begun = Instant::now();
+        while begun.elapsed() < WRITE_MAX {
+            py.detach(|| std::thread::sleep(LOOK_EVERY));
+            if let Some(state) = self.0.try_borrow(py) {
+                return state;
+            }
+        }
+        // Who borrowed it is this thread, which is a fault of ours, or the disk hangs.
+        self.0.borrow(py)
+    }
 }
 
 /// What is known of the response so far.
@@ -46,6 +83,8 @@ pub(super) struct State {
     pub(super) shape: Option<ResponseShape>,
     /// Bytes of body sent, without framing.
     pub(super) body_bytes: u64,
+    /// All of the response was given: nothing can come after it.
+    pub(super) is_complete: bool,
     pub(super) sending: Sending,
     /// Variables of the environ for the access log.
     pub(super) logged_environ: Vec<(String, Vec<u8>)>,
@@ -68,6 +107,7 @@ impl State {
             status: 0,
             shape: None,
             body_bytes: 0,
+            is_complete: false,
             sending: Sending::default(),
             logged_environ: Vec::new(),
             must_close: false,
@@ -83,7 +123,9 @@ impl State {
         self.forget_response();
         self.shape = None;
         self.body_bytes = 0;
+        self.is_complete = false;
         self.sending = Sending::default();
+        self.logged_environ.clear();
         self.must_close = false;
         self.is_timed_out = false;
     }
@@ -210,6 +252,7 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return;
         };
+        self.is_complete = true;
         connection.output.push_bytes(&self.head.lines);
         let count = match shape.framing {
             _ if !shape.send_body => 0,
@@ -224,17 +267,22 @@ impl State {
         }
     }
 
-    /// Sends an interim response, if the socket takes it.
+    /// Sends an interim response, if the socket takes it, and if the request was not answered in the app's place.
     pub(super) fn send_interim(&mut self, interim: &[u8]) {
+        if !self.may_answer() {
+            return;
+        }
         if let Some(connection) = &mut self.connection
             && let Err(error) = self.sending.send_interim(connection, interim)
         {
             self.must_close |= error.kind() != io::ErrorKind::WouldBlock;
         }
+        self.desk.leave_open();
     }
 
     /// The body is complete: the last chunk, and a check that the length was kept.
     pub(super) fn end_body(&mut self, py: Python<'_>) -> io::Result<()> {
+        self.is_complete = true;
         if self.shape.is_none() {
             self.complete_head(Some(0));
             self.sending.head_waits = true;

@@ -57,6 +57,14 @@ impl Desk {
         }
     }
 
+    /// What was sent was no response yet: should the app take too long now, it is answered in its place.
+    pub(super) fn leave_open(&self) {
+        match self {
+            Self::Thread { crew, seat } => crew.seats[*seat].leave_open(),
+            Self::Greenlet { seat, .. } => seat.leave_open(),
+        }
+    }
+
     /// Takes a complete response, made of `parts`, if it is small and may wait for company instead of being sent. Returns
     /// when that was, CLOCK_MONOTONIC nanoseconds.
     pub(super) fn hold_back(&self, parts: &[&[u8]]) -> Option<u64> {

@@ -10,30 +10,24 @@ use pyo3::{
 use super::call::Call;
 use crate::{
     http::{Version, field, response},
-    python::ffi::{Behaviour, Builtin, HeldCell},
+    python::ffi::{Behaviour, Builtin},
 };
-
-/// Bound to the callable in the environ, which outlives calls: it speaks for the call that its seat is in.
-#[pyclass(frozen, module = "rgunicorn")]
-pub(super) struct Hints {
-    pub(super) call: HeldCell<Option<Py<Call>>>,
-}
 
 pub(super) struct EarlyHints;
 
 impl Builtin for EarlyHints {
-    type This = Hints;
+    type This = Call;
     const NAME: &'static CStr = c"early_hints";
     const DOC: &'static CStr =
         c"early_hints(headers)\n\nSend an interim 103 response, may be called several times.";
-    const BEHAVIOUR: Behaviour<Hints> = early_hints;
+    const BEHAVIOUR: Behaviour<Call> = early_hints;
 }
 
 fn early_hints(
-    hints: &Bound<'_, Hints>,
+    call: &Bound<'_, Call>,
     arguments: &[Borrowed<'_, '_, PyAny>],
 ) -> PyResult<Py<PyAny>> {
-    let py = hints.py();
+    let py = call.py();
     let [headers] = arguments else {
         return Err(PyTypeError::new_err("early_hints takes a list of headers"));
     };
@@ -52,16 +46,7 @@ fn early_hints(
             fields.push((name, value));
         }
     }
-    let call = hints
-        .get()
-        .call
-        .borrow(py)
-        .as_ref()
-        .map(|call| call.clone_ref(py));
-    let Some(call) = call else {
-        return Ok(py.None());
-    };
-    let mut state = call.get().state.borrow(py);
+    let mut state = call.get().state(py);
     let speaks_http_11 = state
         .connection
         .as_ref()

@@ -142,6 +142,19 @@ impl EnvironBuilder {
         })
     }
 
+    pub(super) fn template_count(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// What the next environs have as `wsgi.early_hints`.
+    pub(super) fn set_early_hints(&self, py: Python<'_>, callable: &Py<PyAny>) -> PyResult<()> {
+        for template in &self.templates {
+            let template = template.bind(py);
+            template.set_item(intern!(py, "wsgi.early_hints"), callable)?;
+        }
+        Ok(())
+    }
+
     /// The environ of the connection's request. A refusal: its headers contradict each other, or are not allowed.
     pub(super) fn build<'py>(
         &mut self,

@@ -1,9 +1,14 @@
 //! `wsgi.file_wrapper`: a file that the app returns goes out by sendfile(2) where it is a real one, block by block where
 //! it is not.
 
-use std::{fs::File, io::Seek, os::fd::RawFd};
+use std::{fs::File, os::fd::RawFd};
 
-use pyo3::{exceptions::PyStopIteration, prelude::*, types::PyBytes};
+use pyo3::{
+    exceptions::PyStopIteration,
+    intern,
+    prelude::*,
+    types::{PyBytes, PyCFunction},
+};
 
 use crate::sys::duplicate;
 
@@ -57,28 +62,40 @@ impl FileWrapper {
 impl FileWrapper {
     /// The regular file behind it, with where it stands and where it ends. `None`: it has to be read block by block.
     pub(super) fn regular_file(&self, py: Python<'_>) -> Option<(File, u64, u64)> {
-        let descriptor: RawFd = self
-            .filelike
-            .bind(py)
-            .call_method0("fileno")
-            .ok()?
-            .extract()
-            .ok()?;
+        let plain = plain_file(self.filelike.bind(py)).ok()??;
+        let descriptor: RawFd = plain.call_method0("fileno").ok()?.extract().ok()?;
         // `tell` knows of bytes that Python's buffer has read ahead; the descriptor does not.
-        let position = self
-            .filelike
-            .bind(py)
-            .call_method0("tell")
-            .and_then(|at| at.extract::<u64>())
-            .ok();
+        let at: u64 = plain.call_method0("tell").ok()?.extract().ok()?;
         py.detach(|| {
-            let mut file = File::from(duplicate(descriptor).ok()?);
+            let file = File::from(duplicate(descriptor).ok()?);
             let metadata = file.metadata().ok()?;
-            let at = match position {
-                Some(at) => at,
-                None => file.stream_position().ok()?,
-            };
-            (metadata.is_file() && at <= metadata.len()).then_some((file, at, metadata.len()))
+            let end = metadata.len();
+            // Files of /proc say that they are empty.
+            (metadata.is_file() && end > 0 && at <= end).then_some((file, at, end))
         })
     }
+}
+
+/// The file of `io` whose bytes `read` returns as they are on the disk: the object itself, or the one that it hands its `read` on to.
+/// What decompresses or decrypts has a `fileno`, too, and reads otherwise.
+fn plain_file<'py>(filelike: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = filelike.py();
+    let kind = filelike.get_type().fully_qualified_name()?;
+    let read = match kind.to_str()? {
+        // It has a function of its own around each that it hands on.
+        "tempfile._TemporaryFileWrapper" => filelike.getattr(intern!(py, "file"))?,
+        _ => filelike.clone(),
+    }
+    .getattr(intern!(py, "read"))?;
+    if !read.is_instance_of::<PyCFunction>() {
+        return Ok(None);
+    }
+    let owner = read.getattr(intern!(py, "__self__"))?;
+    let io = py.import(intern!(py, "io"))?;
+    for plain in ["BufferedReader", "BufferedRandom", "FileIO"] {
+        if owner.get_type().is(io.getattr(plain)?) {
+            return Ok(Some(owner));
+        }
+    }
+    Ok(None)
 }

@@ -12,7 +12,7 @@ use pyo3::{
 use super::{
     call::{Call, State},
     desk::Desk,
-    early_hints::{EarlyHints, Hints},
+    early_hints::EarlyHints,
     environ::{EnvironBuilder, Surroundings},
     errors::Errors,
     file_wrapper::FileWrapper,
@@ -43,8 +43,8 @@ struct Callables {
     call: Py<Call>,
     start_response: Py<PyAny>,
     write: Py<PyAny>,
-    /// The early hints do not speak for this call yet.
-    is_new: bool,
+    /// Also in the templates of the environ.
+    early_hints: Py<PyAny>,
 }
 
 pub(in crate::python) struct Gateway {
@@ -53,7 +53,6 @@ pub(in crate::python) struct Gateway {
     desk: Arc<Desk>,
     environ: EnvironBuilder,
     callables: Callables,
-    hints: Py<Hints>,
     file_wrapper: Py<PyAny>,
     /// What of the environ the access log's format shows.
     logged_variables: Vec<String>,
@@ -70,30 +69,24 @@ impl Gateway {
         config: &Config,
         listeners: &[ListenerAddress],
     ) -> PyResult<Self> {
-        let hints = Bound::new(
-            py,
-            Hints {
-                call: ffi::HeldCell::new(None),
-            },
-        )?;
+        let desk = Arc::new(desk);
+        let callables = Callables::new(py, &desk, hooks.is_none())?;
         let file_wrapper = py.get_type::<FileWrapper>().into_any();
         let surroundings = Surroundings {
             errors: Bound::new(py, Errors)?.into_any(),
             file_wrapper: file_wrapper.clone(),
-            early_hints: ffi::builtin::<EarlyHints>(&hints)?.into_bound(py),
+            early_hints: callables.early_hints.bind(py).clone(),
             listeners,
             config,
         };
-        let desk = Arc::new(desk);
         Ok(Self {
             environ: EnvironBuilder::new(py, &surroundings)?,
-            callables: Callables::new(py, &desk, hooks.is_none())?,
+            callables,
             logged_edition: desk.station().access_log.edition(),
             logged_variables: desk.station().access_log.environ(),
             app,
             hooks,
             desk,
-            hints: hints.unbind(),
             file_wrapper: file_wrapper.unbind(),
         })
     }
@@ -104,8 +97,10 @@ impl Gateway {
         py: Python<'_>,
         mut connection: Box<Connection>,
     ) -> PyResult<Served> {
-        if self.callables.are_kept(py) {
+        if self.callables.are_kept(py, self.environ.template_count()) {
             self.callables = Callables::new(py, &self.desk, self.hooks.is_none())?;
+            self.environ
+                .set_early_hints(py, &self.callables.early_hints)?;
         }
         self.follow_access_log();
         let environ =
@@ -122,13 +117,8 @@ impl Gateway {
             };
         let call = self.callables.call.bind(py).clone();
         call.get()
-            .state
-            .borrow(py)
+            .state(py)
             .begin(connection, self.callables.write.clone_ref(py));
-        if self.callables.is_new {
-            *self.hints.get().call.borrow(py) = Some(call.clone().unbind());
-            self.callables.is_new = false;
-        }
         let Some(hooks) = self.hooks.clone() else {
             let result = self.run(py, &call, environ);
             return Ok(self.finish(py, &call, result));
@@ -165,16 +155,17 @@ impl Gateway {
         environ: Bound<'_, PyDict>,
     ) -> PyResult<()> {
         let start_response = self.callables.start_response.bind(py);
-        let iterable = ffi::call(self.app.bind(py), [environ.as_any(), start_response])?;
-        copy::end_if_copy(py, None);
+        let returned = ffi::call(self.app.bind(py), [environ.as_any(), start_response]);
+        copy::end_if_copy(py, returned.as_ref().err());
         if !self.logged_variables.is_empty() {
             let logged = logged_environ(&environ, &self.logged_variables);
-            call.get().state.borrow(py).logged_environ = logged;
+            call.get().state(py).logged_environ = logged;
         }
+        let iterable = returned?;
         // The environ goes before the response does: what the app hung on it is released while the client is served.
         drop(environ);
         if let Some(body) = ffi::only_bytes(&iterable) {
-            let mut state = call.get().state.borrow(py);
+            let mut state = call.get().state(py);
             if state.started && !state.head_is_sent() {
                 if state.may_answer() {
                     let sent = state.send_whole(&body);
@@ -213,7 +204,7 @@ impl Gateway {
             if bytes.as_bytes().is_empty() {
                 continue;
             }
-            let mut state = call.get().state.borrow(py);
+            let mut state = call.get().state(py);
             check_started(&state)?;
             if !state.may_answer() || state.send_part(py, bytes.as_bytes()).is_err() {
                 // Nobody reads any more: the app is closed, not asked for the rest.
@@ -225,7 +216,7 @@ impl Gateway {
                 self.desk.wait_for_room(py, token)?;
             }
         }
-        let mut state = call.get().state.borrow(py);
+        let mut state = call.get().state(py);
         check_started(&state)?;
         if state.may_answer() {
             let sent = state.end_body(py);
@@ -244,7 +235,7 @@ impl Gateway {
         let Some((file, at, end)) = wrapper.regular_file(py) else {
             return Ok(false);
         };
-        let mut state = call.get().state.borrow(py);
+        let mut state = call.get().state(py);
         check_started(&state)?;
         if state.head_is_sent() {
             return Ok(false);
@@ -258,7 +249,7 @@ impl Gateway {
     /// The call is over: an exception is answered and logged, a response that was cut short closes its connection.
     fn finish(&mut self, py: Python<'_>, call: &Bound<'_, Call>, result: PyResult<()>) -> Served {
         copy::end_if_copy(py, result.as_ref().err());
-        let mut state = call.get().state.borrow(py);
+        let mut state = call.get().state(py);
         let connection = state.connection.take();
         state.write = None;
         drop(state);
@@ -268,7 +259,7 @@ impl Gateway {
         if let Err(error) = &result {
             self.fail(py, call, &mut connection, error);
         }
-        let mut state = call.get().state.borrow(py);
+        let mut state = call.get().state(py);
         if state.is_timed_out {
             // Whatever the app made of it since: this is what the client got.
             state.forget_response();
@@ -323,7 +314,7 @@ impl Gateway {
             false => "the app failed on",
         };
         self.report(py, connection, error, what);
-        let mut state = call.get().state.borrow(py);
+        let mut state = call.get().state(py);
         state.must_close = true;
         if state.head_is_sent() {
             return;
@@ -384,23 +375,20 @@ impl Callables {
     /// `ends_when_sent`: no hook is called after the response.
     fn new(py: Python<'_>, desk: &Arc<Desk>, ends_when_sent: bool) -> PyResult<Self> {
         let state = State::new(Arc::clone(desk), ends_when_sent);
-        let call = Bound::new(
-            py,
-            Call {
-                state: ffi::HeldCell::new(state),
-            },
-        )?;
+        let call = Bound::new(py, Call::new(state))?;
         Ok(Self {
             start_response: ffi::builtin::<StartResponse>(&call)?,
             write: ffi::builtin::<Write>(&call)?,
+            early_hints: ffi::builtin::<EarlyHints>(&call)?,
             call: call.unbind(),
-            is_new: true,
         })
     }
 
-    /// Whether the app kept a callable of the last call, by which it could reach the next.
-    fn are_kept(&self, py: Python<'_>) -> bool {
-        ffi::is_shared(py, &self.start_response) || ffi::is_shared(py, &self.write)
+    /// Whether the app kept a callable of the last call, or its environ, by which it could reach the next.
+    fn are_kept(&self, py: Python<'_>, template_count: usize) -> bool {
+        ffi::is_shared(py, &self.start_response)
+            || ffi::is_shared(py, &self.write)
+            || ffi::reference_count(py, &self.early_hints) > 1 + template_count as isize
     }
 }
 
@@ -415,7 +403,7 @@ fn tell_answer(
     if !hooks.wants_outcome() {
         return;
     }
-    let state = call.get().state.borrow(py);
+    let state = call.get().state(py);
     let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
     drop(state);
     hooks.after(py, met, status, &head, bytes);
@@ -458,7 +446,7 @@ fn announce_length(call: &Bound<'_, Call>, iterable: &Bound<'_, PyAny>) {
     } else {
         None
     };
-    let mut state = call.get().state.borrow(call.py());
+    let mut state = call.get().state(call.py());
     if !state.head_is_sent() {
         state.head.counted_length = parts;
     }

@@ -21,6 +21,7 @@ pub(super) struct StartResponse;
 impl Builtin for StartResponse {
     type This = Call;
     const NAME: &'static CStr = c"start_response";
+    const PARAMETERS: &'static [&'static str] = &["status", "headers", "exc_info"];
     const DOC: &'static CStr =
         c"start_response(status, headers, exc_info=None)\n\nBegin the response; see PEP 3333.";
     const BEHAVIOUR: Behaviour<Call> = start_response;
@@ -50,7 +51,7 @@ fn start_response(
         }
     };
     let py = call.py();
-    let mut state = call.get().state.borrow(py);
+    let mut state = call.get().state(py);
     if state.connection.is_none() {
         return Err(PyAssertionError::new_err(
             "start_response was called after its request had ended",
@@ -182,10 +183,15 @@ fn write(call: &Bound<'_, Call>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyRes
             data.get_type()
         )));
     };
-    let mut state = call.get().state.borrow(py);
+    let mut state = call.get().state(py);
     if state.connection.is_none() || !state.started {
         return Err(PyAssertionError::new_err(
             "write was called outside its request",
+        ));
+    }
+    if state.is_complete {
+        return Err(PyAssertionError::new_err(
+            "write was called after the end of the response",
         ));
     }
     if state.may_answer() {

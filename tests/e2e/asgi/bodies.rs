@@ -88,3 +88,13 @@ fn a_body_that_is_wrong_is_refused_and_the_app_is_told() {
     assert_eq!(client.response().status, 400);
     assert_eq!(counter(&server, "complete"), "0");
 }
+
+#[test]
+fn a_client_that_has_finished_sending_has_its_body_read_however_late() {
+    let server = start("");
+    let mut client = server.client();
+    client.send("POST /late-read?s=1 HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody");
+    client.finish_sending();
+    assert_eq!(client.response().text(), "body");
+    assert_eq!(counter(&server, "cut"), "0");
+}

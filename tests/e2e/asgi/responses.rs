@@ -212,3 +212,79 @@ fn files_are_sent_by_their_path_and_hints_come_before() {
         ("hinted", 1)
     );
 }
+
+/// Sends while another task waits for a message of the client's, as frameworks do to learn that it has gone.
+const LISTENS_AND_SENDS: &str = "
+import asyncio
+ends = []
+
+async def listen(receive):
+    while (await receive())['type'] != 'http.disconnect':
+        pass
+    ends.append('told')
+
+async def app(scope, receive, send):
+    if scope['path'] == '/ends':
+        body = repr(ends).encode()
+    else:
+        body = b'x' * 50_000_000
+        listening = asyncio.create_task(listen(receive))
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': body[:1], 'more_body': True})
+    await send({'type': 'http.response.body', 'body': body[1:], 'more_body': True})
+    if scope['path'] == '/and-wait':
+        await listening
+    await send({'type': 'http.response.body'})
+";
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off_while_it_is_listened_to() {
+    let server = setup("[timeouts]\nwrite = 1\nbody = 60")
+        .app(LISTENS_AND_SENDS)
+        .start();
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc",
+    ];
+    let (mut stalled, mut ends) = (Vec::new(), Vec::new());
+    for request in requests {
+        let mut client = server.client();
+        client.send(request);
+        stalled.push(client);
+        ends.push("'told'");
+        let ends = format!("[{}]", ends.join(", "));
+        eventually("it is given up", || server.text("/ends") == ends);
+    }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_given_up_after_what_was_sent_is_read() {
+    let server = setup("[timeouts]\nbody = 1").app(LISTENS_AND_SENDS).start();
+    let mut client = server.client();
+    client.send("POST /and-wait HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc");
+    assert!(client.rest().unwrap().len() > 50_000_000);
+    assert_eq!(server.text("/ends"), "['told']");
+}
+
+#[test]
+fn a_file_that_has_grown_is_sent_as_far_as_was_said_and_what_is_no_file_is_an_error() {
+    let app = "
+async def app(scope, receive, send):
+    path = scope['path'][1:]
+    headers = [(b'content-length', b'5')] if path == 'grown' else []
+    await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
+    await send({'type': 'http.response.pathsend', 'path': path})
+";
+    let server = setup("").app(app).file("grown", "0123456789").start();
+    nix::unistd::mkfifo(
+        &server.directory.path().join("fifo"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .unwrap();
+    let mut client = server.client();
+    assert_eq!(client.get("/grown").text(), "01234");
+    assert_eq!(client.get("/grown").text(), "01234");
+    for path in ["/fifo", "/."] {
+        assert_eq!(server.get(path).status, 500, "{path}");
+    }
+}

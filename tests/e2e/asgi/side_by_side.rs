@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{counter, start};
+use super::{counter, setup, start};
 use crate::harness::{Client, eventually};
 
 #[test]
@@ -141,5 +141,38 @@ fn what_the_app_keeps_of_a_request_reaches_no_other() {
         assert_eq!(used.status, 200);
         let text = "refused ['http.disconnect', 'http.disconnect']";
         assert_eq!(used.text(), text);
+    }
+}
+
+/// Looks for a message again and again without waiting for one, as Starlette's `Request.is_disconnected` does.
+const LOOKS_OFTEN: &str = "
+import asyncio, gc
+
+def futures():
+    gc.collect()
+    return sum(isinstance(one, asyncio.Future) for one in gc.get_objects())
+
+async def app(scope, receive, send):
+    assert scope['type'] == 'http'
+    await receive()
+    before = futures()
+    for _ in range(300):
+        try:
+            await asyncio.wait_for(receive(), 0.0005)
+        except asyncio.TimeoutError:
+            pass
+    left = futures() - before
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'%d' % left})
+";
+
+#[test]
+fn looking_for_a_message_leaves_nothing_behind() {
+    for event_loop in ["asyncio", "uvloop"] {
+        let server = setup(&format!("loop = '{event_loop}'"))
+            .app(LOOKS_OFTEN)
+            .start();
+        let left: usize = server.text("/").parse().unwrap();
+        assert!(left < 10, "{event_loop}: {left}");
     }
 }

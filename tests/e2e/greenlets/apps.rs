@@ -176,3 +176,51 @@ def route_patched(environ, start_response, query):
         }
     }
 }
+
+/// A greenlet that has served a request waits for the next one: nobody else can make it begin with one.
+#[test]
+fn an_app_that_switches_to_a_greenlet_of_an_earlier_request_confuses_nothing() {
+    let app = app("
+kept = []
+
+def route_keep(environ, start_response, query):
+    import greenlet
+    kept.append(greenlet.getcurrent())
+    time.sleep(0.2)
+    return answer(start_response, 'kept')
+
+def route_poke(environ, start_response, query):
+    import greenlet
+    others = [one for one in kept if one is not greenlet.getcurrent()]
+    if hub == 'gevent':
+        import gevent
+        for one in others:
+            gevent.get_hub().loop.run_callback(one.switch)
+    else:
+        import eventlet.hubs
+        for one in others:
+            eventlet.hubs.get_hub().schedule_call_global(0, one.switch)
+    time.sleep(0.05)
+    return answer(start_response, 'poked')
+
+def route_pair(environ, start_response, query):
+    begun = time.monotonic()
+    time.sleep(0.3)
+    return answer(start_response, f'{time.monotonic() - begun:.1f}')
+");
+    for class in CLASSES {
+        let app = format!("{app}\nhub = '{class}'\n");
+        let server = setup(class, "[timeouts]\ngraceful = '20s'")
+            .app(&app)
+            .start();
+        let (kept, _) = at_once(&server, 3, "/keep");
+        assert_eq!(kept, ["kept"; 3]);
+        assert_eq!(server.text("/poke"), "poked", "{class}");
+        let (slept, _) = at_once(&server, 6, "/pair");
+        assert_eq!(slept, ["0.3"; 6], "{class}");
+        let begun = Instant::now();
+        server.signal(Signal::SIGTERM);
+        server.says("stopped");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{class}");
+    }
+}

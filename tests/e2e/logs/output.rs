@@ -253,3 +253,25 @@ fn a_logging_file_with_a_fault_rejects_the_reload_and_says_what_python_says() {
     server.edit("[log]\npython_config = 'logging.yaml'");
     server.says("must end in .toml, .json, .ini, .conf or .cfg");
 }
+
+#[test]
+fn what_is_printed_while_the_app_is_preloaded_is_printed_once() {
+    let app = "
+print('loading the app')
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'ok']
+
+def gone(server, worker):
+    print('one has gone')
+";
+    let server = Setup::with("preload = true\nworkers = 2\n[hooks]\nchild_exit = 'app:gone'")
+        .app(app)
+        .start();
+    server.signal(Signal::SIGTERM);
+    server.says("stopped");
+    server.prints("one has gone");
+    let printed = server.printed();
+    assert_eq!(printed.matches("loading the app").count(), 1, "{printed}");
+}

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::{Phase, Socket, State};
 use crate::{
-    python::asgi::{awaitable::Awaited, waiters::has_room},
+    python::asgi::{awaitable::Awaited, exchange::is_stuck, waiters::has_room},
     sys::Readiness,
     websocket::{Event, close},
 };
@@ -116,8 +116,7 @@ impl State {
 
     /// Whether the client has not read for too long.
     fn is_stuck(&self, now_ns: u64) -> bool {
-        self.connection.as_ref().is_some_and(|connection| {
-            !connection.output.is_empty() && connection.deadline_ms <= now_ns / 1_000_000
-        })
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| is_stuck(connection, now_ns / 1_000_000))
     }
 }
