@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{Config, EffectiveValue, LiveConfig, Loaded, LogTarget, Origins, SyslogAddress},
     sys::{Identity, IdentityError},
-    telemetry::Sink,
+    telemetry::{Owner, Sink},
     wire::{LiveError, LivePage, SLOTS_MAX},
 };
 
@@ -179,7 +179,7 @@ pub(super) fn open_logs_once(config: &Config, identity: Option<&Identity>) -> Re
     Ok(())
 }
 
-/// Opens a log for generations to inherit; a file belongs to the workers' user, so that they can open it again.
+/// Opens a log for generations to inherit.
 pub(super) fn open_log(
     key: &'static str,
     target: &LogTarget,
@@ -204,7 +204,7 @@ pub(super) fn unfit_log(key: &'static str, target: &LogTarget, source: io::Error
 }
 
 /// User and group of files that workers use; `None`: the arbiter's own.
-pub(super) fn owner(identity: Option<&Identity>) -> Option<(u32, u32)> {
+pub(super) fn owner(identity: Option<&Identity>) -> Option<Owner> {
     let identity = identity?;
     let user = identity
         .user_id()

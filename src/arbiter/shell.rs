@@ -54,7 +54,7 @@ use crate::{
     config::{Config, ConfigLoader, Loaded, LogLevel, effective, forget_schema},
     critical, info,
     sys::{
-        self, Bell, Lifeline, SignalBell, become_subreaper, disregard, seqpacket_pair,
+        self, Bell, Identity, Lifeline, SignalBell, become_subreaper, disregard, seqpacket_pair,
         set_process_title,
     },
     warning,
@@ -167,10 +167,7 @@ impl Shell {
         let text = loader.text().map_err(StartError::Config)?;
         let loaded = loader.load(text).map_err(StartError::Config)?;
         let config = &loaded.config;
-        crate::telemetry::init(&config.log).map_err(|source| {
-            let unfit = reading::unfit_log("log.error", &config.log.error, source);
-            StartError::Other(unfit.told(&loaded.origins))
-        })?;
+        open_error_log(&loaded).map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         let signals = SignalBell::install(&SIGNALS).map_err(|error| failed(&error))?;
         disregard(&DISREGARDED).map_err(|error| failed(&error))?;
         become_subreaper().map_err(|error| failed(&error))?;
@@ -247,7 +244,6 @@ impl Shell {
     fn begin(&mut self, reading: &Reading) {
         let config = &reading.config;
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
-        self.own_error_log(reading);
         let backlogs = self.admin.backlogs();
         self.statsd
             .apply(&config.statsd, &self.shared.board, backlogs);
@@ -412,13 +408,6 @@ impl Shell {
         Some(&reading.config)
     }
 
-    /// A log file that the arbiter opened as root has to be opened again by workers that are not.
-    fn own_error_log(&self, reading: &Reading) {
-        if let Some((user, group)) = reading::owner(reading.resources.identity.as_ref()) {
-            crate::telemetry::set_owner(user, group);
-        }
-    }
-
     /// The candidate's reading, when there is one.
     fn candidate_reload(&self) -> Option<ReloadId> {
         let handle = self.processes.generations.get(&self.core.candidate()?)?;
@@ -429,6 +418,13 @@ impl Shell {
 /// How long an address may be in use at the start: the workers of a server that died give it up when they notice that.
 const ADDRESS_TIME_MAX: Duration = Duration::from_secs(2);
 const ADDRESS_PAUSE: Duration = Duration::from_millis(20);
+
+fn open_error_log(loaded: &Loaded) -> Result<(), Unfit> {
+    let config = &loaded.config;
+    let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref())?;
+    crate::telemetry::init(&config.log, reading::owner(identity.as_ref()))
+        .map_err(|source| reading::unfit_log("log.error", &config.log.error, source))
+}
 
 /// The resources of the first reading.
 fn open_patiently(loaded: &Loaded, listeners: &mut Listeners) -> Result<Resources, Unfit> {

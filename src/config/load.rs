@@ -165,7 +165,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{LogFormat, machine::test_machine};
+    use crate::config::{LogFormat, Template, machine::test_machine};
 
     fn sources(
         file: Option<&str>,
@@ -242,7 +242,7 @@ mod tests {
         let bind: Vec<String> = config.bind.iter().map(ToString::to_string).collect();
         assert_eq!(bind, ["[::1]:8000", "0.0.0.0:81"]);
         assert_eq!(config.proc_name, "shop");
-        let as_typed = LogFormat::Atoms(flags[2].1.to_owned());
+        let as_typed = LogFormat::Atoms(Template::parse(flags[2].1).unwrap());
         assert_eq!(config.log.format, as_typed);
         let one = loaded(&sources(
             Some("app = 'app'"),

@@ -38,6 +38,7 @@ pub use live::LiveConfig;
 pub(crate) use load::test_config;
 pub use load::{Sources, load};
 pub use loader::{ConfigLoader, Standing};
+pub use log_format::{Atom, Piece, Template, TemplateFault, TemplateFaults};
 pub use machine::{Elsewhere, Machine};
 pub use origin::{Loaded, Note, Origin, Origins};
 pub use problem::{Excerpt, Problem, Problems, Text};

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{Secret, Template};
 
 /// One immutable configuration. A generation and its workers are made from one of these, and may take the live part
 /// ([`super::LiveConfig`]) of later ones.
@@ -354,7 +354,7 @@ pub enum LogFormat {
     Combined,
     Json,
     /// A template of Gunicorn's atoms, `%(h)s …`.
-    Atoms(String),
+    Atoms(Template),
 }
 
 /// What is a reason to reload, and how it is done.

@@ -121,10 +121,10 @@ impl Inherited {
 
     fn take_logs(&mut self, logs: LogDescriptors) -> io::Result<()> {
         let log = &self.settings.config.log;
-        telemetry::redirect(logs.error, log)?;
+        telemetry::redirect(logs.error, log, None)?;
         let access_log = match &log.access {
             LogTarget::Off => None,
-            target => Some(Sink::from_descriptor(logs.access, target)?),
+            target => Some(Sink::from_descriptor(logs.access, target, None)?),
         };
         self.access_log = access_log.map(|sink| sink.called(&log.identifier, log.syslog_facility));
         Ok(())

@@ -2,22 +2,25 @@
 //! and the generation reads them.
 //!
 //! The generation and not the worker, so that the last words of one that crashes are read, too. Every process that may write
-//! keeps the reading ends open: a generation that dies makes nobody's `print` fail.
+//! keeps the reading ends open, and a worker that outlives its generation reads for itself: else `print` would fail, or
+//! wait for ever for room.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    thread,
 };
 
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
-    unistd::{dup2_stderr, dup2_stdout, pipe2},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::{dup2_stderr, dup2_stdout, getppid, pipe2},
 };
 
 use crate::{
     config::LogLevel,
-    sys,
+    sys::{self, PidFd},
     telemetry::{self, Lines, Printer},
 };
 
@@ -25,6 +28,9 @@ use crate::{
 const OTHER_FILES: u64 = 512;
 /// Read from one pipe before something else has its turn, bytes: what a pipe holds.
 const TURN_BYTES: usize = 64 * 1024;
+
+/// Of the thread that reads, with room for a line and its forms.
+const THREAD_STACK_BYTES: usize = 256 * 1024;
 
 /// The two pipes of a process that is about to be forked, or of the generation itself.
 #[derive(Debug)]
@@ -51,6 +57,31 @@ impl OutputPipes {
         dup2_stdout(&self.writers[0])?;
         dup2_stderr(&self.writers[1])?;
         Ok(self.readers)
+    }
+
+    /// In a worker: the same, and a thread reads what the generation, its parent, cannot read any more.
+    pub fn become_output_of(self, worker: u64, generation: u32) -> io::Result<()> {
+        let readers = self.become_output()?;
+        let parent = PidFd::open(generation);
+        // Still the parent, so the number is its own; else it is dead already.
+        let parent = parent
+            .ok()
+            .filter(|_| getppid().as_raw() == generation as i32);
+        let pid = std::process::id();
+        let mut outputs = Outputs::default();
+        outputs.add(Printer { pid, worker }, readers);
+        let thread = thread::Builder::new()
+            .name("rg-output".to_owned())
+            .stack_size(THREAD_STACK_BYTES);
+        sys::without_signals(|| {
+            thread.spawn(move || {
+                if let Some(parent) = parent {
+                    wait_for([parent.as_fd()]);
+                }
+                outputs.read_to_the_end();
+            })
+        })?;
+        Ok(())
     }
 
     /// In the process that reads.
@@ -121,6 +152,13 @@ impl Outputs {
         }
     }
 
+    fn read_to_the_end(&mut self) {
+        while self.descriptors().next().is_some() {
+            wait_for(self.descriptors());
+            self.read();
+        }
+    }
+
     /// A process is gone: its last words, complete or not.
     pub(super) fn finish(&mut self, pid: u32) {
         let Some(index) = self.0.iter().position(|output| output.printer.pid == pid) else {
@@ -136,6 +174,13 @@ impl Outputs {
                 .finish(|line| telemetry::printed(level, printer, source, line));
         }
     }
+}
+
+/// Until one of them can be read.
+fn wait_for<'fd>(descriptors: impl IntoIterator<Item = BorrowedFd<'fd>>) {
+    let readable = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+    let mut entries: Vec<PollFd<'_>> = descriptors.into_iter().map(readable).collect();
+    while poll(&mut entries, PollTimeout::NONE) == Err(Errno::EINTR) {}
 }
 
 impl Stream {

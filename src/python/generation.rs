@@ -218,9 +218,9 @@ fn captured<T>(
     Ok(imported)
 }
 
-/// In a worker: what it prints goes to its generation. The ends that are returned have to be kept.
-fn become_captured(py: Python<'_>, pipes: OutputPipes) -> Option<[OwnedFd; 2]> {
-    let readers = pipes.become_output();
+/// In a worker: what it prints goes to its generation.
+fn become_captured(py: Python<'_>, pipes: OutputPipes, worker: u64, generation: u32) {
+    let captured = pipes.become_output_of(worker, generation);
     for name in ["stdout", "stderr"] {
         // Lines are told when they are complete, and not when a buffer is full.
         let options = [("line_buffering", true)].into_py_dict(py);
@@ -232,12 +232,8 @@ fn become_captured(py: Python<'_>, pipes: OutputPipes) -> Option<[OwnedFd; 2]> {
         // The app may have put something of its own there.
         drop(set);
     }
-    match readers {
-        Ok(readers) => Some(readers),
-        Err(error) => {
-            crate::error!("the output of this worker cannot be captured: {error}");
-            None
-        }
+    if let Err(error) = captured {
+        crate::error!("the output of this worker cannot be captured: {error}");
     }
 }
 
@@ -337,6 +333,7 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
         hooks,
     } = prepared;
     let library = Library::of(inherited.settings.config.worker_class);
+    let own_pid = std::process::id();
     let mut has_forked = false;
     loop {
         match py.detach(|| server.next_order()) {
@@ -348,7 +345,9 @@ fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i
                 Ok((0, pipes)) => {
                     // The channel and the signals' bell are the generation's.
                     drop(server);
-                    let _kept_for_life = pipes.map(|pipes| become_captured(py, pipes));
+                    if let Some(pipes) = pipes {
+                        become_captured(py, pipes, worker, own_pid);
+                    }
                     let start = inherited.into_worker(worker, slot, !has_forked);
                     set_process_title(&worker_title(&start));
                     return worker::run(py, start, sheet, app, glue.as_ref());

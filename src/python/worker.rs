@@ -269,8 +269,7 @@ impl Serving {
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
         let lobby = Lobby::new(inherited.lobby.sender, inherited.lobby.receiver);
         let reactor = Reactor::new(settings, acceptor, lobby, Arc::clone(&board), slot)?;
-        let format = AccessFormat::of(&self.config.log.format)
-            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        let format = AccessFormat::of(&self.config.log.format);
         let origin = Origin {
             pid: std::process::id(),
             worker,

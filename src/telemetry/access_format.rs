@@ -1,4 +1,5 @@
-//! What a line of the access log says: a template of atoms, or JSON. Compiled once, then written without allocating.
+//! What a line of the access log says: a template of atoms, or JSON. Compiled once, then written without allocating, but for
+//! the rare values that have to be decoded first.
 //!
 //! Knows no socket and no clock; looks at headers only when the format asks for them.
 
@@ -10,12 +11,8 @@ use std::{
 
 use jiff::tz::TimeZone;
 
-use super::{
-    atoms::{self, Atom, AtomError, Piece},
-    escape,
-    moment::Clock,
-};
-use crate::config::LogFormat;
+use super::{escape, moment::Clock};
+use crate::config::{Atom, LogFormat, Piece, Template};
 
 const COMMON: &str = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s"#;
 /// Gunicorn's default.
@@ -74,23 +71,76 @@ pub struct AccessFormat {
 
 #[derive(Debug)]
 enum Form {
-    Atoms(Vec<Piece>),
+    Atoms { pieces: Vec<Piece>, values: Values },
     Json,
 }
 
-impl AccessFormat {
-    /// A template of Gunicorn's atoms.
-    pub fn parse(template: &str) -> Result<Self, AtomError> {
-        Ok(Self::new(Form::Atoms(atoms::compile(template)?)))
+/// How bytes of strangers are written into a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Values {
+    /// As nginx does it.
+    Text,
+    /// Into strings of JSON, for the template is an object.
+    Json,
+}
+
+impl Form {
+    fn of(template: &Template) -> Self {
+        let is_object = template.text().trim_start().starts_with('{');
+        Self::Atoms {
+            pieces: template.pieces().to_vec(),
+            values: if is_object {
+                Values::Json
+            } else {
+                Values::Text
+            },
+        }
     }
 
-    /// Fails for [`LogFormat::Atoms`] only, which `config` has checked.
-    pub fn of(format: &LogFormat) -> Result<Self, AtomError> {
+    /// One of our own templates; tests write lines with each.
+    fn known(template: &str) -> Self {
+        Template::parse(template).map_or(Self::Json, |template| Self::of(&template))
+    }
+}
+
+impl Values {
+    fn text(self, value: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Text => escape::text(value, out),
+            Self::Json => escape::json_content(value, out),
+        }
+    }
+
+    fn text_or_dash(self, value: &[u8], out: &mut Vec<u8>) {
+        match value {
+            b"" => out.push(b'-'),
+            value => self.text(value, out),
+        }
+    }
+
+    fn decoded_path(self, path: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Text => escape::decoded_path(path, out),
+            Self::Json => escape::decoded_json_path(path, out),
+        }
+    }
+
+    /// Without quotes around it, a space would end it.
+    fn word(self, value: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Text => escape::word(value, out),
+            Self::Json => escape::json_content(value, out),
+        }
+    }
+}
+
+impl AccessFormat {
+    pub fn of(format: &LogFormat) -> Self {
         match format {
-            LogFormat::Common => Self::parse(COMMON),
-            LogFormat::Combined => Self::parse(COMBINED),
-            LogFormat::Json => Ok(Self::new(Form::Json)),
-            LogFormat::Atoms(template) => Self::parse(template),
+            LogFormat::Common => Self::new(Form::known(COMMON)),
+            LogFormat::Combined => Self::new(Form::known(COMBINED)),
+            LogFormat::Json => Self::new(Form::Json),
+            LogFormat::Atoms(template) => Self::new(Form::of(template)),
         }
     }
 
@@ -107,7 +157,7 @@ impl AccessFormat {
             Form::Json => {
                 format.request_headers = ["referer", "user-agent"].map(String::from).into()
             }
-            Form::Atoms(pieces) => {
+            Form::Atoms { pieces, .. } => {
                 for piece in pieces {
                     match piece {
                         Piece::Atom(Atom::User) => {
@@ -163,7 +213,7 @@ impl AccessFormat {
     pub fn shows_request_ids(&self) -> bool {
         match &self.form {
             Form::Json => true,
-            Form::Atoms(pieces) => pieces.contains(&Piece::Atom(Atom::RequestId)),
+            Form::Atoms { pieces, .. } => pieces.contains(&Piece::Atom(Atom::RequestId)),
         }
     }
 
@@ -175,14 +225,14 @@ impl AccessFormat {
     /// Appends one line with its line end.
     pub fn write(&self, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
         match &self.form {
-            Form::Atoms(pieces) => {
+            Form::Atoms { pieces, values } => {
                 for piece in pieces {
                     match piece {
                         Piece::Text(text) => match text[..] {
                             [byte] => out.push(byte),
                             _ => out.extend_from_slice(text),
                         },
-                        Piece::Atom(atom) => self.write_atom(atom, record, out),
+                        Piece::Atom(atom) => self.write_atom(atom, *values, record, out),
                     }
                 }
             }
@@ -191,7 +241,14 @@ impl AccessFormat {
         out.push(b'\n');
     }
 
-    fn write_atom(&self, atom: &Atom, record: &AccessRecord<'_>, out: &mut Vec<u8>) {
+    fn write_atom(
+        &self,
+        atom: &Atom,
+        values: Values,
+        record: &AccessRecord<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let or_dash = |value: &[u8], out: &mut Vec<u8>| values.text_or_dash(value, out);
         let header =
             |value: Option<&[u8]>, out: &mut Vec<u8>| or_dash(value.unwrap_or_default(), out);
         match atom {
@@ -200,15 +257,15 @@ impl AccessFormat {
                 None => out.push(b'-'),
             },
             Atom::Peer => peer(record.peer, out),
-            Atom::User => user((record.request_header)("authorization"), out),
+            Atom::User => user((record.request_header)("authorization"), values, out),
             Atom::Time => {
                 let second = record.finished_us.div_euclid(MICROSECONDS);
                 out.extend_from_slice(&self.clock.second(second).common);
             }
             Atom::RequestLine => or_dash(record.line, out),
             Atom::Method => or_dash(record.method, out),
-            Atom::Path => escape::decoded_path(record.path, out),
-            Atom::Query => escape::text(record.query, out),
+            Atom::Path => values.decoded_path(record.path, out),
+            Atom::Query => values.text(record.query, out),
             Atom::Protocol => or_dash(record.protocol.as_bytes(), out),
             Atom::Status => short_number(record.status, out),
             Atom::Bytes => number(record.bytes, out),
@@ -308,29 +365,22 @@ fn peer(address: Option<SocketAddr>, out: &mut Vec<u8>) {
     }
 }
 
-fn or_dash(value: &[u8], out: &mut Vec<u8>) {
-    match value {
-        b"" => out.push(b'-'),
-        value => escape::text(value, out),
-    }
-}
-
 /// The name in `Authorization: Basic …` (RFC 7617), or `-`. The password never leaves this function.
-fn user(authorization: Option<&[u8]>, out: &mut Vec<u8>) {
-    let begin = out.len();
-    let decoded = authorization
+fn user(authorization: Option<&[u8]>, values: Values, out: &mut Vec<u8>) {
+    let credentials = authorization
         .and_then(|value| value.split_at_checked(6))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Basic "))
-        .and_then(|(_, credentials)| user_name(credentials.trim_ascii(), out));
-    if decoded.is_none() || out.len() == begin {
-        out.truncate(begin);
-        out.push(b'-');
+        .map(|(_, credentials)| credentials.trim_ascii());
+    match credentials.and_then(user_name) {
+        Some(name) if !name.is_empty() => values.word(&name, out),
+        _ => out.push(b'-'),
     }
 }
 
-/// Writes what stands before the colon in base64; `None` when it is not base64 or has no colon.
-fn user_name(credentials: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// What stands before the colon in base64; `None` when it is not base64 or has no colon.
+fn user_name(credentials: &[u8]) -> Option<Vec<u8>> {
     let (mut bits, mut held) = (0_u32, 0);
+    let mut name = Vec::new();
     for digit in credentials {
         let value = match digit {
             b'A'..=b'Z' => digit - b'A',
@@ -345,8 +395,8 @@ fn user_name(credentials: &[u8], out: &mut Vec<u8>) -> Option<()> {
         if held >= 8 {
             held -= 8;
             match (bits >> held) as u8 {
-                b':' => return Some(()),
-                byte => escape::word(&[byte], out),
+                b':' => return Some(name),
+                byte => name.push(byte),
             }
         }
     }
@@ -392,6 +442,10 @@ mod tests {
         pair.map(|(_, value)| *value)
     }
 
+    fn atoms(template: &str) -> LogFormat {
+        LogFormat::Atoms(Template::parse(template).unwrap())
+    }
+
     fn line(format: &LogFormat) -> String {
         write(format, |_| {})
     }
@@ -402,9 +456,7 @@ mod tests {
             worker: 2,
             generation: 3,
         };
-        let format = AccessFormat::of(format)
-            .unwrap()
-            .for_worker(origin, TimeZone::UTC);
+        let format = AccessFormat::of(format).for_worker(origin, TimeZone::UTC);
         let mut record = AccessRecord {
             remote_address: Some(IpAddr::from([203, 0, 113, 9])),
             peer: Some("10.0.0.5:4711".parse().unwrap()),
@@ -440,7 +492,7 @@ mod tests {
         let template = "h=%(h)s peer=%(peer)s l=%(l)s u=%(u)s t=%(t)s r=%(r)s m=%(m)s U=%(U)s q=%(q)s H=%(H)s s=%(s)s B=%(B)s b=%(b)s \
             f=%(f)s a=%(a)s T=%(T)s M=%(M)s D=%(D)s L=%(L)s p=%(p)s id=%(request_id)s i=%({X-Id}i)s o=%({Content-Type}o)s \
             e=%({REMOTE_PORT}e)s none=%({x-none}i)s%({x-none}o)s%({NONE}e)s";
-        insta::assert_snapshot!(line(&LogFormat::Atoms(template.to_owned())), @r#"h=203.0.113.9 peer=10.0.0.5:4711 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> id=a-1 i=42 o=text/html e=5123 none=---"#);
+        insta::assert_snapshot!(line(&atoms(template)), @r#"h=203.0.113.9 peer=10.0.0.5:4711 l=- u=Ann\x20Lee t=[21/Nov/2026:02:42:56 +0000] r=GET /a%20b?x=%22 HTTP/1.1 m=GET U=/a b q=x=%22 H=HTTP/1.1 s=200 B=5120 b=5120 f=http://example.org/\"a\" a=curl/8 (\xC3\xA9)\x0A T=1 M=1002 D=1002345 L=1.002345 p=<812> id=a-1 i=42 o=text/html e=5123 none=---"#);
     }
 
     #[test]
@@ -472,7 +524,7 @@ mod tests {
     fn the_user_is_told_without_the_password_and_never_guessed() {
         let user_of = |value: &'static [u8]| {
             let mut out = Vec::new();
-            user(Some(value), &mut out);
+            user(Some(value), Values::Text, &mut out);
             String::from_utf8(out).unwrap()
         };
         assert_eq!(user_of(b"Basic QW5uIExlZTpzZWNyZXQ="), r"Ann\x20Lee");
@@ -485,8 +537,7 @@ mod tests {
 
     #[test]
     fn a_format_tells_which_headers_it_shows() {
-        let format =
-            AccessFormat::parse("%(u)s %(a)s %({X-Id}i)s %({ETag}o)s %({wsgi.x}e)s").unwrap();
+        let format = AccessFormat::of(&atoms("%(u)s %(a)s %({X-Id}i)s %({ETag}o)s %({wsgi.x}e)s"));
         assert_eq!(
             format.request_headers(),
             ["authorization", "user-agent", "x-id"]
@@ -495,7 +546,6 @@ mod tests {
         assert_eq!(format.environ(), ["wsgi.x"]);
         assert!(
             AccessFormat::of(&LogFormat::Combined)
-                .unwrap()
                 .response_headers()
                 .is_empty()
         );
@@ -503,13 +553,10 @@ mod tests {
 
     #[test]
     fn headers_are_not_looked_at_unless_the_format_shows_them() {
-        write(
-            &LogFormat::Atoms("%(h)s %(r)s %(s)s".to_owned()),
-            |record| {
-                record.request_header = &|name| panic!("looked at {name}");
-                record.response_header = &|name| panic!("looked at {name}");
-                record.environ = &|name| panic!("looked at {name}");
-            },
-        );
+        write(&atoms("%(h)s %(r)s %(s)s"), |record| {
+            record.request_header = &|name| panic!("looked at {name}");
+            record.response_header = &|name| panic!("looked at {name}");
+            record.environ = &|name| panic!("looked at {name}");
+        });
     }
 }

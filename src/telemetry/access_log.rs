@@ -298,7 +298,24 @@ impl Output {
                     );
                 }
                 self.is_failing = true;
+                if result.written > 0 {
+                    self.begin_cut_line_anew();
+                }
                 Some(now + RETRY_AFTER_FAILURE)
+            }
+        }
+    }
+
+    /// A disk that became full has taken a part of a line: the rest of it would be no line either, and what another worker
+    /// writes meanwhile may follow.
+    fn begin_cut_line_anew(&mut self) {
+        let taken = &self.batch[..self.written];
+        match memchr::memrchr(b'\n', taken) {
+            Some(end) if end + 1 == taken.len() => {}
+            Some(end) => self.written = end,
+            None => {
+                self.batch.insert(0, b'\n');
+                self.written = 0;
             }
         }
     }
@@ -326,7 +343,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::{LogFormat, LogTarget};
+    use crate::config::{LogFormat, LogTarget, Template};
 
     fn push(log: &AccessLog, path: &[u8], now: Instant) {
         let nothing = |_: &str| None;
@@ -350,13 +367,17 @@ mod tests {
         log.push(&record, || now);
     }
 
+    fn format(template: &str) -> AccessFormat {
+        AccessFormat::of(&LogFormat::Atoms(Template::parse(template).unwrap()))
+    }
+
     fn paths() -> AccessFormat {
-        AccessFormat::of(&LogFormat::Atoms("%(U)s".to_owned())).unwrap()
+        format("%(U)s")
     }
 
     fn into_a_pipe() -> (AccessLog, PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();
-        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stdout).unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stdout, None).unwrap();
         (AccessLog::new(Some(sink), paths()), reader)
     }
 
@@ -469,7 +490,7 @@ mod tests {
             .map(|letter| {
                 let writer = writer.try_clone().unwrap().into();
                 std::thread::spawn(move || {
-                    let sink = Sink::from_descriptor(writer, &LogTarget::Stdout).unwrap();
+                    let sink = Sink::from_descriptor(writer, &LogTarget::Stdout, None).unwrap();
                     let log = AccessLog::new(Some(sink), paths());
                     for count in 0..2000 {
                         push(&log, &vec![letter; 1 + count % 200], Instant::now());
@@ -552,8 +573,7 @@ mod tests {
         let now = Instant::now();
         let edition = log.edition();
         push(&log, b"/a", now);
-        let format = LogFormat::Atoms("%(m)s %({X}e)s".to_owned());
-        log.set_format(AccessFormat::of(&format).unwrap());
+        log.set_format(format("%(m)s %({X}e)s"));
         assert_ne!(log.edition(), edition);
         assert_eq!(log.environ(), ["X"]);
         push(&log, b"/b", now);
@@ -583,6 +603,24 @@ mod tests {
         log.flush(now);
         assert!(!log.should_flush(now + BATCH_AGE_MAX));
         assert!(log.should_flush(now + RETRY_AFTER_FAILURE));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_by_a_full_disk_is_written_anew() {
+        let sink = Sink::open(&LogTarget::File("/dev/full".into()), None).unwrap();
+        let mut output = Output::new(sink.unwrap());
+        let rest = |output: &mut Output, written| {
+            output.written = written;
+            output.begin_cut_line_anew();
+            String::from_utf8(output.unwritten().to_vec()).unwrap()
+        };
+        output.batch = b"/one\n/two\n".to_vec();
+        assert_eq!(rest(&mut output, 5), "/two\n");
+        assert_eq!(rest(&mut output, 7), "\n/two\n");
+        // The line end that stands before was taken, and no more.
+        assert_eq!(rest(&mut output, 5), "/two\n");
+        assert_eq!(rest(&mut output, 2), "\n/one\n/two\n");
+        assert_eq!(rest(&mut output, 3), "\n/one\n/two\n");
     }
 
     #[test]

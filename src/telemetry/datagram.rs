@@ -166,6 +166,20 @@ pub(super) fn open(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
     }))
 }
 
+/// A socket for a target that is a daemon, and is not there now. One of this machine is looked for when something is sent; what
+/// is meant for another machine is lost.
+pub(super) fn unconnected(target: &LogTarget) -> io::Result<Option<OwnedFd>> {
+    Ok(Some(match target {
+        LogTarget::Syslog(SyslogAddress::Local(_)) | LogTarget::Journald(_) => {
+            UnixDatagram::unbound()?.into()
+        }
+        LogTarget::Syslog(SyslogAddress::Udp { .. }) => UdpSocket::bind("127.0.0.1:0")?.into(),
+        LogTarget::Off | LogTarget::Stdout | LogTarget::Stderr | LogTarget::File(_) => {
+            return Ok(None);
+        }
+    }))
+}
+
 fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
     let addresses = sys::resolve_host(host, port, RESOLVE_TIME_MAX)?;
     let none = || io::Error::other(format!("`{host}` has no address"));

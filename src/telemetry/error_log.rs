@@ -24,7 +24,7 @@ use super::{
     datagram::{Message, severity},
     entry::{Entry, Printer, Speaker},
     lines::Lines,
-    sink::{Outcome, Sink},
+    sink::{Outcome, Owner, Sink},
 };
 use crate::{
     config::{ErrorFormat, Log, LogLevel, LogTarget},
@@ -50,25 +50,26 @@ struct ErrorLog {
     format: ErrorFormat,
 }
 
-/// Opens the error log of this process. When it fails, lines go where they went before.
-pub fn init(log: &Log) -> io::Result<()> {
+/// Opens the error log of this process. When it fails, lines go where they went before, in the new form.
+pub fn init(log: &Log, owner: Option<Owner>) -> io::Result<()> {
+    set_level(log.level);
+    set_format(log.error_format);
+    super::zone();
     let is_off = log.error == LogTarget::Off;
     let nowhere = LogTarget::File("/dev/null".into());
-    let sink = Sink::open(if is_off { &nowhere } else { &log.error }, None)?;
+    let sink = Sink::open(if is_off { &nowhere } else { &log.error }, owner)?;
     *LOG.write().unwrap_or_else(PoisonError::into_inner) = ErrorLog {
         is_off,
         sink: sink.map(|sink| sink.called(&log.identifier, log.syslog_facility)),
         format: log.error_format,
     };
-    set_level(log.level);
-    super::zone();
     Ok(())
 }
 
-/// From now on lines go to a descriptor that the arbiter opened for the error log. The log's own descriptor keeps its number;
-/// when it fails, lines go where they went before.
-pub fn redirect(descriptor: OwnedFd, log: &Log) -> io::Result<()> {
-    let new = Sink::from_descriptor(descriptor, &log.error)?;
+/// From now on lines go to a descriptor that was opened for the error log. The log's own descriptor keeps its number;
+/// when it fails, lines go where they went before. `owner`: if this process will open the log again for others.
+pub fn redirect(descriptor: OwnedFd, log: &Log, owner: Option<Owner>) -> io::Result<()> {
+    let new = Sink::from_descriptor(descriptor, &log.error, owner)?;
     let new = new.called(&log.identifier, log.syslog_facility);
     let current = &mut *LOG.write().unwrap_or_else(PoisonError::into_inner);
     match &mut current.sink {
@@ -108,13 +109,6 @@ pub fn reopen() {
     };
     if let Some((path, error)) = failure {
         crate::error!("cannot reopen the error log `{path}`: {error}; the old file stays in use");
-    }
-}
-
-/// Gives a log file to the user that workers will run as, so that they can reopen it.
-pub fn set_owner(user: u32, group: u32) {
-    if let Some(sink) = &read().sink {
-        sink.set_owner(user, group);
     }
 }
 
@@ -436,7 +430,7 @@ mod tests {
         let path = directory.path().join("error.log");
         let moved = directory.path().join("error.log.1");
         let log = log_to(LogTarget::File(path.clone()));
-        init(&log).unwrap();
+        init(&log, None).unwrap();
         let number = descriptor();
 
         crate::debug!("rotation-test 1");
@@ -470,6 +464,6 @@ mod tests {
             told(descriptor_path.into()),
             ["rotation-test 4", "rotation-test 5", "rotation-test below"]
         );
-        init(&log_to(LogTarget::Stderr)).unwrap();
+        init(&log_to(LogTarget::Stderr), None).unwrap();
     }
 }

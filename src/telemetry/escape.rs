@@ -33,33 +33,51 @@ pub(super) fn word(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// A percent-encoded path, decoded, then as [`text()`].
 pub(super) fn decoded_path(path: &[u8], out: &mut Vec<u8>) {
+    decode(path, |part| text(part, out));
+}
+
+/// A percent-encoded path, decoded, then as [`json_content`].
+pub(super) fn decoded_json_path(path: &[u8], out: &mut Vec<u8>) {
+    // Whole, as a character may be encoded in several parts.
+    let mut decoded = Vec::with_capacity(path.len());
+    decode(path, |part| decoded.extend_from_slice(part));
+    json_content(&decoded, out);
+}
+
+/// Hands over the parts of a percent-encoded path, decoded.
+fn decode(path: &[u8], mut take: impl FnMut(&[u8])) {
     let mut rest = path;
     while let Some(at) = memchr::memchr(b'%', rest) {
-        text(&rest[..at], out);
+        take(&rest[..at]);
         match (hex(rest.get(at + 1)), hex(rest.get(at + 2))) {
             (Some(high), Some(low)) => {
-                text(&[high << 4 | low], out);
+                take(&[high << 4 | low]);
                 rest = &rest[at + 3..];
             }
             _ => {
-                out.push(b'%');
+                take(b"%");
                 rest = &rest[at + 1..];
             }
         }
     }
-    text(rest, out);
+    take(rest);
 }
 
 /// A JSON string with its quotes. What is not UTF-8 becomes U+FFFD, as JSON cannot carry it.
 pub(super) fn json(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    json_content(bytes, out);
+    out.push(b'"');
+}
+
+/// What stands between the quotes of a JSON string.
+pub(super) fn json_content(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         json_text(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{FFFD}".as_bytes());
         }
     }
-    out.push(b'"');
 }
 
 fn json_text(text: &str, out: &mut Vec<u8>) {

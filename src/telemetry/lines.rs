@@ -27,11 +27,20 @@ impl Lines {
                     self.begun.extend_from_slice(window);
                     bytes = &bytes[window.len()..];
                     if self.begun.len() == LINE_BYTES_MAX {
-                        self.give(&mut take);
+                        self.give_a_piece(&mut take);
                     }
                 }
             }
         }
+    }
+
+    /// Of a line that is too long, up to where a character ends.
+    fn give_a_piece(&mut self, take: &mut impl FnMut(&str)) {
+        let cut = self.begun.utf8_chunks().last();
+        let whole = self.begun.len() - cut.map_or(0, |chunk| chunk.invalid().len());
+        let begun_character = self.begun.split_off(whole);
+        self.give(take);
+        self.begun = begun_character;
     }
 
     /// Hands over what was begun, if anything was.
@@ -68,6 +77,16 @@ mod tests {
             ["ab", "c", "", "d\u{fffd}e…"]
         );
         assert_eq!(lines(&[b"a\n"]), ["a"]);
+    }
+
+    #[test]
+    fn a_piece_ends_where_a_character_ends() {
+        let long = "é🐍".repeat(LINE_BYTES_MAX);
+        for shift in 0..6 {
+            let text = format!("{}{long}", "x".repeat(shift));
+            let told = lines(&[text.as_bytes()]).concat();
+            assert_eq!(told, format!("{text}…"));
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@
 
 mod access_format;
 mod access_log;
-mod atoms;
 mod datagram;
 mod entry;
 mod error_log;
@@ -24,14 +23,13 @@ mod zone;
 pub use crate::{critical, debug, error, info, warning};
 pub use access_format::{AccessFormat, AccessRecord, Lookup, Origin};
 pub use access_log::AccessLog;
-pub use atoms::AtomError;
 pub use entry::{Printer, Role, identify};
 pub use error_log::{
     block, count_in, descriptor, enabled, flush_raw, init, line, printed, raw, redirect, reopen,
-    set_format, set_level, set_owner,
+    set_format, set_level,
 };
 pub use lines::Lines;
 pub use panics::tell_panics;
-pub use sink::Sink;
+pub use sink::{Owner, Sink};
 pub use tap::{Tap, close_tap, open_tap};
 pub use zone::zone;

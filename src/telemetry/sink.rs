@@ -8,9 +8,9 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, IsTerminal},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::{OpenOptionsExt, fchown},
     },
     path::{Path, PathBuf},
@@ -24,7 +24,10 @@ use nix::{
 };
 
 use super::datagram::{self, Daemon, Message};
-use crate::config::{Facility, LogLevel, LogTarget};
+use crate::{
+    config::{Facility, LogLevel, LogTarget},
+    sys,
+};
 
 /// What one write to a pipe may carry to be atomic, in bytes (PIPE_BUF of Linux, pipe(7)).
 const PIPE_BUF: usize = 4096;
@@ -38,6 +41,7 @@ pub struct Sink {
     descriptor: OwnedFd,
     /// Set for a file that can be opened again.
     path: Option<PathBuf>,
+    owner: Option<Owner>,
     /// A regular file: a write never waits for a reader.
     never_waits: bool,
     /// Each line is a message of its own.
@@ -45,6 +49,9 @@ pub struct Sink {
     /// The stream goes to the journal, which looks for a level at the beginning of each line (sd-daemon(3)).
     is_journal: bool,
 }
+
+/// User and group that workers run as, where the process that opens their logs runs as another.
+pub type Owner = (u32, u32);
 
 /// How a write ended. `written` bytes are gone for good in every case.
 #[derive(Debug)]
@@ -62,33 +69,43 @@ pub(super) enum Outcome {
 }
 
 impl Sink {
-    /// Opens the target; `None` for [`LogTarget::Off`]. `owner` (user, group) becomes the owner of a file, so that
-    /// workers which gave up their privileges can reopen it.
-    pub fn open(target: &LogTarget, owner: Option<(u32, u32)>) -> io::Result<Option<Self>> {
+    /// Opens the target; `None` for [`LogTarget::Off`]. A file that is made belongs to `owner`, so that workers can open it
+    /// again; one that is there stays whose it is. See [`sys::open_log_file`] for the links that are followed then.
+    pub fn open(target: &LogTarget, owner: Option<Owner>) -> io::Result<Option<Self>> {
         let descriptor = match target {
             LogTarget::Off => return Ok(None),
-            LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
-            LogTarget::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
-            LogTarget::File(path) => open_file(path)?.into(),
+            LogTarget::Stdout => stream(&io::stdout())?,
+            LogTarget::Stderr => stream(&io::stderr())?,
+            LogTarget::File(path) => open_file(path, owner)?.into(),
             LogTarget::Syslog(_) | LogTarget::Journald(_) => match datagram::open(target)? {
                 Some(socket) => socket,
                 None => return Ok(None),
             },
         };
-        let sink = Self::new(descriptor, target);
-        if let Some((user, group)) = owner {
-            sink.set_owner(user, group);
-        }
-        Ok(Some(sink))
+        Ok(Some(Self::new(descriptor, target, owner)))
     }
 
-    /// Takes over a descriptor that another process opened for this target.
-    pub fn from_descriptor(descriptor: OwnedFd, target: &LogTarget) -> io::Result<Self> {
+    /// In place of a target that cannot be opened now: a daemon of this machine is looked for with each line, what is
+    /// meant for a file goes to the standard error output.
+    pub fn stand_in(target: &LogTarget, owner: Option<Owner>) -> io::Result<Self> {
+        let descriptor = match datagram::unconnected(target)? {
+            Some(socket) => socket,
+            None => stream(&io::stderr())?,
+        };
+        Ok(Self::new(descriptor, target, owner))
+    }
+
+    /// Takes over a descriptor that was opened for this target, by another process or another program.
+    pub fn from_descriptor(
+        descriptor: OwnedFd,
+        target: &LogTarget,
+        owner: Option<Owner>,
+    ) -> io::Result<Self> {
         fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        Ok(Self::new(descriptor, target))
+        Ok(Self::new(descriptor, target, owner))
     }
 
-    fn new(descriptor: OwnedFd, target: &LogTarget) -> Self {
+    fn new(descriptor: OwnedFd, target: &LogTarget, owner: Option<Owner>) -> Self {
         let path = match target {
             LogTarget::File(path) => Some(path.clone()),
             _ => None,
@@ -99,6 +116,7 @@ impl Sink {
             is_journal: is_stream && is_journal(descriptor.as_fd()),
             descriptor,
             path,
+            owner,
             never_waits,
             daemon: Daemon::of(target, env!("CARGO_PKG_NAME"), Facility::User),
         }
@@ -127,7 +145,7 @@ impl Sink {
         let Some(path) = &self.path else {
             return Ok(false);
         };
-        let file = open_file(path)?;
+        let file = open_file(path, self.owner)?;
         nix::unistd::dup3(&file, &mut self.descriptor, OFlag::O_CLOEXEC)?;
         self.never_waits = is_regular(self.descriptor.as_fd());
         Ok(true)
@@ -138,16 +156,10 @@ impl Sink {
         nix::unistd::dup3(&other.descriptor, &mut self.descriptor, OFlag::O_CLOEXEC)?;
         self.never_waits = other.never_waits;
         self.path = other.path;
+        self.owner = other.owner;
         self.daemon = other.daemon;
         self.is_journal = other.is_journal;
         Ok(())
-    }
-
-    /// Gives a file to the user that workers will run as. Failure is no matter: a worker that cannot reopen says so.
-    pub fn set_owner(&self, user: u32, group: u32) {
-        if self.path.is_some() && self.never_waits {
-            let _ = fchown(&self.descriptor, Some(user), Some(group));
-        }
     }
 
     /// Whether it is a regular file, which no reader holds up.
@@ -271,15 +283,43 @@ fn first_piece(lines: &[u8]) -> &[u8] {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK so that a FIFO nobody reads is an error (ENXIO) instead of a hang; regular files ignore it.
+fn open_file(path: &Path, owner: Option<Owner>) -> io::Result<File> {
+    let Some((user, group)) = owner else {
+        // O_NONBLOCK so that a FIFO nobody reads is an error (ENXIO) instead of a hang; regular files ignore it.
+        return OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            .custom_flags(OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits())
+            .open(path);
+    };
+    let distrusted = Some(user).filter(|user| *user != nix::unistd::geteuid().as_raw());
+    let opened = sys::open_log_file(path, FILE_MODE, distrusted)?;
+    if opened.is_new {
+        // Without it a worker is still given the descriptor.
+        let _ = fchown(&opened.file, Some(user), Some(group));
+    }
+    Ok(opened.file)
+}
+
+/// A descriptor of our own for one of the standard streams. A terminal takes what fits and says that it took less only where it was
+/// opened that way; poll(2) tells that there is room, and not for how much.
+fn stream(stream: &(impl AsFd + IsTerminal)) -> io::Result<OwnedFd> {
+    if stream.is_terminal()
+        && let Ok(terminal) = open_anew(stream.as_fd())
+    {
+        return Ok(terminal);
+    }
+    stream.as_fd().try_clone_to_owned()
+}
+
+/// With an open file description that nobody else has.
+fn open_anew(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(FILE_MODE)
+        .write(true)
         .custom_flags(OFlag::O_NONBLOCK.bits() | OFlag::O_NOCTTY.bits())
-        .open(path)?;
-    Ok(file)
+        .open(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
+    Ok(file.into())
 }
 
 fn is_regular(descriptor: BorrowedFd<'_>) -> bool {
@@ -316,7 +356,7 @@ mod tests {
     #[test]
     fn a_full_pipe_costs_no_more_than_the_patience() {
         let (_reader, writer) = io::pipe().unwrap();
-        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr).unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr, None).unwrap();
         let begin = Instant::now();
         let result = sink.write(&vec![b'\n'; 1 << 20], Duration::from_millis(30));
         assert!(matches!(result.outcome, Outcome::WouldBlock));
@@ -328,7 +368,7 @@ mod tests {
     fn a_pipe_without_a_reader_is_an_error() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr).unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr, None).unwrap();
         let result = sink.write(b"a\n", Duration::from_secs(1));
         assert!(matches!(result.outcome, Outcome::Failed(_)));
     }
@@ -336,7 +376,7 @@ mod tests {
     #[test]
     fn a_socket_that_nobody_reads_does_not_block() {
         let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
-        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr).unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr, None).unwrap();
         let lines = vec![b'\n'; 4 << 20];
         let result = sink.write(&lines, Duration::ZERO);
         assert!(matches!(result.outcome, Outcome::WouldBlock));
@@ -344,6 +384,25 @@ mod tests {
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         assert_eq!(read.len(), result.written);
+    }
+
+    /// poll(2) says that there is room in one as long as there is room for a byte.
+    #[test]
+    fn a_terminal_that_nobody_reads_does_not_block() {
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let descriptor = stream(&File::from(terminal.slave)).unwrap();
+        let sink = Sink::from_descriptor(descriptor, &LogTarget::Stderr, None).unwrap();
+        let (told, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for _ in 0..100 {
+                let result = sink.write(&[b'x'; 3000], Duration::from_millis(1));
+                told.send(result.outcome).unwrap();
+            }
+        });
+        for _ in 0..100 {
+            result.recv_timeout(Duration::from_secs(5)).unwrap();
+        }
+        drop(terminal.master);
     }
 
     #[test]

@@ -133,6 +133,11 @@ impl LivePage {
         Ok(())
     }
 
+    /// The logs that were posted last.
+    pub fn logs(&self) -> io::Result<LogDescriptors> {
+        look_at_logs(self.receiver.as_fd()).map(|(_, logs)| logs)
+    }
+
     /// Of the last posting.
     pub fn version(&self) -> u64 {
         self.page.sequence() / 2
@@ -196,7 +201,7 @@ impl LiveView {
         let logs = if posting.logs == self.logs.load(Relaxed) {
             None
         } else {
-            match self.look_at_logs() {
+            match look_at_logs(self.receiver.as_fd()) {
                 Ok((number, logs)) if number == posting.logs => Some(Ok(logs)),
                 // The next posting is under way.
                 Ok(_) => return Ok(None),
@@ -211,18 +216,19 @@ impl LiveView {
             logs,
         }))
     }
+}
 
-    fn look_at_logs(&self) -> io::Result<(u64, LogDescriptors)> {
-        let mut number = [0; 8];
-        let mut descriptors = Vec::new();
-        peek_with_descriptors(self.receiver.as_fd(), &mut number, &mut descriptors)?;
-        let mut descriptors = descriptors.into_iter();
-        match (descriptors.next(), descriptors.next()) {
-            (Some(access), Some(error)) => {
-                Ok((u64::from_ne_bytes(number), LogDescriptors { access, error }))
-            }
-            _ => Err(io::Error::other("the logs' descriptors are missing")),
+/// What waits in the socket, and its number; it stays there.
+fn look_at_logs(receiver: BorrowedFd<'_>) -> io::Result<(u64, LogDescriptors)> {
+    let mut number = [0; 8];
+    let mut descriptors = Vec::new();
+    peek_with_descriptors(receiver, &mut number, &mut descriptors)?;
+    let mut descriptors = descriptors.into_iter();
+    match (descriptors.next(), descriptors.next()) {
+        (Some(access), Some(error)) => {
+            Ok((u64::from_ne_bytes(number), LogDescriptors { access, error }))
         }
+        _ => Err(io::Error::other("the logs' descriptors are missing")),
     }
 }
 
@@ -396,7 +402,7 @@ mod tests {
     fn what_does_not_fit_changes_nothing() {
         let page = LivePage::create(&keeping(1), &logs().0).unwrap();
         let mut long = config();
-        long.log.format = crate::config::LogFormat::Atoms("x".repeat(LIVE_BYTES_MAX));
+        long.log.identifier = "x".repeat(LIVE_BYTES_MAX);
         assert!(matches!(
             LivePage::check(&long),
             Err(LiveError::TooLong { .. })

@@ -81,15 +81,15 @@ impl Live {
         telemetry::set_level(config.log.level);
         telemetry::set_format(config.log.error_format);
         if config.log.format != before.log.format {
-            set_format(access_log, config);
+            access_log.set_format(AccessFormat::of(&config.log.format));
         }
         match logs {
             Some(Ok(logs)) => {
-                let moved = telemetry::redirect(logs.error, &config.log).and_then(|()| {
+                let moved = telemetry::redirect(logs.error, &config.log, None).and_then(|()| {
                     let log = &config.log;
                     let sink = match &log.access {
                         LogTarget::Off => None,
-                        target => Some(Sink::from_descriptor(logs.access, target)?),
+                        target => Some(Sink::from_descriptor(logs.access, target, None)?),
                     };
                     let sink = sink.map(|sink| sink.called(&log.identifier, log.syslog_facility));
                     access_log.redirect(sink, Instant::now());
@@ -163,13 +163,6 @@ impl Live {
     /// `timeouts.write`
     pub fn write_ms(&self) -> u64 {
         self.write_ms.load(Relaxed)
-    }
-}
-
-fn set_format(access_log: &AccessLog, config: &Config) {
-    match AccessFormat::of(&config.log.format) {
-        Ok(format) => access_log.set_format(format),
-        Err(error) => crate::error!("`log.format`: {error}; the old format stays in use"),
     }
 }
 

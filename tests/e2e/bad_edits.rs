@@ -263,6 +263,14 @@ fn what_the_machine_does_not_have_is_told_with_its_place_and_its_mend() {
             &["app.py` exists and is not a socket … (rgunicorn.toml:4); move it away"],
         ),
         line(
+            "a line break in the access log's format",
+            r#"log.format = "%(h)s %(r)s\n""#,
+            &[
+                "error: the line break or control character at byte 11 would break the lines of the log",
+                "rgunicorn.toml:5:14",
+            ],
+        ),
+        line(
             "a directory for a log",
             "log.access = '/'",
             &["`log.access`: `/` cannot be opened … (rgunicorn.toml:5); name a file"],

@@ -1,6 +1,7 @@
 //! What is written, where, and in which form.
 
 mod daemons;
+mod files;
 mod json;
 mod live;
 mod output;
@@ -80,6 +81,27 @@ fn gunicorns_atoms_say_what_gunicorns_say() {
         line,
         "127.0.0.1 - me|GET /a%20b?q=1 HTTP/1.1|GET /a b q=1 HTTP/1.1 200 15 15|http://from/|7 15 GET -"
     );
+}
+
+#[test]
+fn environ_variables_are_found_whatever_their_case() {
+    let line = line("%({remote_addr}e)s %({REMOTE_ADDR}e)s %({WSGI.url_scheme}e)s %({none}e)s");
+    assert_eq!(line, "127.0.0.1 127.0.0.1 http -");
+}
+
+#[test]
+fn a_template_that_is_an_object_makes_json_of_what_clients_send() {
+    let server = Server::start(
+        r#"[log]
+format = '{"path": "%(U)s", "agent": "%(a)s", "request": "%(r)s"}'"#,
+    );
+    server.client().request(
+        "GET /a%C3%A9%0a%FF HTTP/1.1\r\nHost: test\r\nUser-Agent: caf\u{e9} \"x\" \\\r\n\r\n",
+    );
+    let object: serde_json::Value = serde_json::from_str(&server.prints("")).unwrap();
+    assert_eq!(object["path"], "/a\u{e9}\n\u{fffd}");
+    assert_eq!(object["agent"], "caf\u{e9} \"x\" \\");
+    assert_eq!(object["request"], "GET /a%C3%A9%0a%FF HTTP/1.1");
 }
 
 #[test]

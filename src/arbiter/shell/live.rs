@@ -1,6 +1,6 @@
 //! Live keys: what is posted for a generation and its workers to take, and whether they have.
 
-use std::{fs::OpenOptions, os::fd::OwnedFd, sync::atomic::Ordering::SeqCst};
+use std::{fs::OpenOptions, io, os::fd::OwnedFd, sync::atomic::Ordering::SeqCst};
 
 use super::Shell;
 use crate::{
@@ -8,9 +8,11 @@ use crate::{
         core::{GenerationId, ReloadId, WorkerId},
         reading::{self, Reading},
     },
-    config::{LiveConfig, LogTarget},
-    error, info, warning,
-    wire::{LIVE_SIGNAL, LivePage, LogDescriptors},
+    config::{LiveConfig, Log, LogTarget},
+    error,
+    telemetry::{self, Sink},
+    warning,
+    wire::{LIVE_SIGNAL, LiveError, LivePage, LogDescriptors},
 };
 
 impl Shell {
@@ -44,11 +46,10 @@ impl Shell {
         let Some((page, reading)) = handle.live.as_ref().zip(reading) else {
             return;
         };
-        let logs = match with_logs.then(|| open_logs(reading)).transpose() {
+        let logs = match with_logs.then(|| self.open_logs(reading)).transpose() {
             Ok(logs) => logs,
-            Err(reason) => {
-                // It could be opened when the edit was checked.
-                warning!("{reason}; the old one stays in use");
+            Err(problem) => {
+                warning!("the logs cannot be opened: {problem}; the old ones stay in use");
                 None
             }
         };
@@ -91,14 +92,10 @@ impl Shell {
         version().is_none_or(|(theirs, last)| theirs == last)
     }
 
-    /// After log files were moved away (USR1). The arbiter opens them for all: workers may not be allowed to.
-    pub(super) fn reopen_logs(&mut self) {
-        crate::telemetry::reopen();
-        if let Some(reading) = self.serving.and_then(|id| self.readings.get(&id)) {
-            self.own_error_log(reading);
-        }
+    /// After log files were moved away. The arbiter opens them for all: workers may not be allowed to.
+    pub(super) fn reopen_logs(&self) {
+        telemetry::reopen();
         self.post_to_all(true);
-        info!("logs reopened");
     }
 
     /// After something changed that concerns every generation.
@@ -107,32 +104,80 @@ impl Shell {
             self.post(*generation, with_logs);
         }
     }
-}
 
-/// What a new generation is given.
-pub(super) fn page(reading: &Reading) -> Result<LivePage, String> {
-    let logs = open_logs(reading)?;
-    LivePage::create(&LiveConfig::of(&reading.config), &logs)
-        .map_err(|problem| reading::told(&problem))
-}
+    /// What a new generation is given.
+    pub(super) fn live_page(&self, reading: &Reading) -> Result<LivePage, LiveError> {
+        LivePage::create(&LiveConfig::of(&reading.config), &self.open_logs(reading)?)
+    }
 
-/// Access log and error log, or `/dev/null` for one that is off.
-fn open_logs(reading: &Reading) -> Result<LogDescriptors, String> {
-    let open = |key, target: &LogTarget| -> Result<OwnedFd, String> {
+    /// Access log and error log, each by itself.
+    fn open_logs(&self, reading: &Reading) -> io::Result<LogDescriptors> {
+        Ok(LogDescriptors {
+            access: self.open_log(reading, &ACCESS)?,
+            error: self.open_log(reading, &ERROR)?,
+        })
+    }
+
+    /// One that cannot be opened now could be when the configuration was checked, and does not keep the server from going on.
+    fn open_log(&self, reading: &Reading, kind: &Kind) -> io::Result<OwnedFd> {
+        let target = (kind.target)(&reading.config.log);
         let identity = reading.resources.identity.as_ref();
-        let sink = reading::open_log(key, target, identity).map_err(|e| reading::told(&e))?;
-        let descriptor = match sink {
-            Some(sink) => sink.descriptor().try_clone_to_owned(),
-            None => OpenOptions::new()
-                .write(true)
-                .open("/dev/null")
-                .map(OwnedFd::from),
+        let problem = match reading::open_log(kind.key, target, identity) {
+            Ok(Some(sink)) => return sink.descriptor().try_clone_to_owned(),
+            Ok(None) => return Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
+            Err(problem) => reading::told(&problem),
         };
-        descriptor.map_err(|error| format!("`{key}`: {error}"))
-    };
-    let log = &reading.config.log;
-    Ok(LogDescriptors {
-        access: open("log.access", &log.access)?,
-        error: open("log.error", &log.error)?,
-    })
+        if let Some(descriptor) = self.log_in_use(kind, target) {
+            warning!("{problem}; the old one stays in use");
+            return Ok(descriptor);
+        }
+        let meanwhile = match target {
+            LogTarget::Syslog(_) | LogTarget::Journald(_) => "lines that it does not take are lost",
+            _ => "lines go to the standard error output",
+        };
+        warning!("{problem}; {meanwhile}");
+        let sink = Sink::stand_in(target, reading::owner(identity))?;
+        sink.descriptor().try_clone_to_owned()
+    }
+
+    /// As it was opened last for a generation with the same target.
+    fn log_in_use(&self, kind: &Kind, target: &LogTarget) -> Option<OwnedFd> {
+        let mut generations = self.processes.generations.values();
+        generations.find_map(|handle| {
+            let reading = self.readings.get(&handle.reload)?;
+            let page = handle.live.as_ref()?;
+            let is_same = (kind.target)(&reading.config.log) == target;
+            is_same.then(|| page.logs().ok().map(kind.of))?
+        })
+    }
+
+    /// The error log of the generation that serves becomes the arbiter's, when the arbiter cannot open it.
+    pub(super) fn share_error_log(&self, reading: &Reading) {
+        let log = &reading.config.log;
+        let owner = reading::owner(reading.resources.identity.as_ref());
+        if let Some(descriptor) = self.log_in_use(&ERROR, &log.error)
+            && let Err(problem) = telemetry::redirect(descriptor, log, owner)
+        {
+            warning!("`log.error` cannot be taken over: {problem}");
+        }
+    }
 }
+
+/// One of the two logs.
+struct Kind {
+    key: &'static str,
+    target: fn(&Log) -> &LogTarget,
+    of: fn(LogDescriptors) -> OwnedFd,
+}
+
+const ACCESS: Kind = Kind {
+    key: "log.access",
+    target: |log| &log.access,
+    of: |logs| logs.access,
+};
+
+const ERROR: Kind = Kind {
+    key: "log.error",
+    target: |log| &log.error,
+    of: |logs| logs.error,
+};

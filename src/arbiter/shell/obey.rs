@@ -8,7 +8,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Shell, live};
+use super::Shell;
 use crate::{
     arbiter::{
         GenerationProcess, clock,
@@ -16,12 +16,12 @@ use crate::{
         open_files,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
-        reading,
+        reading::{self, Reading},
     },
     config::Config,
     error, info,
     sys::PidFd,
-    warning,
+    telemetry, warning,
     wire::{
         ChannelError, ForkDescriptors, LastWords, StackSheet, StartDescriptors, ToGeneration,
         WorkerSettings,
@@ -137,17 +137,18 @@ impl Shell {
 
     /// Answers `Hello`.
     pub(super) fn send_start(&mut self, generation: GenerationId) {
+        let handle = self.processes.generations.get(&generation);
+        let reading = handle.and_then(|handle| self.readings.get(&handle.reload));
+        let page = reading.map(|reading| self.live_page(reading));
         let handle = self.processes.generations.get_mut(&generation);
-        let Some((handle, reading)) = handle.and_then(|handle| {
-            let reading = self.readings.get(&handle.reload)?;
-            Some((handle, reading))
-        }) else {
+        let Some(((handle, reading), page)) = handle.zip(reading).zip(page) else {
             return;
         };
-        let live = match live::page(reading) {
+        let live = match page {
             Ok(live) => handle.live.insert(live),
-            Err(reason) => {
-                error!("generation={} cannot be started: {reason}", generation.0);
+            Err(problem) => {
+                let (id, reason) = (generation.0, reading::told(&problem));
+                error!("generation={id} cannot be started: {reason}");
                 return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
         };
@@ -288,12 +289,11 @@ impl Shell {
             .apply(&config.chdir, &config.reload, clock::now());
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
-        self.change_error_log(config);
+        self.change_error_log(&reading);
         let backlogs = self.admin.backlogs();
         self.statsd
             .apply(&config.statsd, &self.shared.board, backlogs);
         self.show_config(config);
-        self.own_error_log(&reading);
         self.open_admin(&config.admin);
         self.next_sample = None;
     }
@@ -308,12 +308,19 @@ impl Shell {
         }
     }
 
-    fn change_error_log(&mut self, config: &Config) {
-        let log = &config.log;
+    fn change_error_log(&mut self, reading: &Reading) {
+        let of = |config: &Config| {
+            (
+                config.log.clone(),
+                config.user.clone(),
+                config.group.clone(),
+            )
+        };
         let is_overridden = self.orders.log_level.take().is_some();
-        let is_new =
-            is_overridden || (self.serving_config()).is_some_and(|before| before.log != *log);
-        if is_new && let Err(problem) = crate::telemetry::init(log) {
+        let is_new = is_overridden
+            || (self.serving_config()).is_some_and(|before| of(before) != of(&reading.config));
+        let owner = reading::owner(reading.resources.identity.as_ref());
+        if is_new && let Err(problem) = telemetry::init(&reading.config.log, owner) {
             warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
         }
         if is_overridden {

@@ -161,7 +161,10 @@ impl Shell {
             Signal::SIGHUP => self.reload(&Cause::Hup),
             Signal::SIGTTIN => self.events.push_back(Event::OneMore),
             Signal::SIGTTOU => self.events.push_back(Event::OneFewer),
-            Signal::SIGUSR1 => self.reopen_logs(),
+            Signal::SIGUSR1 => {
+                self.reopen_logs();
+                info!("logs reopened");
+            }
             Signal::SIGUSR2 => self.want_upgrade(),
             _ => warning!("signal {signal} has no meaning here"),
         }

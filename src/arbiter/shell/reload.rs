@@ -37,6 +37,8 @@ impl Shell {
         }
         if !matches!(cause, Cause::Saved) {
             self.watcher.config_is_read();
+            // Of those that serve now, too: they may have to serve on.
+            self.reopen_logs();
         }
         let text = self.loader.text();
         if let (Cause::Saved, Ok(Some(text))) = (cause, &text)

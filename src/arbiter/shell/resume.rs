@@ -33,6 +33,7 @@ use crate::{
         Bell, Identity, Lifeline, PidFd, SignalBell, adopt_descriptor, become_subreaper, disregard,
         release_signals, set_process_title,
     },
+    telemetry, warning,
     wire::{ArbiterEnd, LastWords, LivePage, Scoreboard, StackSheet},
 };
 
@@ -53,7 +54,8 @@ impl Shell {
         let serving = state.serving.and_then(|id| readings.get(&id).cloned());
         let serving = serving.ok_or_else(|| io::Error::other("nothing serves"))?;
         let config = Rc::clone(&serving.config);
-        crate::telemetry::init(&config.log)?;
+        let owner = reading::owner(serving.resources.identity.as_ref());
+        let error_log = telemetry::init(&config.log, owner);
         let signals = SignalBell::install(&SIGNALS)?;
         disregard(&DISREGARDED)?;
         become_subreaper()?;
@@ -72,7 +74,7 @@ impl Shell {
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
             Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
         });
-        crate::telemetry::count_in(shared.board.another()?);
+        telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
             loader,
             invocation: Invocation::find()?,
@@ -113,7 +115,11 @@ impl Shell {
         };
         shell.admin.resume_events(state.events);
         set_process_title(&format!("rgunicorn: arbiter [{}]", config.proc_name));
-        shell.own_error_log(&serving);
+        if let Err(problem) = error_log {
+            // Nothing that other programs do meanwhile may end the server.
+            shell.share_error_log(&serving);
+            warning!("`log.error` cannot be opened: {problem}; the old one stays in use");
+        }
         let backlogs = shell.admin.backlogs();
         (shell.statsd).apply(&config.statsd, &shell.shared.board, backlogs);
         // Who asks from the first moment on is told what goes on, and not that a server starts.

@@ -105,7 +105,7 @@ pub(super) fn log_format(format: &LogFormat) -> String {
         LogFormat::Common => "common".to_owned(),
         LogFormat::Combined => "combined".to_owned(),
         LogFormat::Json => "json".to_owned(),
-        LogFormat::Atoms(template) => format!("{template:?}"),
+        LogFormat::Atoms(template) => format!("{:?}", template.text()),
     }
 }
 

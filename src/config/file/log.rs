@@ -43,7 +43,8 @@ pub struct Log {
     /// other end of the socket (`10.0.0.5:4711`, `unix`), which may be a proxy, `%(u)s` user, `%(t)s` time, `%(r)s` request line, `%(m)s` method, `%(U)s` path, `%(q)s` query, `%(H)s` protocol, `%(s)s`
     /// status, `%(B)s` or `%(b)s` bytes sent, `%(f)s` referer, `%(a)s` user agent, `%(T)s` seconds, `%(M)s` milliseconds,
     /// `%(D)s` microseconds, `%(L)s` seconds with a fraction, `%(p)s` process id, `%(request_id)s` request id,
-    /// `%({name}i)s` request header, `%({name}o)s` response header, `%({name}e)s` environ variable.
+    /// `%({name}i)s` request header, `%({name}o)s` response header, `%({name}e)s` environ variable. What clients send is escaped,
+    /// for JSON where the template begins with `{`.
     #[schemars(
         schema_with = "schemas::log_format",
         example = &"json", example = &"%(h)s \"%(r)s\" %(s)s %(M)s"
@@ -96,7 +97,10 @@ pub struct Log {
     pub syslog_facility: Facility,
 
     /// The name by which syslog and the journal know this server. By default `proc_name`.
-    #[schemars(regex(pattern = r"^[!-~]{1,48}$"), example = &"mysite")]
+    ///
+    /// Up to 48 visible ASCII characters and no colon, which would end the name for many a reader. Of `proc_name` the first 48
+    /// are taken, with `_` for what does not fit: `mysite.wsgi:app` is `mysite.wsgi_app`.
+    #[schemars(regex(pattern = r"^[!-9;-~]{1,48}$"), example = &"mysite")]
     pub identifier: Option<String>,
 
     /// A file that configures Python's `logging` before the app is imported, relative to `chdir`: `.toml` or `.json` for

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Resolver;
 use crate::config::{
-    Log, LogFormat, LogTarget, SyslogAddress, address::without_brackets, file, log_format,
+    Log, LogFormat, LogTarget, SyslogAddress, Template, address::without_brackets, file,
 };
 
 const LOG_TARGETS: &str =
@@ -14,6 +14,8 @@ const SYSLOG: &str = "/dev/log";
 const JOURNALD: &str = "/run/systemd/journal/socket";
 /// RFC 5426 section 3.3.
 const SYSLOG_PORT: u16 = 514;
+/// RFC 5424 section 6.2.5.
+const IDENTIFIER_CHARACTERS_MAX: usize = 48;
 
 impl Resolver<'_> {
     pub(super) fn log(&mut self, log: &file::Log, chdir: &Path, proc_name: &str) -> Log {
@@ -32,7 +34,7 @@ impl Resolver<'_> {
             identifier: log
                 .identifier
                 .clone()
-                .unwrap_or_else(|| proc_name.to_owned()),
+                .unwrap_or_else(|| identifier_of(proc_name)),
             python_config: log
                 .python_config
                 .as_ref()
@@ -101,14 +103,26 @@ impl Resolver<'_> {
             "common" => LogFormat::Common,
             "combined" => LogFormat::Combined,
             "json" => LogFormat::Json,
-            template => {
-                for fault in log_format::faults(template) {
-                    self.problem("/log/format", fault, "", None);
+            template => match Template::parse(template) {
+                Ok(template) => LogFormat::Atoms(template),
+                Err(faults) => {
+                    for fault in faults.0 {
+                        self.problem("/log/format", fault.to_string(), "", None);
+                    }
+                    LogFormat::Combined
                 }
-                LogFormat::Atoms(template.to_owned())
-            }
+            },
         }
     }
+}
+
+/// What `log.identifier` may be: APP-NAME of RFC 5424 section 6.2.5, without the colon, which ends the TAG of RFC 3164.
+fn identifier_of(proc_name: &str) -> String {
+    let fits = |character: &char| character.is_ascii_graphic() && *character != ':';
+    let fitting = proc_name
+        .chars()
+        .map(|c| Some(c).filter(fits).unwrap_or('_'));
+    fitting.take(IDENTIFIER_CHARACTERS_MAX).collect()
 }
 
 /// `/path`, `udp://host` or `udp://host:port`; an IPv6 address stands in brackets.
@@ -132,6 +146,14 @@ fn syslog_address(text: &str) -> Option<SyslogAddress> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_for_daemons_is_one_that_they_understand() {
+        assert_eq!(identifier_of("mysite"), "mysite");
+        assert_eq!(identifier_of("mysite.wsgi:app"), "mysite.wsgi_app");
+        assert_eq!(identifier_of("My caf\u{e9}\t"), "My_caf__");
+        assert_eq!(identifier_of(&"x".repeat(64)).len(), 48);
+    }
 
     #[test]
     fn a_syslog_is_a_path_or_a_host() {

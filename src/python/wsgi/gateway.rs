@@ -6,7 +6,7 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
     intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyList, PyTuple},
+    types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
 use super::{
@@ -420,10 +420,21 @@ fn check_started(state: &State) -> PyResult<()> {
 
 fn logged_environ(environ: &Bound<'_, PyDict>, names: &[String]) -> Vec<(String, Vec<u8>)> {
     let variable = |name: &String| {
-        let value = environ.get_item(name).ok()??;
+        let as_written = environ.get_item(name).ok()?;
+        let value = as_written.or_else(|| without_case(environ, name))?;
         Some((name.clone(), value.str().ok()?.to_string().into_bytes()))
     };
     names.iter().filter_map(variable).collect()
+}
+
+/// As Gunicorn's atoms name variables: `%({remote_addr}e)s`.
+fn without_case<'py>(environ: &Bound<'py, PyDict>, name: &str) -> Option<Bound<'py, PyAny>> {
+    let is_meant = |key: &Bound<'_, PyAny>| {
+        let key = key.cast::<PyString>().ok();
+        key.is_some_and(|key| key.to_cow().is_ok_and(|key| key.eq_ignore_ascii_case(name)))
+    };
+    let mut variables = environ.iter();
+    variables.find_map(|(key, value)| is_meant(&key).then_some(value))
 }
 
 /// The parts of a list are all there, so their length is known without the app's help.

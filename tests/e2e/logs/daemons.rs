@@ -9,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
+
 use super::start_unseen;
-use crate::harness::{Client, Setup, eventually};
+use crate::harness::{Client, Process, Setup, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -139,6 +141,57 @@ fn a_daemon_that_is_away_holds_up_nothing_and_is_found_again() {
     Client::to(&address).get("/error");
     daemon.hears(&["error_log_lines=", "dropped"]);
     daemon.hears(&["the app failed on GET /error"]);
+}
+
+/// RFC 3164 readers end the name at the first colon, RFC 5424 readers at the first space.
+#[test]
+fn the_name_of_the_server_cannot_be_mistaken_for_something_else() {
+    for (proc_name, identifier) in [("main:app", "main_app"), ("My Site", "My_Site")] {
+        let setup = Setup::with(&format!(
+            "bind = 'unix:run.sock'\nproc_name = '{proc_name}'\n[log]\nerror = 'syslog:{{dir}}/dev-log'\naccess = 'off'"
+        ));
+        let mut daemon = Daemon::listen(&setup.path().join("dev-log"));
+        let (server, _) = start_unseen(setup);
+        let ready = daemon.text(&["worker=1", " ready"]);
+        let (head, _) = ready.split_once(": ").unwrap();
+        let arbiter = server.arbiter().pid;
+        assert!(
+            head.ends_with(&format!(" {identifier}[{arbiter}]")),
+            "{ready}"
+        );
+    }
+}
+
+/// While a package manager replaces programs, it may well have stopped the syslog daemon, too.
+#[test]
+fn an_upgrade_while_the_daemon_is_away_goes_on() {
+    let setup = Setup::with("bind = 'unix:run.sock'\n[log]\nerror = 'syslog:{dir}/dev-log'");
+    let path = setup.path().join("dev-log");
+    let mut daemon = Daemon::listen(&path);
+    let (mut server, address) = start_unseen(setup);
+    daemon.hears(&[" serving"]);
+    drop(daemon);
+    std::fs::remove_file(&path).unwrap();
+    server.signal(Signal::SIGUSR2);
+    let environment = format!("/proc/{}/environ", server.arbiter().pid);
+    eventually("another program is there", || {
+        let text = std::fs::read_to_string(&environment).unwrap_or_default();
+        text.contains("_RGUNICORN_STATE=") || server.has_ended()
+    });
+    let kill_worker = || {
+        let worker: i32 = Client::to(&address).get("/pid").text().parse().unwrap();
+        Process::find(worker).unwrap().signal(Signal::SIGKILL);
+        eventually("another worker serves", || {
+            let mut client = Client::to(&address);
+            client.send("GET /pid HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+            let answer = client.try_response("GET");
+            answer.is_ok_and(|answer| answer.text().parse() != Ok(worker))
+        });
+    };
+    kill_worker();
+    let mut daemon = Daemon::listen(&path);
+    kill_worker();
+    daemon.hears(&["worker=3", " ready"]);
 }
 
 #[test]

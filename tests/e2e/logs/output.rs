@@ -120,6 +120,39 @@ fn nobody_who_reads_the_error_log_does_not_stop_the_app() {
 }
 
 #[test]
+fn an_app_prints_on_while_there_is_no_generation_to_read_it() {
+    for class in ["sync", "gthread", "asgi", "gevent"] {
+        let app = match class {
+            "asgi" => ASGI_FLOOD.to_owned(),
+            _ => app(),
+        };
+        // The generation that comes after takes long to import, so the workers of the one before are alone.
+        let slow = "import os, time\nif os.path.exists('slow'):\n    time.sleep(30)\n";
+        let config = format!(
+            "worker_class = '{class}'\n[log]\ncapture_output = true\naccess = 'off'\n[timeouts]\nboot = '60s'"
+        );
+        let server = Setup::with(&config).app(&format!("{slow}{app}")).start();
+        server.directory.write("slow", "");
+        server.from_now();
+        server.generations()[0].signal(Signal::SIGKILL);
+        server.says("its workers go on");
+        assert_eq!(server.text("/flood"), "flooded", "{class}");
+        server.says("worker=1 stdout: xxxx");
+    }
+}
+
+const ASGI_FLOOD: &str = r#"
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    for number in range(20000):
+        print("x" * 80)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"flooded"})
+application = app
+"#;
+
+#[test]
 fn what_a_preloaded_app_prints_at_its_import_is_told_once() {
     let server = Setup::with("preload = true\nworkers = 2\n[log]\ncapture_output = true")
         .app(&app())
