@@ -118,11 +118,19 @@ impl Machine for Fake {
         !path.to_string_lossy().contains("missing")
     }
 
-    fn has_user(&self, name: &str) -> bool {
-        !name.contains("missing")
+    fn obstacle(&self, path: &Path) -> Option<String> {
+        let is_link = path.to_string_lossy().contains("missing-link");
+        is_link.then(|| "it is a link to `/gone`: No such file or directory".to_owned())
     }
 
-    fn has_group(&self, name: &str) -> bool {
+    fn has_user(&self, name: &str) -> Result<bool, String> {
+        match name.contains("unanswered") {
+            true => Err("Connection refused".to_owned()),
+            false => Ok(!name.contains("missing")),
+        }
+    }
+
+    fn has_group(&self, name: &str) -> Result<bool, String> {
         self.has_user(name)
     }
 }

@@ -114,6 +114,11 @@ impl Connection {
         matches!(self.stage, Stage::Head | Stage::Body(..))
     }
 
+    /// Has an answer that it has not taken completely.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.stage, Stage::Sending { .. })
+    }
+
     /// What is left to send is dropped.
     pub(super) fn give_up(&mut self) {
         self.stage = Stage::Over;
@@ -176,7 +181,8 @@ impl Connection {
     }
 
     fn receive(&mut self, now_ns: u64) {
-        if self.input.is_empty() {
+        // What came of a body is taken out at once: it begins nothing.
+        if matches!(self.stage, Stage::Head) && self.input.is_empty() {
             self.deadline_ns = now_ns + REQUEST_NS;
         }
         self.input.reserve(READ_BYTES);

@@ -1,9 +1,9 @@
 //! Who may ask for what.
 //!
-//! On the UNIX socket everybody may do everything: the file's mode decides who can connect; but no page of another site, for
-//! whose browser somebody forwards the socket to a port (`ssh -L`), under whatever name it calls that port. Over TCP it takes the token;
-//! what is open without is read only, and only by who calls the server by its address: a page in a browser that had its own
-//! name resolve to this machine (DNS rebinding) sends that name.
+//! On the UNIX socket everybody may do everything: the file's mode decides who can connect. Over TCP it takes the token; what is
+//! open without is read only. Whoever sends no token has to call the server by its address: a page in a browser that had its
+//! own name resolve to this machine (DNS rebinding) sends that name, and reaches the UNIX socket, too, where somebody forwards
+//! it to a port (`ssh -L`).
 
 use std::net::IpAddr;
 
@@ -23,11 +23,7 @@ pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Resul
         ));
     }
     if request.door == DoorKind::Unix {
-        return match request.origin.is_none() || is_plain_address(&request.host) {
-            true => Ok(()),
-            // A browser that was told a name: that may be an attacker's, made to resolve to the forwarded port.
-            false => Err(not_by_address()),
-        };
+        return by_address(request);
     }
     if has_token(request, policy) {
         return Ok(());
@@ -46,18 +42,19 @@ pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Resul
         );
         return Err(problem.with_field("WWW-Authenticate", "Bearer".to_owned()));
     }
-    match is_plain_address(&request.host) {
-        true => Ok(()),
-        false => Err(not_by_address()),
-    }
+    by_address(request)
 }
 
-fn not_by_address() -> Response {
-    Response::problem(
-        403,
-        "without the token the server has to be called by its address",
-        "use an IP address or `localhost` in the URL, or send the token to a TCP address",
-    )
+/// Nothing that an attacker's DNS could answer for: an IP address, `localhost`, or no host at all, which only tools leave out.
+fn by_address(request: &Request) -> Result<(), Response> {
+    match request.host.is_empty() || is_plain_address(&request.host) {
+        true => Ok(()),
+        false => Err(Response::problem(
+            403,
+            "without the token the server has to be called by its address",
+            "use an IP address or `localhost` in the URL, or send the token to a TCP address",
+        )),
+    }
 }
 
 fn has_token(request: &Request, policy: &Policy) -> bool {
@@ -75,7 +72,7 @@ fn is_from_another_site(request: &Request) -> bool {
     })
 }
 
-/// An IP address or `localhost`, with or without a port: nothing that an attacker's DNS could answer for.
+/// An IP address or `localhost`, with or without a port.
 fn is_plain_address(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

@@ -101,7 +101,7 @@ pub struct Policy {
 /// The shell's end.
 pub struct Admin {
     link: Arc<Link>,
-    /// Told to the thread when it starts, with the first door.
+    /// For the thread, which starts with the first door; `None` once it runs.
     board: Option<Scoreboard>,
 }
 
@@ -153,19 +153,21 @@ impl Admin {
         })
     }
 
-    /// From now on it is asked at these doors, and at no others.
+    /// From now on it is asked at these doors, and at no others. An error: there is no thread yet, and the next call tries again.
     pub fn open(&mut self, doors: Vec<Door>, policy: Policy) -> io::Result<()> {
         let is_wanted = !doors.is_empty();
         *lock(&self.link.doors) = Arc::new(doors);
         *lock(&self.link.policy) = Arc::new(policy);
         self.link.thread_bell.ring();
-        if is_wanted && let Some(board) = self.board.take() {
+        if is_wanted && let Some(board) = &self.board {
+            let board = board.another()?;
             let link = Arc::clone(&self.link);
             let builder = std::thread::Builder::new()
                 .name("admin".to_owned())
                 .stack_size(STACK_BYTES);
             // Signals are the shell's.
             without_signals(|| builder.spawn(move || server::run(&link, board)))?;
+            self.board = None;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::{
     wire::Scoreboard,
 };
 
-/// Connections at each door. When one more comes, the one that has been asking for the longest has to go.
+/// Connections at each door. When one more comes, [`make_room`] decides which has to go.
 const CONNECTIONS_MAX: usize = 32;
 /// Connections that one turn takes from a door, so that a crowd cannot keep the others waiting.
 const ACCEPTS_MAX: usize = 16;
@@ -112,22 +112,23 @@ fn accept(door: &Door, connections: &mut Vec<Connection>, now_ns: u64) {
     }
 }
 
-/// Those that have been answered, or are being, stay. False: there is no room.
+/// Who has not asked completely has to go, or else who has an answer that does not leave: a stranger can have as many of these
+/// as they like, and take from each a byte now and then. Orders that are carried out stay. False: there is no room.
 fn make_room(kind: DoorKind, connections: &mut Vec<Connection>) -> bool {
     let is_of_kind = |one: &Connection| one.door == kind;
     if connections.iter().filter(|one| is_of_kind(one)).count() < CONNECTIONS_MAX {
         return true;
     }
-    let oldest = connections
-        .iter()
-        .position(|one| is_of_kind(one) && one.is_reading());
-    match oldest {
-        Some(index) => {
-            connections.remove(index);
-            true
-        }
-        None => false,
-    }
+    let oldest = |is_dispensable: fn(&Connection) -> bool| {
+        let mut all = connections.iter();
+        all.position(|one| is_of_kind(one) && is_dispensable(one))
+    };
+    let Some(index) = oldest(Connection::is_reading).or_else(|| oldest(Connection::is_sending))
+    else {
+        return false;
+    };
+    connections.remove(index);
+    true
 }
 
 /// A fault in one answer must not end them all.

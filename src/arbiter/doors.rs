@@ -77,11 +77,11 @@ impl Doors {
             self.open_unix(&wanted.socket);
         }
         let token = wanted.address.and_then(|_| token(wanted));
-        if self.tcp.as_ref().map(|door| door.asked) != wanted.address || token.is_none() {
-            self.tcp = None;
-        }
-        if let (Some(address), None, Some(_)) = (wanted.address, &self.tcp, &token) {
-            self.open_tcp(address);
+        let address = wanted.address.filter(|_| token.is_some());
+        if self.tcp.as_ref().map(|door| door.asked) != address {
+            // Open until the new one is: where their addresses overlap, it can only be bound beside it.
+            let before = self.tcp.take();
+            self.tcp = address.and_then(|address| open_tcp(address, before.as_ref()));
         }
         Policy {
             token,
@@ -133,24 +133,6 @@ impl Doors {
         }
     }
 
-    fn open_tcp(&mut self, address: SocketAddr) {
-        match tcp::open(address, false, BACKLOG, &[]) {
-            Ok(socket) => {
-                info!(
-                    "admin interface at http://{}",
-                    bound(&socket).unwrap_or(address)
-                );
-                self.tcp = Some(TcpDoor {
-                    asked: address,
-                    socket: Arc::new(socket),
-                });
-            }
-            Err(error) => warning!(
-                "no admin interface at {address}: {error}; the server serves without, see `admin.address`"
-            ),
-        }
-    }
-
     pub(super) fn hand_over<'a>(&'a self, handed: &mut Handed<'a>) -> HandedDoors {
         HandedDoors {
             unix: self.unix.as_ref().map(|door| {
@@ -184,6 +166,28 @@ impl Doors {
             tcp: tcp.transpose()?,
             obstacle: None,
         })
+    }
+}
+
+/// `before`: what is open still.
+fn open_tcp(address: SocketAddr, before: Option<&TcpDoor>) -> Option<TcpDoor> {
+    let ours = before.filter(|door| door.asked.port() == address.port());
+    let ours: Vec<_> = ours.iter().map(|door| door.socket.as_fd()).collect();
+    match tcp::open(address, false, BACKLOG, &ours) {
+        Ok(socket) => {
+            let told = bound(&socket).unwrap_or(address);
+            info!("admin interface at http://{told}");
+            Some(TcpDoor {
+                asked: address,
+                socket: Arc::new(socket),
+            })
+        }
+        Err(error) => {
+            warning!(
+                "no admin interface at {address}: {error}; the server serves without, see `admin.address`"
+            );
+            None
+        }
     }
 }
 

@@ -10,9 +10,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::{errno::Errno, sys::signal::Signal};
+use nix::sys::signal::Signal;
 
-use super::{activation::VARIABLES, interpreter::Interpreter};
+use super::{activation::VARIABLES, barrier::barrier, interpreter::Interpreter};
 use crate::{
     config::Config,
     sys::{Identity, IdentityError, Inheritance, PidFd, spawn},
@@ -91,7 +91,7 @@ impl GenerationProcess {
         let (pid, pidfd) = spawn(command, inheritance).map_err(|source| SpawnError::Exec {
             path: interpreter.path.display().to_string(),
             directory: config.chdir.display().to_string(),
-            barrier: barrier(identity.as_ref(), &source, interpreter, config),
+            barrier: barrier(config, identity.as_ref(), &interpreter.path, &source),
             source,
         })?;
         Ok(Self {
@@ -100,33 +100,4 @@ impl GenerationProcess {
             channel,
         })
     }
-}
-
-/// ` as user …` with what keeps that user from it, or nothing.
-fn barrier(
-    identity: Option<&Identity>,
-    problem: &io::Error,
-    interpreter: &Interpreter,
-    config: &Config,
-) -> String {
-    let (Some(identity), Some(user)) = (identity, &config.user) else {
-        return String::new();
-    };
-    let reason = match problem.raw_os_error().map(Errno::from_raw) {
-        // Of setgroups(2), setgid(2) and setuid(2): `--cap-drop ALL`, or a user namespace with `deny` in /proc/self/setgroups.
-        Some(Errno::EPERM) => {
-            ", for which root lacks the capabilities SETUID and SETGID, or setgroups(2) in its user namespace; \
-             start the server as that user instead"
-                .to_owned()
-        }
-        Some(Errno::EINVAL) => ", whose ids this user namespace does not have".to_owned(),
-        _ => {
-            let mut ways = [config.chdir.as_path(), &interpreter.path].into_iter();
-            let closed = ways.find_map(|way| identity.barrier(way));
-            closed.map_or(String::new(), |folder| {
-                format!(", who may not enter `{}`", folder.display())
-            })
-        }
-    };
-    format!(" as user `{user}`{reason}")
 }

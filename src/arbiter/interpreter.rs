@@ -14,7 +14,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use super::barrier::barrier;
+use crate::{
+    config::Config,
+    sys::{Identity, obstacle},
+};
 
 /// The oldest CPython the engine loads in: it is built for the stable ABI of this version (pyo3's `abi3-py310`).
 const OLDEST: (u8, u8) = (3, 10);
@@ -63,6 +67,15 @@ pub enum InterpreterError {
     )]
     Missing { path: PathBuf, origin: Origin },
     #[error(
+        "the interpreter `{}` ({origin}) cannot be reached: {obstacle}; mend that, or give the path of a virtualenv or of its bin/python",
+        path.display()
+    )]
+    Unreachable {
+        path: PathBuf,
+        origin: Origin,
+        obstacle: String,
+    },
+    #[error(
         "there is no `{name}` (`python` in the configuration), neither in `chdir` nor on the PATH; install it, or give the path \
          of a virtualenv or of its bin/python"
     )]
@@ -71,10 +84,12 @@ pub enum InterpreterError {
         "there is no python3 on the PATH; install CPython 3.10 or newer, or name one with `python`"
     )]
     NoneFound,
-    #[error("`{}` ({origin}) cannot be executed: {source}", path.display())]
+    #[error("`{}` ({origin}) cannot be executed{barrier}: {source}", path.display())]
     NotExecutable {
         path: PathBuf,
         origin: Origin,
+        /// Who was to execute it, and what keeps them from it.
+        barrier: String,
         source: io::Error,
     },
     #[error(
@@ -127,8 +142,15 @@ impl InterpreterError {
     pub fn key(&self) -> &'static str {
         match self {
             Self::NoPackage { .. } => "worker_class",
+            _ if self.is_about_the_user() => "user",
             _ => "python",
         }
+    }
+
+    /// Whether the configured user has not the right to it.
+    fn is_about_the_user(&self) -> bool {
+        matches!(self, Self::NotExecutable { barrier, source, .. }
+            if !barrier.is_empty() && source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     /// What helps, where the message does not say it itself.
@@ -138,6 +160,7 @@ impl InterpreterError {
             Self::NotExecutable { source, .. } if source.kind() == io::ErrorKind::WouldBlock => {
                 None
             }
+            _ if self.is_about_the_user() => None,
             Self::NotPython { .. } | Self::NotExecutable { .. } => {
                 Some("name a virtualenv or its bin/python in `python`")
             }
@@ -149,20 +172,29 @@ impl InterpreterError {
     }
 }
 
-/// Finds the interpreter of a configuration and tries it out. Waits for it, at most [`PROBE_TIME_MAX`].
-pub fn find(config: &Config) -> Result<Interpreter, InterpreterError> {
+/// Finds the interpreter of a configuration and tries it out, as whom it will run. Waits for it, at most [`PROBE_TIME_MAX`].
+pub fn find(config: &Config, identity: Option<&Identity>) -> Result<Interpreter, InterpreterError> {
     let (path, origin) = locate(config)?;
     let surroundings = probe::Surroundings {
         chdir: &config.chdir,
         env: &config.env,
         python_path: &config.python_path,
+        identity,
     };
     let package = config.worker_class.package();
     let facts = probe::probe(&path, surroundings, package, PROBE_TIME_MAX).map_err(|failure| {
         let path = path.clone();
+        if let Some(obstacle) = obstacle(&path) {
+            return InterpreterError::Unreachable {
+                path,
+                origin,
+                obstacle,
+            };
+        }
         match failure {
             probe::Failure::Missing => InterpreterError::Missing { path, origin },
             probe::Failure::NotExecutable(source) => InterpreterError::NotExecutable {
+                barrier: barrier(config, identity, &path, &source),
                 path,
                 origin,
                 source,
@@ -231,7 +263,7 @@ fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|binary| binary.parent().map(|folder| folder.join("python")))
-        .filter(|path| path.is_file());
+        .filter(|path| is_there(path) && !path.is_dir());
     if let Some(path) = beside {
         return Ok((path, Origin::BesideBinary));
     }
@@ -248,13 +280,18 @@ fn locate(config: &Config) -> Result<(PathBuf, Origin), InterpreterError> {
 fn named(configured: &Path, chdir: &Path) -> Result<(PathBuf, Origin), InterpreterError> {
     let path = chdir.join(configured);
     let is_bare = configured.components().count() == 1 && configured.is_relative();
-    if !is_bare || path.exists() {
+    if !is_bare || is_there(&path) {
         return Ok((in_environment(&path), Origin::Configured));
     }
     let found = on_path(configured).map(|path| (path, Origin::NamedOnPath));
     found.ok_or_else(|| InterpreterError::NotOnPath {
         name: configured.display().to_string(),
     })
+}
+
+/// A link that leads nowhere is there, too.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn on_path(name: &Path) -> Option<PathBuf> {

@@ -1,6 +1,7 @@
 //! The arbiter: policy in `core`, a shell around it that obeys.
 
 pub mod activation;
+mod barrier;
 pub mod clock;
 mod commands;
 pub mod core;

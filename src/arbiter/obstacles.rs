@@ -6,7 +6,10 @@ use super::{
     listeners::obstacles as listener_obstacles,
     reading::{Unfit, check_room, told},
 };
-use crate::config::{Config, LogTarget};
+use crate::{
+    config::{Config, LogTarget},
+    sys::Identity,
+};
 
 /// In the words of the log; none: the server would try it.
 pub fn obstacles(running: &Config, wanted: &Config) -> Vec<String> {
@@ -14,7 +17,11 @@ pub fn obstacles(running: &Config, wanted: &Config) -> Vec<String> {
     found.extend(check_room(wanted).err());
     // Without a name it depends on the environment, and ours is not the server's.
     if wanted.python.is_some() && wanted.python != running.python {
-        found.extend(interpreter::find(wanted).err().map(Unfit::from));
+        // Who may not become that user asks for themselves.
+        let identity = Identity::resolve(wanted.user.as_deref(), wanted.group.as_deref());
+        let identity = identity.unwrap_or_default();
+        let sought = interpreter::find(wanted, identity.as_ref());
+        found.extend(sought.err().map(Unfit::from));
     }
     let log = &wanted.log;
     found.extend(is_folder("log.access", &log.access));

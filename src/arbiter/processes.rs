@@ -127,6 +127,13 @@ impl Processes {
         }
     }
 
+    /// Whether a process that a generation calls its worker can be that. Code of the app, which may run as another user, could
+    /// have named any, and the arbiter would kill it with its own rights.
+    pub(super) fn is_family(&self, id: GenerationId, pidfd: &PidFd) -> bool {
+        let process = self.generations.get(&id).and_then(|g| g.process.as_ref());
+        pidfd.may_be_child_of(process.map(|process| &process.pidfd))
+    }
+
     pub(super) fn make_deaf(&mut self, id: GenerationId) {
         if let Some(handle) = self.generations.get_mut(&id) {
             handle.is_deaf = true;

@@ -130,7 +130,7 @@ impl Resources {
         check_room(config)?;
         let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref())?;
         let engine = engine::find()?;
-        let interpreter = interpreter::find(config)?;
+        let interpreter = interpreter::find(config, identity.as_ref())?;
         open_logs_once(config, identity.as_ref())?;
         let is_bind_written = loaded.origins.keys().any(|key| key == "bind");
         let listeners = listeners

@@ -60,7 +60,10 @@ impl Statsd {
         if let Some(host) = settings.host.clone() {
             match start(settings, host, board, backlogs) {
                 Ok(running) => self.running = Some(running),
-                Err(problem) => warning!("statsd: no metrics are sent: {problem}"),
+                Err(problem) => {
+                    warning!("statsd: no metrics are sent: {problem}; the next reload tries again");
+                    self.settings = config::Statsd::default();
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{Bind, Config, LiveConfig, LogLevel, LogTarget},
-    sys::{Bell, Lifeline, PidFd, describe_exit, seqpacket_pair},
+    sys::{Bell, Identity, Lifeline, PidFd, describe_exit, seqpacket_pair},
     wire::{
         ForkDescriptors, FromGeneration, LastWords, ListenerAddress, LiveError, LivePage,
         LogDescriptors, PassedListener, Received, Scoreboard, StackSheet, StartDescriptors,
@@ -90,7 +90,9 @@ fn run(
     mut config: Config,
     goal: impl FnOnce(&mut Trial) -> Result<(), TrialError>,
 ) -> Result<(), TrialError> {
-    let interpreter = interpreter::find(&config)?;
+    let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref());
+    let identity = identity.map_err(SpawnError::from)?;
+    let interpreter = interpreter::find(&config, identity.as_ref())?;
     let engine = engine::find()?;
     config.log.error = LogTarget::Stderr;
     config.log.level = config.log.level.max(LogLevel::Warning);

@@ -9,7 +9,10 @@ use std::{
 use clap::ArgMatches;
 
 use super::{ConfigSource, OK, tell};
-use crate::{arbiter::trial, config::Loaded};
+use crate::{
+    arbiter::trial,
+    config::{Loaded, LogLevel},
+};
 
 /// Looks at the text and imports the app; with `boots`, boots a worker with it, too.
 pub(super) fn check(typed: &[&ArgMatches], boots: bool) -> u8 {
@@ -25,8 +28,10 @@ fn checked(typed: &[&ArgMatches], boots: bool) -> Result<String, String> {
         Some(path) => format!("{}: ok", path.display()),
         None => "ok".to_owned(),
     };
-    let notes = loaded.notes.iter().map(|note| note.text.clone());
-    Ok(notes.chain([verdict]).collect::<Vec<_>>().join("\n"))
+    let notes = loaded.notes.iter();
+    let notes = notes.filter(|note| note.level > LogLevel::Debug);
+    let said = notes.map(|note| note.text.clone());
+    Ok(said.chain([verdict]).collect::<Vec<_>>().join("\n"))
 }
 
 /// What only a run of Python can tell: whether the interpreter is there and the app loads in it.

@@ -1,32 +1,40 @@
 //! The machine we are on, as the configuration asks for it.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeSet,
     env, fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     thread,
 };
 
-use nix::unistd::{Group, User};
-
-use crate::config::Machine;
+use crate::{config::Machine, sys};
 
 /// Where the server was started, looked up once: a later `cd` of nobody changes what relative paths mean.
 #[derive(Debug)]
 pub(super) struct Here {
     directory: PathBuf,
+    /// Those that were there. The database of accounts may be a network away, and a server that reads its file at each save
+    /// should not wait for it: it is asked for new names only.
+    users: RefCell<BTreeSet<String>>,
+    groups: RefCell<BTreeSet<String>>,
 }
 
 impl Here {
     pub(super) fn find() -> io::Result<Self> {
         let directory = env::current_dir()?;
         let directory = logical(&directory).unwrap_or(directory);
-        Ok(Self { directory })
+        Ok(Self::at(directory))
     }
 
     /// Where another process was started.
     pub(super) fn at(directory: PathBuf) -> Self {
-        Self { directory }
+        Self {
+            directory,
+            users: RefCell::default(),
+            groups: RefCell::default(),
+        }
     }
 }
 
@@ -57,11 +65,46 @@ impl Machine for Here {
         path.is_file()
     }
 
-    fn has_user(&self, name: &str) -> bool {
-        User::from_name(name).is_ok_and(|user| user.is_some())
+    fn obstacle(&self, path: &Path) -> Option<String> {
+        sys::obstacle(path)
     }
 
-    fn has_group(&self, name: &str) -> bool {
-        Group::from_name(name).is_ok_and(|group| group.is_some())
+    fn has_user(&self, name: &str) -> Result<bool, String> {
+        is_there(name, &self.users, sys::has_user)
+    }
+
+    fn has_group(&self, name: &str) -> Result<bool, String> {
+        is_there(name, &self.groups, sys::has_group)
+    }
+}
+
+fn is_there(
+    name: &str,
+    known: &RefCell<BTreeSet<String>>,
+    look_up: impl FnOnce(&str) -> io::Result<bool>,
+) -> Result<bool, String> {
+    if known.borrow().contains(name) {
+        return Ok(true);
+    }
+    let is_there = look_up(name).map_err(|error| error.to_string())?;
+    if is_there {
+        known.borrow_mut().insert(name.to_owned());
+    }
+    Ok(is_there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_there_is_not_looked_up_again() {
+        let known = RefCell::default();
+        let never = |_: &str| -> io::Result<bool> { panic!("looked up") };
+        let broken = |_: &str| Err(io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!(is_there("web", &known, |_| Ok(false)), Ok(false));
+        assert_eq!(is_there("web", &known, broken), Err("timed out".to_owned()));
+        assert_eq!(is_there("web", &known, |_| Ok(true)), Ok(true));
+        assert_eq!(is_there("web", &known, never), Ok(true));
     }
 }

@@ -2,14 +2,12 @@
 
 use std::{
     env,
-    fs::File,
-    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, tell};
+use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, save::save, tell};
 use crate::migrate::{Migration, Sources, VARIABLE, migrate as translate};
 
 pub(super) fn arguments() -> Vec<Arg> {
@@ -84,27 +82,11 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
         return Ok(migration.text);
     }
     save(&output, &migration.text, typed.get_flag("force"))?;
-    Ok(report(&migration, &output))
-}
-
-/// Never over what somebody wrote, unless they said so.
-pub(super) fn save(path: &Path, text: &str, is_forced: bool) -> Result<(), String> {
-    let opened = match is_forced {
-        true => File::create(path),
-        false => File::create_new(path),
-    };
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => format!(
-            "`{}` is there already; `--force` writes over it, `-o` names another",
-            path.display()
-        ),
-        _ => format!("cannot write `{}`: {error}", path.display()),
-    })
+    Ok(report(&migration, &output, &sources.destination))
 }
 
 /// What was done, and what to do next.
-fn report(migration: &Migration, path: &Path) -> String {
+fn report(migration: &Migration, path: &Path, folder: &Path) -> String {
     let shown = path.display();
     let named = match path == Path::new(DEFAULT_FILE) {
         true => String::new(),
@@ -127,11 +109,27 @@ fn report(migration: &Migration, path: &Path) -> String {
     }
     lines.push(format!("Try it:  rgunicorn check --app{named}"));
     if let Some(start) = &migration.start {
-        let program = start.program.with_file_name("rgunicorn");
-        let command = format!("{} -c {shown}", program.display());
-        lines.push(format!("Start it: {}", start.successor(&command)));
+        let absolute = folder.join(path.file_name().unwrap_or(path.as_os_str()));
+        let file = match start.is_unit {
+            true => absolute,
+            false => seen_from(&migration.directory, &absolute),
+        };
+        lines.push(format!("Start it: {}", start.successor(&file)));
     }
     lines.join("\n") + "\n"
+}
+
+/// A path within the project, where directories above it may be others on another machine; else absolute.
+fn seen_from(directory: &Path, file: &Path) -> PathBuf {
+    let folder = file.parent().unwrap_or(file);
+    match (file.strip_prefix(directory), directory.strip_prefix(folder)) {
+        (Ok(below), _) => below.to_owned(),
+        (_, Ok(down)) => {
+            let up: PathBuf = down.components().map(|_| "..").collect();
+            up.join(file.file_name().unwrap_or_default())
+        }
+        _ => file.to_owned(),
+    }
 }
 
 fn counted(number: usize, what: &str) -> String {

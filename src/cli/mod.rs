@@ -12,6 +12,7 @@ mod man;
 mod migrate;
 mod plan;
 mod run;
+mod save;
 mod schema;
 mod source;
 
@@ -37,8 +38,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = match command::command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) if asks_for_plan(&arguments) => return shown(&error, FAILED),
-        Err(error) => return shown(&error, USAGE),
+        Err(error) => return refused(&error, &arguments),
     };
     if let Some(code) = admin::run(&matches) {
         return code;
@@ -78,16 +78,19 @@ fn tell(outcome: Result<(String, u8), String>) -> u8 {
     }
 }
 
-/// Whether a line that is not understood was meant for `plan`, where 2 means something else.
-fn asks_for_plan(arguments: &[OsString]) -> bool {
-    let command = command::command().ignore_errors(true);
-    let matches = command.try_get_matches_from(arguments);
-    matches.is_ok_and(|matches| matches.subcommand_name() == Some("plan"))
-}
-
-/// `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
-fn shown(error: &clap::Error, if_wrong: u8) -> u8 {
-    if error.kind() == ErrorKind::UnknownArgument
+/// A line that is not understood. `--help` and `--version` are no mistakes. A terminal that is gone cannot be told so.
+fn refused(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    let command = command_of(arguments);
+    // 2 means something else there.
+    let if_wrong = if command.as_deref() == Some("plan") {
+        FAILED
+    } else {
+        USAGE
+    };
+    // The other commands never had a flag of Gunicorn's.
+    let serves = matches!(command.as_deref(), None | Some("run" | "check"));
+    if serves
+        && error.kind() == ErrorKind::UnknownArgument
         && let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
         && let Some(advice) = advice_on_flag(flag)
     {
@@ -96,4 +99,11 @@ fn shown(error: &clap::Error, if_wrong: u8) -> u8 {
     }
     let _ = error.print();
     if error.use_stderr() { if_wrong } else { OK }
+}
+
+/// The command that a line which is not understood was meant for.
+fn command_of(arguments: &[OsString]) -> Option<String> {
+    let command = command::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(arguments).ok()?;
+    matches.subcommand_name().map(str::to_owned)
 }

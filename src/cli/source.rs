@@ -12,7 +12,7 @@ use clap::ArgMatches;
 use super::{command::DEFAULT_FILE, flags, machine::Here};
 use crate::{
     config::{ConfigLoader, Loaded, Machine as _, Setting, Sources, Standing, load},
-    sys::read_file,
+    sys::{obstacle, read_file},
 };
 
 /// Far above what anybody writes, and nothing to read at each save.
@@ -43,9 +43,14 @@ impl ConfigSource {
             .iter()
             .rev()
             .find_map(|matches| matches.get_one::<PathBuf>("config"));
+        if let Some(reason) = named.and_then(|path| gunicorns(path)) {
+            return Err(reason);
+        }
+        // A link that leads nowhere is there, too: without what it should say the server would be another one.
+        let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
         let file = named
             .cloned()
-            .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.is_file()))
+            .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(is_there))
             .map(|typed| ConfigFile {
                 absolute: here.directory().join(&typed),
                 typed,
@@ -115,17 +120,37 @@ impl ConfigSource {
     }
 }
 
+/// What to do with a configuration of Gunicorn's, which is Python.
+fn gunicorns(path: &Path) -> Option<String> {
+    let text = path.to_string_lossy();
+    let is_location = ["python:", "file:"]
+        .iter()
+        .any(|kind| text.starts_with(kind));
+    let is_python = path.extension().is_some_and(|end| end == "py");
+    (is_python || (is_location && !path.exists())).then(|| {
+        format!(
+            "`{text}` is a configuration of Gunicorn's, and `-c` takes TOML\n  \
+             = help: `rgunicorn migrate {text}` makes an `{DEFAULT_FILE}` of it"
+        )
+    })
+}
+
 /// The text of a config file, or why it is none.
 pub(super) fn text_of(path: &Path) -> Result<String, String> {
     let bytes = read_file(path, FILE_BYTES_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            "there is no such file; bring it back, or name another with `-c`".to_owned()
-        }
         io::ErrorKind::FileTooLarge => too_large(),
-        _ => error.to_string(),
+        kind => match obstacle(path) {
+            Some(obstacle) => format!("{obstacle}; {BRING_BACK}"),
+            None if kind == io::ErrorKind::NotFound => {
+                format!("there is no such file; {BRING_BACK}")
+            }
+            None => error.to_string(),
+        },
     })?;
     as_text(bytes)
 }
+
+const BRING_BACK: &str = "bring it back, or name another with `-c`";
 
 /// The same of what is read to its end.
 pub(super) fn text_from(input: impl Read) -> Result<String, String> {

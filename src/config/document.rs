@@ -12,6 +12,8 @@ use super::{
     Origin,
     layer::{Layer, Places, escape},
     problem::{Excerpt, Place, Problem, Text},
+    schema,
+    secret::{cover, is_secret},
 };
 
 struct Reader<'t> {
@@ -22,24 +24,29 @@ struct Reader<'t> {
 
 /// A syntax error is alone: those after it are most often its consequences.
 pub(super) fn read(path: &Path, content: &str) -> Result<Layer, Problem> {
-    let text = Arc::new(Text {
-        name: path.display().to_string(),
-        content: content.to_owned(),
-    });
+    let text = |content| {
+        let name = path.display().to_string();
+        Arc::new(Text { name, content })
+    };
     let (document, errors) = DeTable::parse_recoverable(content);
     let start = |error: &&toml::de::Error| error.span().map_or(0, |span| span.start);
     if let Some(error) = errors.iter().min_by_key(start) {
-        let span = error.span().unwrap_or(0..0);
-        return Err(
-            Problem::new(format!("this is not TOML: {}", error.message())).at(Some(Excerpt {
-                span: visible(span, content),
-                text,
-            })),
-        );
+        let span = visible(error.span().unwrap_or(0..0), content);
+        let is_shown = !may_hold_secrets(content, &span);
+        let excerpt = Excerpt {
+            text: text(content.to_owned()),
+            span,
+            is_shown,
+        };
+        let title = format!("this is not TOML: {}", error.message());
+        let help = (!is_shown).then(|| "the line is not shown, as it may hold a secret".to_owned());
+        return Err(Problem::new(title).at(Some(excerpt)).help(help));
     }
+    let mut content = content.to_owned();
+    cover_secrets(document.get_ref(), "", &mut content);
     let mut reader = Reader {
         path,
-        text: &text,
+        text: &text(content),
         places: Places::default(),
     };
     let value = reader.table(document.get_ref(), "");
@@ -47,6 +54,60 @@ pub(super) fn read(path: &Path, content: &str) -> Result<Layer, Problem> {
         value,
         places: reader.places,
     })
+}
+
+/// Whatever a problem quotes later, secrets are not in it.
+fn cover_secrets(table: &DeTable<'_>, pointer: &str, content: &mut String) {
+    for (key, value) in table {
+        let pointer = format!("{pointer}/{}", escape(key.get_ref()));
+        cover_secrets_in(value, &pointer, content);
+    }
+}
+
+fn cover_secrets_in(value: &Spanned<DeValue<'_>>, pointer: &str, content: &mut String) {
+    match value.get_ref() {
+        DeValue::Table(table) => cover_secrets(table, pointer, content),
+        DeValue::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                cover_secrets_in(item, &format!("{pointer}/{index}"), content);
+            }
+        }
+        _ if is_secret(pointer) => cover(content, value.span()),
+        _ => {}
+    }
+}
+
+/// Whether lines of a text that is not TOML belong to `env` or `admin`: those after such a name, until another one of the
+/// top level begins a line.
+fn may_hold_secrets(content: &str, span: &Range<usize>) -> bool {
+    let known = schema::names_in("");
+    let (mut is_secret, mut is_below_header) = (false, false);
+    let mut end = 0;
+    for line in content.split_inclusive('\n') {
+        if end > span.end {
+            break;
+        }
+        end += line.len();
+        let is_header = line.trim_start().starts_with('[');
+        is_below_header |= is_header;
+        let name = first_word(line);
+        if ["env", "raw_env", "admin"].contains(&name) {
+            is_secret = true;
+        } else if known.iter().any(|known| known == name) && (is_header || !is_below_header) {
+            is_secret = false;
+        }
+        if is_secret && (end > span.start || end == content.len()) {
+            return true;
+        }
+    }
+    false
+}
+
+fn first_word(line: &str) -> &str {
+    let line = line.trim_start_matches(['[', ' ', '\t', '"', '\'']);
+    let is_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let end = line.find(|letter| !is_of_word(letter));
+    &line[..end.unwrap_or(line.len())]
 }
 
 impl Reader<'_> {

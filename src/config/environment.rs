@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Origin, hint,
-    layer::{Layer, Setting},
+    LogLevel, Note, Origin, hint,
+    layer::{Layer, Places, Setting},
     problem::{ENVIRONMENT, Problem},
     schema,
 };
@@ -26,6 +26,21 @@ pub(super) fn below_file(environment: &BTreeMap<String, String>) -> Vec<Result<L
     .collect()
 }
 
+/// That `PORT` is there and does not count: whoever set it expects the server to listen there.
+pub(super) fn hidden_port(environment: &BTreeMap<String, String>, places: &Places) -> Option<Note> {
+    let port = set(environment, "PORT")?;
+    let origin = &places.find("/bind")?.origin;
+    let counts = *origin == Origin::Environment("PORT".to_owned());
+    (!counts).then(|| Note {
+        key: "bind",
+        level: LogLevel::Info,
+        text: format!(
+            "`PORT={}` does not count, because `bind` is set: {origin}",
+            port.trim()
+        ),
+    })
+}
+
 /// Above the file. A variable that is set to nothing is not set, as in `RGUNICORN_WORKERS=${WORKERS:-}`.
 pub(super) fn above_file(environment: &BTreeMap<String, String>) -> Vec<Result<Layer, Problem>> {
     let gunicorn = [
@@ -36,15 +51,83 @@ pub(super) fn above_file(environment: &BTreeMap<String, String>) -> Vec<Result<L
         let value = set(environment, variable)?;
         Some(layer(key, value, variable, &format!("{variable}=")))
     });
-    let ours = environment
+    let ours = ours(environment)
+        .filter(|(_, name, value)| !is_link(name, value) && !is_foreign(name))
+        .map(|(variable, name, value)| setting(variable, name, value));
+    gunicorn.chain(ours).collect()
+}
+
+/// What is to be said of variables that have our prefix and are not for us. Nobody wrote those of Kubernetes, so only
+/// who looks for them is told; of the others somebody may hope that they do something.
+pub(super) fn ignored(environment: &BTreeMap<String, String>) -> Vec<Note> {
+    let (links, others): (Vec<_>, Vec<_>) = ours(environment)
+        .filter(|(_, name, value)| is_link(name, value) || is_foreign(name))
+        .partition(|(_, name, value)| is_link(name, value));
+    let note = |variables: Vec<(&str, _, _)>, level, remark| {
+        let names: Vec<String> = variables
+            .iter()
+            .map(|(variable, ..)| format!("`{variable}`"))
+            .collect();
+        (!names.is_empty()).then(|| Note {
+            key: "environment",
+            level,
+            text: format!(
+                "not read from the environment, {remark}: {}",
+                names.join(", ")
+            ),
+        })
+    };
+    let links = note(
+        links,
+        LogLevel::Debug,
+        "because they are Kubernetes' about a Service",
+    );
+    let others = note(others, LogLevel::Warning, "because they belong to no key");
+    links.into_iter().chain(others).collect()
+}
+
+/// Each with our prefix: the variable, its name without that, and its value.
+fn ours(environment: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str, &str)> {
+    environment
         .keys()
         .filter(|variable| !NOT_SETTINGS.contains(&variable.as_str()))
         .filter_map(|variable| {
             let name = variable.strip_prefix(PREFIX)?;
-            let value = set(environment, variable)?;
-            Some(setting(variable, name, value))
-        });
-    gunicorn.chain(ours).collect()
+            Some((variable.as_str(), name, set(environment, variable)?))
+        })
+}
+
+/// Whether Kubernetes made it. A pod gets the addresses of all Services of its namespace, as Docker's links had them; of one
+/// named `rgunicorn` or `rgunicorn-…` they begin with our prefix:
+/// kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+fn is_link(name: &str, value: &str) -> bool {
+    let name = format!("_{name}");
+    let is_port = |rest: &str| {
+        let (number, protocol) = rest.split_once('_').unwrap_or_default();
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number
+            && ["TCP", "UDP", "SCTP"]
+                .iter()
+                .any(|known| protocol.starts_with(known))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && value.contains("://"))
+        || name.split("_PORT_").skip(1).any(is_port)
+}
+
+/// Whether it is plainly no misspelt key, such as the `RGUNICORN_VERSION` of a Dockerfile: no key and no table is like it.
+fn is_foreign(name: &str) -> bool {
+    let lowercase = name.to_ascii_lowercase();
+    let first = lowercase.split('_').next().unwrap_or_default();
+    let is_known = key(&lowercase).is_some() || schema::names_in("").iter().any(|it| it == first);
+    !is_known && hint::unknown_variable(name).is_none()
+}
+
+fn key(lowercase: &str) -> Option<&'static String> {
+    schema::keys()
+        .iter()
+        .find(|key| key.replace('.', "_") == lowercase)
 }
 
 fn set<'e>(environment: &'e BTreeMap<String, String>, variable: &str) -> Option<&'e str> {
@@ -55,12 +138,8 @@ fn set<'e>(environment: &'e BTreeMap<String, String>, variable: &str) -> Option<
 }
 
 fn setting(variable: &str, name: &str, value: &str) -> Result<Layer, Problem> {
-    let lowercase = name.to_ascii_lowercase();
     let lead = format!("{variable}=");
-    match schema::keys()
-        .iter()
-        .find(|key| key.replace('.', "_") == lowercase)
-    {
+    match key(&name.to_ascii_lowercase()) {
         Some(key) => layer(key, value, variable, &lead),
         None => Err(Problem::new(format!("`{variable}` belongs to no key"))
             .at(Some(Setting::excerpt(variable, ENVIRONMENT)))
@@ -151,6 +230,65 @@ mod tests {
             ("RGUNICORN_WORKERS", ""),
         ]);
         assert_eq!(value.unwrap(), serde_json::json!({}));
+    }
+
+    #[test]
+    fn what_kubernetes_tells_of_a_service_is_no_setting() {
+        for (name, value) in [
+            ("RGUNICORN_SERVICE_HOST", "10.0.0.1"),
+            ("RGUNICORN_SERVICE_PORT", "80"),
+            ("RGUNICORN_SERVICE_PORT_HTTP", "80"),
+            ("RGUNICORN_PORT", "tcp://10.0.0.1:80"),
+            ("RGUNICORN_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("RGUNICORN_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("RGUNICORN_ADMIN_SERVICE_HOST", "10.0.0.1"),
+            ("RGUNICORN_LOG_PORT_53_UDP_PROTO", "udp"),
+        ] {
+            assert_eq!(merged(&[(name, value)]).unwrap(), serde_json::json!({}));
+            let environment = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let notes = ignored(&environment);
+            assert_eq!((notes.len(), notes[0].level), (1, LogLevel::Debug));
+            assert!(notes[0].text.ends_with(&format!(": `{name}`")), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_like_no_key_is_not_meant_for_us() {
+        for name in [
+            "VERSION",
+            "HOME",
+            "IMAGE",
+            "SHA256",
+            "BUILD_DATE",
+            "GIT_COMMIT",
+        ] {
+            let name = format!("RGUNICORN_{name}");
+            assert_eq!(
+                merged(&[(&name, "1")]).unwrap(),
+                serde_json::json!({}),
+                "{name}"
+            );
+            let notes = ignored(&BTreeMap::from([(name, "1".to_owned())]));
+            assert_eq!((notes.len(), notes[0].level), (1, LogLevel::Warning));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_like_a_key_or_begins_with_a_table_is_a_problem() {
+        for name in [
+            "PORT",
+            "HOST",
+            "TIMEOUTS_XYZ",
+            "ADMINTOKEN",
+            "TOKEN",
+            "ENV_DEBUG",
+            "CONFIG",
+            "CERTFILE",
+            "THREAD",
+        ] {
+            let name = format!("RGUNICORN_{name}");
+            assert!(merged(&[(&name, "1")]).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -158,7 +158,8 @@ pub struct File {
 
     /// The user that runs the workers: a name or a number. By default the user that starts the server.
     ///
-    /// Needs a start as root. The server itself keeps its rights, so that it can open a low port later.
+    /// Needs a start as root. The server itself keeps its rights, so that it can open a low port later. All Python code runs as this
+    /// user, who has to be allowed to enter `chdir` and to run the interpreter.
     #[schemars(example = &"www-data", example = 33)]
     pub user: Option<NameOrNumber>,
 
@@ -198,7 +199,9 @@ pub struct File {
 
     /// Environment variables for the app, added to those the server was started with. Values are strings, in quotes.
     ///
-    /// Empty by default. A reload logs the names of those that changed, not their values.
+    /// Empty by default. No message shows a value; a reload logs the names of those that changed. On the command line each is
+    /// an `-e NAME=VALUE`, whose value is taken as it is, quotes and spaces included. The variable `RGUNICORN_ENV` holds several,
+    /// `NAME=VALUE,NAME=VALUE`, so their values have no commas.
     #[schemars(example = serde_json::json!({ "DJANGO_SETTINGS_MODULE": "mysite.settings" }))]
     pub env: BTreeMap<String, String>,
 

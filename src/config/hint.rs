@@ -35,8 +35,13 @@ pub(super) fn unknown_key(table: &str, name: &str) -> Vec<String> {
     guess.into_iter().collect()
 }
 
-/// `value` is of the wrong kind or out of range for `key`; `written` is its text in the source.
-pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str) -> Option<String> {
+/// `value` is of the wrong kind or out of range for `key`; `written` is its text in the source, unless that is secret.
+pub(super) fn wrong_value(
+    key: &str,
+    node: &Value,
+    value: &Value,
+    written: Option<&str>,
+) -> Option<String> {
     if node.get("properties").is_some() {
         return Some(format!(
             "write `[{key}]` on a line of its own and its keys below it"
@@ -52,7 +57,8 @@ pub(super) fn wrong_value(key: &str, node: &Value, value: &Value, written: &str)
         Value::Number(_)
             if key != "app" && node.get("type").is_some_and(|kind| kind == "string") =>
         {
-            Some(format!("put it in quotes: `\"{written}\"`"))
+            let example = written.map_or(String::new(), |written| format!(": `\"{written}\"`"));
+            Some(format!("put it in quotes{example}"))
         }
         Value::Number(number) if key == "bind" => Some(format!("write `\"127.0.0.1:{number}\"`")),
         Value::Bool(false) if key.starts_with("log.") => Some("write `\"off\"`".to_owned()),
@@ -77,6 +83,9 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
         .or_else(|| schema::keys().iter().find(last).map(|key| variable(key)));
     let question =
         |meant: String| format!("did you mean `RGUNICORN_{}`?", meant.to_ascii_uppercase());
+    if ["host", "port"].contains(&lowercase.as_str()) {
+        return Some("host and port are one: `RGUNICORN_BIND=127.0.0.1:8000`".to_owned());
+    }
     meant
         .map(question)
         .or_else(|| gunicorn::advice(&lowercase))

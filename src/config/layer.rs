@@ -9,6 +9,7 @@ use super::{
     Origin, hint,
     problem::{Excerpt, Place, Problem, Text},
     schema,
+    secret::{cover, is_secret},
 };
 
 /// A value for one key, from outside the file.
@@ -27,6 +28,7 @@ impl Setting {
     pub(super) fn excerpt(typed: &str, name: &str) -> Excerpt {
         Excerpt {
             span: 0..typed.len(),
+            is_shown: true,
             text: Arc::new(Text {
                 name: name.to_owned(),
                 content: typed.to_owned(),
@@ -83,16 +85,10 @@ impl Layer {
         name: &str,
         origin: Origin,
     ) -> Result<Self, Problem> {
-        let place = Place {
-            text: Arc::new(Text {
-                name: name.to_owned(),
-                content: format!("{}{}", setting.lead, setting.value),
-            }),
-            key: 0..setting.lead.trim_end_matches([' ', '=']).len(),
-            value: setting.lead.len()..setting.lead.len() + setting.value.len(),
-            origin,
-        };
-        let Some(path) = path(&setting.key) else {
+        let path = path(&setting.key);
+        let pointer = path.as_deref().map(pointer);
+        let place = place(setting, pointer.as_deref(), name, origin);
+        let (Some(path), Some(pointer)) = (path, pointer) else {
             if let Some(first) = schema::names_in(&setting.key).first() {
                 let key = &setting.key;
                 return Err(Problem::new(format!("`{key}` is a table"))
@@ -106,16 +102,14 @@ impl Layer {
         };
         let schema = schema::schema();
         let node = schema::node(&schema, path.iter().copied()).unwrap_or(&Value::Null);
-        let pointer: String = path
-            .iter()
-            .map(|step| format!("/{}", escape(step)))
-            .collect();
-        let value = path
-            .iter()
-            .rev()
-            .fold(from_text(node, &setting.value), |inner, step| {
-                Value::Object(Map::from_iter([((*step).to_owned(), inner)]))
-            });
+        let value = match path[..] {
+            // For the app, which may want the quotes, the spaces and the brackets.
+            ["env", _] => setting.value.clone().into(),
+            _ => from_text(node, &setting.value),
+        };
+        let value = path.iter().rev().fold(value, |inner, step| {
+            Value::Object(Map::from_iter([((*step).to_owned(), inner)]))
+        });
         let mut places = Places::default();
         places.insert(pointer, place);
         Ok(Self { value, places })
@@ -151,6 +145,30 @@ impl Layer {
             _ => {}
         }
     }
+}
+
+/// `pointer` is `None` for a key that is unknown, of which nobody knows whether its value may be shown.
+fn place(setting: &Setting, pointer: Option<&str>, name: &str, origin: Origin) -> Place {
+    let mut content = format!("{}{}", setting.lead, setting.value);
+    let value = setting.lead.len()..content.len();
+    if pointer.is_none_or(is_secret) {
+        cover(&mut content, value.clone());
+    }
+    Place {
+        text: Arc::new(Text {
+            name: name.to_owned(),
+            content,
+        }),
+        key: 0..setting.lead.trim_end_matches([' ', '=']).len(),
+        value,
+        origin,
+    }
+}
+
+fn pointer(path: &[&str]) -> String {
+    path.iter()
+        .map(|step| format!("/{}", escape(step)))
+        .collect()
 }
 
 fn merge(lower: &mut Value, upper: Value) {
@@ -192,7 +210,8 @@ fn path(key: &str) -> Option<Vec<&str>> {
 fn from_text(node: &Value, text: &str) -> Value {
     let takes = |kind: &str| takes(node, kind);
     let text = text.trim();
-    if let Some(value) = from_toml(text) {
+    let is_text = |value: &Value| value.is_array() && takes("string") && !takes("array");
+    if let Some(value) = from_toml(text).filter(|value| !is_text(value)) {
         return value;
     }
     if (takes("integer") || takes("number"))

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde_json::Value;
 
 use super::{
-    Config, Loaded, Note, Origin, document, environment,
+    Config, Loaded, LogLevel, Note, Origin, document, environment,
     file::File,
     gunicorn,
     layer::{Layer, Setting},
@@ -45,6 +45,11 @@ pub fn load(sources: &Sources, machine: &dyn Machine) -> Result<Loaded, Problems
             }
         }
     }
+    notes.extend(environment::ignored(&sources.environment));
+    notes.extend(environment::hidden_port(
+        &sources.environment,
+        &merged.places,
+    ));
     let config = resolve(&merged, sources, machine, &mut problems);
     // What could not be read may well have held the app, and a problem may be about just that.
     let is_app_known = merged.value.get("app").is_some() || problems.iter().any(speaks_of_app);
@@ -92,6 +97,7 @@ fn understand_worker_class(layer: &mut Layer, notes: &mut Vec<Note>) {
         let text_of_note = format!("{place}`{text}` is `{KEY} = \"{class}\"` here");
         notes.push(Note {
             key: KEY,
+            level: LogLevel::Info,
             text: text_of_note,
         });
         class.clone_into(text);

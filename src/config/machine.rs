@@ -13,11 +13,15 @@ pub trait Machine {
 
     fn is_file(&self, path: &Path) -> bool;
 
-    /// Whether there is a user of this name.
-    fn has_user(&self, name: &str) -> bool;
+    /// Why what has this path cannot be had although it is there, such as a link that leads nowhere; `None` where there is
+    /// nothing. Fits after "cannot be reached: ".
+    fn obstacle(&self, path: &Path) -> Option<String>;
 
-    /// Whether there is a group of this name.
-    fn has_group(&self, name: &str) -> bool;
+    /// Whether there is a user of this name, or why that cannot be said.
+    fn has_user(&self, name: &str) -> Result<bool, String>;
+
+    /// Whether there is a group of this name, or why that cannot be said.
+    fn has_group(&self, name: &str) -> Result<bool, String>;
 }
 
 /// A machine that is not this one: as far as can be known here, every path and every name exists on it.
@@ -45,12 +49,16 @@ impl Machine for Elsewhere {
         true
     }
 
-    fn has_user(&self, _: &str) -> bool {
-        true
+    fn obstacle(&self, _: &Path) -> Option<String> {
+        None
     }
 
-    fn has_group(&self, _: &str) -> bool {
-        true
+    fn has_user(&self, _: &str) -> Result<bool, String> {
+        Ok(true)
+    }
+
+    fn has_group(&self, _: &str) -> Result<bool, String> {
+        Ok(true)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use super::Config;
+use super::{Config, LogLevel};
 
 /// A configuration and the origin of each of its values.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Loaded {
 pub struct Note {
     /// Such as `worker_class`.
     pub key: &'static str,
+    /// That of its log line.
+    pub level: LogLevel,
     /// With its place; lowercase, no full stop.
     pub text: String,
 }

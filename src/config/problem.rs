@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, sync::Arc};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Origin as Position, Renderer, Snippet};
 
 use super::Origin;
 
@@ -27,9 +27,11 @@ pub struct Excerpt {
     pub text: Arc<Text>,
     /// Bytes of the piece in question.
     pub span: Range<usize>,
+    /// Whether the lines may be quoted; else they may hold a secret, and their number has to do.
+    pub is_shown: bool,
 }
 
-/// A file, or one variable or flag as it would be typed.
+/// A file, or one variable or flag as it would be typed, with stars for secrets where it is known what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// The path of the file, `environment` or `command line`.
@@ -54,6 +56,14 @@ impl Excerpt {
     pub(super) fn piece(&self) -> &str {
         self.text.content.get(self.span.clone()).unwrap_or_default()
     }
+
+    /// Line and column of its begin, both from 1.
+    fn position(&self) -> (usize, usize) {
+        let before = &self.text.content[..self.span.start];
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let column = 1 + before[line_start..].chars().count();
+        (1 + before.matches('\n').count(), column)
+    }
 }
 
 impl Place {
@@ -69,6 +79,7 @@ impl Place {
         Excerpt {
             text: Arc::clone(&self.text),
             span: span.clone(),
+            is_shown: true,
         }
     }
 }
@@ -109,23 +120,28 @@ impl Problem {
     }
 
     fn render(&self, renderer: &Renderer) -> String {
-        let mut group =
-            Level::ERROR
-                .primary_title(printable(&self.title))
-                .elements(self.excerpt.as_ref().map(|excerpt| {
-                    let label = (!self.label.is_empty()).then_some(self.label.as_str());
-                    Snippet::source(&excerpt.text.content)
-                        .path(&excerpt.text.name)
-                        .annotation(
-                            AnnotationKind::Primary
-                                .span(excerpt.span.clone())
-                                .label(label),
-                        )
-                }));
+        let title = Level::ERROR.primary_title(printable(&self.title));
+        let mut group = match &self.excerpt {
+            Some(excerpt) if excerpt.is_shown => title.element(self.snippet(excerpt)),
+            Some(excerpt) => {
+                let (line, column) = excerpt.position();
+                let position = Position::path(&excerpt.text.name);
+                title.element(position.line(line).char_column(column))
+            }
+            None => title.elements(None::<Position<'_>>),
+        };
         for help in &self.help {
             group = group.element(Level::HELP.message(printable(help)));
         }
         renderer.render(&[group])
+    }
+
+    fn snippet<'e>(&'e self, excerpt: &'e Excerpt) -> Snippet<'e, Annotation<'e>> {
+        let label = (!self.label.is_empty()).then_some(self.label.as_str());
+        let piece = AnnotationKind::Primary.span(excerpt.span.clone());
+        Snippet::source(&excerpt.text.content)
+            .path(&excerpt.text.name)
+            .annotation(piece.label(label))
     }
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod hooks;
 mod log;
 mod network;
+mod pattern;
 mod place;
 
 use std::{
@@ -221,14 +222,8 @@ impl Resolver<'_> {
     }
 
     fn reload(&mut self, reload: &file::Reload, workers: u16, chdir: &Path) -> Reload {
-        for (key, patterns) in [("code", &reload.code.0), ("ignore", &reload.ignore.0)] {
-            for (index, pattern) in patterns.iter().enumerate() {
-                if let Err(error) = globset::Glob::new(pattern) {
-                    let title = format!("`{pattern}` is not a glob pattern: {}", error.kind());
-                    self.problem(&format!("/reload/{key}/{index}"), title, "", None);
-                }
-            }
-        }
+        let code = self.patterns("code", &reload.code.0, chdir);
+        let ignore = self.patterns("ignore", &reload.ignore.0, chdir);
         if reload.code.0.is_empty() && !reload.ignore.0.is_empty() {
             let title = "`reload.ignore` has no effect without `reload.code`";
             self.problem("/reload/ignore", title.to_owned(), "", None);
@@ -241,8 +236,8 @@ impl Resolver<'_> {
         }
         Reload {
             watch: reload.watch,
-            code: reload.code.0.clone(),
-            ignore: reload.ignore.0.clone(),
+            code,
+            ignore,
             touch: reload.touch.as_ref().map(|path| chdir.join(path)),
             debounce: reload.debounce.0,
             surge: surge(&reload.surge, workers),

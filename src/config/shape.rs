@@ -10,6 +10,7 @@ use super::{
     layer::{Layer, dotted, escape, steps},
     problem::{Excerpt, Place, Problem},
     schema,
+    secret::is_secret,
     units::{Size, Time, UNIT},
 };
 
@@ -87,6 +88,7 @@ fn wrong_value(layer: &Layer, pointer: &str, value: &Value, label: String) -> Fa
         schema::node(&schema, steps(pointer).iter().map(String::as_str)).unwrap_or(&Value::Null);
     let excerpt = layer.places.find(pointer).map(Place::at_value);
     let written = excerpt.as_ref().map_or("", Excerpt::piece);
+    let written = (!is_secret(pointer)).then_some(written);
     Fault {
         pointer: pointer.to_owned(),
         problem: Problem::new(format!("`{key}` must be {}", schema::expected(node)))

@@ -112,13 +112,7 @@ impl Layer {
             (_, Some(value)) => value.into(),
             (_, None) => (setting.flags != format!("--no-{}", setting.name)).into(),
         };
-        self.set(Given {
-            setting,
-            written: Written::Plain(value),
-            origin: origin.to_owned(),
-            computed: None,
-            has_port: false,
-        });
+        self.set(Given::plain(setting, value, origin));
     }
 }
 

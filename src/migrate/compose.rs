@@ -5,9 +5,10 @@ use std::path::Path;
 use super::{
     Draft, Layer,
     gather::{COMMAND_LINE, Gathered},
+    places::{Places, relative},
     request_head,
     syslog::Syslog,
-    translate::{Places, relative, title, translate},
+    translate::{title, translate},
     values::{is_default, switch},
 };
 

@@ -18,7 +18,7 @@ use nix::{
 };
 use serde::Deserialize;
 
-use super::{Function, Given, Layer, Written};
+use super::{Function, Given, Layer, Provenance, Written};
 use crate::config::gunicorn::{SETTINGS, find};
 
 const EVALUATE: &str = include_str!("evaluate.py");
@@ -40,6 +40,8 @@ pub enum ConfigFileError {
         message: String,
         hint: &'static str,
     },
+    #[error("`{}` is Python {version}, too old to read it; `--python` names another, at least 3.10", python.display())]
+    TooOld { python: PathBuf, version: String },
     #[error("it was still running after {} seconds", TIME_MAX.as_secs())]
     TooSlow,
     #[error("it sets more than can be read: over {} MiB", REPORT_MAX >> 20)]
@@ -67,6 +69,10 @@ pub(super) fn read(
             ignored,
         }),
         Report::Failed { failure } => Err(failure.into_error(location, directory)),
+        Report::TooOld { too_old } => Err(ConfigFileError::TooOld {
+            python: python.to_owned(),
+            version: too_old,
+        }),
     }
 }
 
@@ -80,14 +86,16 @@ enum Report {
     Failed {
         failure: Failure,
     },
+    TooOld {
+        too_old: String,
+    },
 }
 
 #[derive(Debug, Deserialize)]
 struct Value {
     #[serde(flatten)]
     written: Written,
-    computed: Option<String>,
-    has_port: bool,
+    provenance: Provenance,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,17 +136,18 @@ fn layer(settings: BTreeMap<String, Value>, location: &str) -> Layer {
     let mut layer = Layer::default();
     for (setting, value) in known {
         let mut written = value.written;
-        if let Written::Function(function) = &mut written
+        if let (Written::Function(function), Some(module)) = (&mut written, &own_module)
             && function.module.is_none()
         {
-            function.module.clone_from(&own_module);
+            // Whatever it is, the configuration has it under the setting's name.
+            function.module = Some(module.clone());
+            function.name = setting.name.to_owned();
         }
         layer.set(Given {
             setting,
             written,
             origin: location.to_owned(),
-            computed: value.computed,
-            has_port: value.has_port,
+            provenance: value.provenance,
         });
     }
     layer
@@ -146,6 +155,9 @@ fn layer(settings: BTreeMap<String, Value>, location: &str) -> Layer {
 
 /// The name by which the configuration itself can be imported, where it has one: `conf.py` has, `gunicorn.conf.py` has not.
 fn own_module(location: &str) -> Option<String> {
+    if let Some(module) = location.strip_prefix("python:") {
+        return Some(module.to_owned());
+    }
     let path = location.strip_prefix("file:").unwrap_or(location);
     let name = path.strip_suffix(".py")?;
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
@@ -156,8 +168,7 @@ impl Function {
     /// How `[hooks]` would name it; `None` where nothing can import it by name.
     pub fn path(&self) -> Option<String> {
         let module = self.module.as_deref()?;
-        let is_nested = self.name.contains('<');
-        (!is_nested).then(|| format!("{module}:{}", self.name))
+        Some(format!("{module}:{}", self.name))
     }
 }
 

@@ -63,7 +63,11 @@ pub struct Left {
 
 impl Draft {
     pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == key)
+        self.get(key).is_some()
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
     }
 
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {

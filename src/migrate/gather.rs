@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     Given, Layer, MigrateError, Sources, Start, VARIABLE, Written, command_line, config_file,
-    given::given_app, translate::Places,
+    given::given_app,
+    places::{Places, clean},
 };
 use crate::{config::gunicorn::SETTINGS, sys::read_file};
 
@@ -49,11 +50,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
     if !typed.shell.is_empty() {
         unread_by_shell.push(COMMAND_LINE.to_owned());
     }
-    let project = start
-        .as_ref()
-        .and_then(|start| start.directory.clone())
-        .filter(|directory| directory.is_dir())
-        .unwrap_or_else(|| sources.directory.clone());
+    let project = project(sources, start.as_ref().unwrap_or(&typed));
     let mut above = Layer::default();
     let mut origins = Vec::new();
     for line in lines(sources, start.as_ref().zip(name.as_deref()), &typed)? {
@@ -94,6 +91,14 @@ pub(super) fn gather(sources: &Sources) -> Result<Gathered, MigrateError> {
         python,
         start,
     })
+}
+
+/// Where it is started, if that directory is here, too.
+fn project(sources: &Sources, start: &Start) -> PathBuf {
+    let said = start.directory.as_ref();
+    let said = said.map(|directory| clean(&sources.directory.join(directory)));
+    said.filter(|directory| directory.is_dir())
+        .unwrap_or_else(|| sources.directory.clone())
 }
 
 /// The command of a unit or a Procfile, and the name of that file.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::gunicorn::{Setting, find};
+use crate::config::gunicorn::{Form, Setting, find};
 
 /// A value for one of Gunicorn's settings.
 #[derive(Debug, Clone)]
@@ -14,10 +14,22 @@ pub struct Given {
     pub written: Written,
     /// Where it was given: a file, `command line`, `GUNICORN_CMD_ARGS`.
     pub origin: String,
+    pub provenance: Provenance,
+}
+
+/// What the source of a configuration file tells of a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Provenance {
     /// The Python expression that made the value, where it is no literal.
     pub computed: Option<String>,
     /// It is made from `PORT` of the environment.
     pub has_port: bool,
+    /// It is made from any variable of the environment.
+    pub has_environment: bool,
+    /// It is arithmetic on the number of processors and on nothing else.
+    pub counts_processors: bool,
+    /// The items, by their numbers, that do not stand in the file as they are: they may be secrets from elsewhere.
+    pub foreign: Vec<usize>,
 }
 
 /// What the configuration has for a setting.
@@ -45,8 +57,9 @@ impl Written {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Function {
     pub name: String,
-    /// What to import; `None` where it is in the configuration file itself.
+    /// What to import to find it by its name; `None` where nothing has it, or only a configuration file that is no module.
     pub module: Option<String>,
+    /// Where it stands in the configuration file.
     pub line: Option<u64>,
 }
 
@@ -94,16 +107,20 @@ impl IntoIterator for Layer {
 
 /// The app, which is no flag.
 pub(super) fn given_app(app: String, origin: &str) -> Given {
-    Given {
-        setting: find("wsgi_app").expect("Gunicorn has that setting"),
-        written: Written::Plain(app.into()),
-        origin: origin.to_owned(),
-        computed: None,
-        has_port: false,
-    }
+    let setting = find("wsgi_app").expect("Gunicorn has that setting");
+    Given::plain(setting, app, origin)
 }
 
 impl Given {
+    pub(super) fn plain(setting: &'static Setting, value: impl Into<Value>, origin: &str) -> Self {
+        Self {
+            setting,
+            written: Written::Plain(value.into()),
+            origin: origin.to_owned(),
+            provenance: Provenance::default(),
+        }
+    }
+
     /// `None` of Python means that nothing was given, and so does an empty text, but where the default is not empty.
     pub fn is_nothing(&self) -> bool {
         match &self.written {
@@ -122,8 +139,11 @@ impl Given {
         names.contains(&self.setting.name) && self.written.is_empty()
     }
 
-    /// `timeout = 120`, cut to what a comment bears.
+    /// `timeout = 120`, cut to what a comment bears. Variables of the environment may be secrets and are not shown.
     pub fn shown(&self) -> String {
+        if self.setting.form == Form::Variables {
+            return self.setting.name.to_owned();
+        }
         let value = match &self.written {
             Written::Plain(value) => python(value),
             Written::Function(function) => match (&function.module, function.line) {

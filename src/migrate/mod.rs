@@ -5,9 +5,14 @@ mod command_line;
 mod compose;
 mod config_file;
 mod draft;
+mod environment;
 mod gather;
 mod given;
+mod places;
+mod quoting;
+mod reload;
 mod request_head;
+mod specifiers;
 mod start;
 mod syslog;
 mod translate;
@@ -19,7 +24,7 @@ use std::{io, path::PathBuf};
 
 pub use config_file::ConfigFileError;
 pub use draft::{Draft, Entry, Left};
-pub use given::{Function, Given, Layer, Written};
+pub use given::{Function, Given, Layer, Provenance, Written};
 pub use start::Start;
 
 use gather::gather;
@@ -61,6 +66,8 @@ pub struct Migration {
     pub left: usize,
     /// Where Gunicorn was started by a Procfile or a unit: how, for the line that takes its place.
     pub start: Option<Start>,
+    /// Where Gunicorn was started, as far as that is known; absolute.
+    pub directory: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -99,5 +106,6 @@ pub fn migrate(sources: &Sources) -> Result<Migration, MigrateError> {
         translated: draft.entries.len(),
         left: draft.left.len(),
         start,
+        directory: places.project,
     })
 }

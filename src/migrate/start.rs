@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::{
+    quoting::{self, assigned, ends_command, is_operator},
+    specifiers,
+};
+
 /// A command line, taken apart around Gunicorn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Start {
@@ -16,8 +21,10 @@ pub struct Start {
     pub after: Vec<String>,
     /// `GUNICORN_CMD_ARGS`, where it is set beside the command.
     pub cmd_args: Option<String>,
-    /// Where it is started, if that is said.
+    /// Where it is started, if that is said: by `cd`, too.
     pub directory: Option<PathBuf>,
+    /// It stands in a unit of systemd.
+    pub is_unit: bool,
 }
 
 const VARIABLE: &str = "GUNICORN_CMD_ARGS";
@@ -25,14 +32,11 @@ const VARIABLE: &str = "GUNICORN_CMD_ARGS";
 impl Start {
     /// `None` where Gunicorn is not among the words.
     fn of(words: &[String]) -> Option<Self> {
-        let Some(at) = words.iter().position(|word| is_gunicorn(word)) else {
-            return Self::in_shell(words);
-        };
-        let is_module = at > 1 && words[at - 1] == "-m";
-        let (program, first) = match is_module {
-            true => (&words[at - 2], at - 2),
-            false => (&words[at], at),
-        };
+        if let Some(start) = Self::in_shell(words) {
+            return Some(start);
+        }
+        let at = program(words)?;
+        let first = interpreter(words, at).unwrap_or(at);
         let rest = &words[at + 1..];
         let end = rest
             .iter()
@@ -40,17 +44,17 @@ impl Start {
             .unwrap_or(rest.len());
         let before = &words[..first];
         Some(Self {
-            shell: Vec::new(),
             cmd_args: before.iter().find_map(|word| cmd_args(word)),
             before: before
                 .iter()
                 .filter(|word| cmd_args(word).is_none())
                 .cloned()
                 .collect(),
-            program: PathBuf::from(program),
+            program: PathBuf::from(&words[first]),
             arguments: rest[..end].to_vec(),
             after: rest[end..].to_vec(),
-            directory: None,
+            directory: changed_to(before),
+            ..Self::default()
         })
     }
 
@@ -69,7 +73,9 @@ impl Start {
 
     /// A command line without its first word, or with it.
     pub fn typed(words: Vec<String>) -> Self {
-        Self::of(&words).unwrap_or(Self {
+        let begins_with_flag = words.first().is_some_and(|word| word.starts_with('-'));
+        let start = Self::of(&words).filter(|_| !begins_with_flag);
+        start.unwrap_or(Self {
             arguments: words,
             ..Self::default()
         })
@@ -100,11 +106,13 @@ impl Start {
         let mut start = values("ExecStart").iter().find_map(|command| {
             // Signs that say how to execute it.
             let command = command.trim_start_matches(['-', '@', ':', '+', '!']);
-            Self::of(&shlex::split(&without_specifiers(command))?)
+            Self::of(&shlex::split(&specifiers::hidden(command))?)
         })?;
-        start.directory = values("WorkingDirectory")
-            .last()
-            .map(|directory| PathBuf::from(directory.trim_start_matches('-')));
+        start.is_unit = true;
+        if let Some(directory) = values("WorkingDirectory").last() {
+            let directory = Path::new(directory.trim_start_matches('-'));
+            start.directory = Some(directory.join(start.directory.unwrap_or_default()));
+        }
         let environment = values("Environment");
         let words = environment.iter().filter_map(|line| shlex::split(line));
         start.cmd_args = words
@@ -123,16 +131,78 @@ impl Start {
         Some(folder.join("python"))
     }
 
-    /// The command that takes its place: the same words around another program.
-    pub fn successor(&self, program: &str) -> String {
-        let program = [program.to_owned()];
-        let words = self.before.iter().chain(&program).chain(&self.after);
-        let command = words.map(String::as_str).collect::<Vec<_>>().join(" ");
-        match self.shell.as_slice() {
+    /// The command that takes its place: the same words around `rgunicorn` with this file.
+    pub fn successor(&self, file: &Path) -> String {
+        let program = self.program.with_file_name("rgunicorn");
+        let own = [&program, Path::new("-c"), file].map(|word| word.display().to_string());
+        let words = self.before.iter().chain(&own).chain(&self.after);
+        let command = joined(words);
+        let command = match self.shell.as_slice() {
             [] => command,
-            shell => format!("{} '{command}'", shell.join(" ")),
+            shell => format!("{} {}", joined(shell), quoting::script(&command)),
+        };
+        match self.is_unit {
+            true => specifiers::restored(&command),
+            false => command,
         }
     }
+}
+
+fn joined<'w>(words: impl IntoIterator<Item = &'w String>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| quoting::word(word)).collect();
+    words.join(" ")
+}
+
+/// The number of the word that is Gunicorn itself, and no user, directory or file of that name; the first of the likeliest.
+fn program(words: &[String]) -> Option<usize> {
+    let candidates = (0..words.len()).filter(|at| is_gunicorn(&words[*at]));
+    candidates.rev().max_by_key(|at| likelihood(words, *at))
+}
+
+fn likelihood(words: &[String], at: usize) -> u8 {
+    let is_followed = words.get(at + 1).is_some_and(|next| !is_operator(next));
+    let Some(before) = words[..at].last().map(String::as_str) else {
+        return 3;
+    };
+    let is_head = matches!(before, "exec" | "-m" | "--")
+        || ends_command(before)
+        || before.ends_with(';')
+        || assigned(before).is_some()
+        // `gosu gunicorn gunicorn`
+        || is_gunicorn(before);
+    match is_head {
+        true => 3,
+        // `--user gunicorn`
+        false if before.starts_with('-') => 1,
+        // `run-program gunicorn app`, and not `cd /srv/gunicorn &&`
+        false if is_followed => 2,
+        false => 0,
+    }
+}
+
+/// The number of the word that is Python, where it has Gunicorn as a module.
+fn interpreter(words: &[String], gunicorn: usize) -> Option<usize> {
+    let module = gunicorn.checked_sub(1).filter(|at| words[*at] == "-m")?;
+    let ends = words[..module].iter().rposition(|word| ends_command(word));
+    let first = ends.map_or(0, |end| end + 1);
+    let is_python = |word: &String| {
+        let name = Path::new(word).file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("python") || name.starts_with("pypy"))
+    };
+    let python = words[first..module].iter().rposition(is_python);
+    python.map(|at| first + at).or(module.checked_sub(1))
+}
+
+/// Where `cd DIRECTORY &&` leads, one after the other.
+fn changed_to(words: &[String]) -> Option<PathBuf> {
+    let mut directory: Option<PathBuf> = None;
+    for three in words.windows(3).filter(|three| three[0] == "cd") {
+        let named = three[1].strip_suffix(';');
+        if let Some(next) = named.or(ends_command(&three[2]).then_some(&three[1])) {
+            directory = Some(directory.unwrap_or_default().join(next));
+        }
+    }
+    directory
 }
 
 /// `gunicorn`, also with a version or an ending of its own: `gunicorn3`, `gunicorn_paster`. Files such as `gunicorn.conf.py` are
@@ -144,12 +214,6 @@ fn is_gunicorn(word: &str) -> bool {
         let is_version = |letter: char| letter.is_ascii_digit() || "-.".contains(letter);
         rest.chars().all(is_version) || rest == "_paster"
     })
-}
-
-fn is_operator(word: &str) -> bool {
-    matches!(word, "&&" | "||" | "|" | "&" | ";")
-        || word.starts_with(['>', '<'])
-        || word.starts_with("2>")
 }
 
 fn cmd_args(word: &str) -> Option<String> {
@@ -178,26 +242,6 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// `%%` is a per cent sign. `%i` and its like are known to systemd alone, like a variable that is not set: `${%i}`.
-fn without_specifiers(command: &str) -> String {
-    let mut text = String::new();
-    let mut letters = command.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match (letter, letters.peek().copied()) {
-            ('%', Some('%')) => {
-                letters.next();
-                text.push('%');
-            }
-            ('%', Some(specifier)) if specifier.is_ascii_alphabetic() => {
-                letters.next();
-                text.push_str(&format!("${{%{specifier}}}"));
-            }
-            _ => text.push(letter),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,8 +256,8 @@ mod tests {
         assert_eq!(start.arguments, ["site.wsgi", "--log-file", "-"]);
         assert_eq!(start.cmd_args.as_deref(), Some("-w 3"));
         assert_eq!(
-            start.successor("rgunicorn"),
-            "A=1 newrelic-admin run-program rgunicorn 2>&1 | tee log"
+            start.successor(Path::new("new.toml")),
+            "A=1 newrelic-admin run-program rgunicorn -c new.toml 2>&1 | tee log"
         );
         assert_eq!(start.python(), None);
         assert_eq!(Start::in_procfile("web: uvicorn app:app"), None);
@@ -259,9 +303,10 @@ mod tests {
         let line = "/bin/bash -lc 'cd /srv && exec venv/bin/gunicorn -b :$PORT app:app > log'";
         let start = Start::of(&shlex::split(line).unwrap()).unwrap();
         assert_eq!(start.arguments, ["-b", ":$PORT", "app:app"]);
+        assert_eq!(start.directory.as_deref(), Some(Path::new("/srv")));
         assert_eq!(
-            start.successor("rgunicorn"),
-            "/bin/bash -lc 'cd /srv && exec rgunicorn > log'"
+            start.successor(Path::new("new.toml")),
+            "/bin/bash -lc 'cd /srv && exec venv/bin/rgunicorn -c new.toml > log'"
         );
         assert_eq!(
             Start::of(&["run".to_owned(), "gunicorn app".to_owned()]),
@@ -276,5 +321,103 @@ mod tests {
         assert_eq!(start.before, ["exec"]);
         assert_eq!(start.arguments, ["app:app"]);
         assert_eq!(start.python(), Some(PathBuf::from("venv/bin/python")));
+    }
+
+    /// The app, and the command that takes the place of a line.
+    fn read(line: &str) -> (String, String) {
+        let start = Start::of(&shlex::split(line).unwrap()).unwrap();
+        let app = start.arguments.join(" ");
+        (app, start.successor(Path::new("new.toml")))
+    }
+
+    #[test]
+    fn users_and_directories_called_gunicorn_are_not_the_program() {
+        for (line, successor) in [
+            ("gosu gunicorn gunicorn app", "gosu gunicorn rgunicorn"),
+            (
+                "sudo -u gunicorn gunicorn app",
+                "sudo -u gunicorn rgunicorn",
+            ),
+            (
+                "sudo -u gunicorn -g www gunicorn app",
+                "sudo -u gunicorn -g www rgunicorn",
+            ),
+            (
+                "runuser -u gunicorn -- gunicorn app",
+                "runuser -u gunicorn -- rgunicorn",
+            ),
+            ("sudo -E gunicorn app", "sudo -E rgunicorn"),
+            (
+                "cd /srv/gunicorn && gunicorn app",
+                "cd /srv/gunicorn && rgunicorn",
+            ),
+            (
+                "cd /srv/gunicorn; gunicorn app",
+                "cd /srv/gunicorn; rgunicorn",
+            ),
+            (
+                "mkdir -p /run/gunicorn && gunicorn app",
+                "mkdir -p /run/gunicorn && rgunicorn",
+            ),
+            ("su gunicorn -c 'gunicorn app'", "su gunicorn -c 'rgunicorn"),
+            (
+                "poetry run gunicorn app | tee /var/log/gunicorn",
+                "poetry run rgunicorn",
+            ),
+        ] {
+            let (app, written) = read(line);
+            assert_eq!(app, "app", "{line}");
+            assert!(
+                written.starts_with(&format!("{successor} -c new.toml")),
+                "{written}"
+            );
+        }
+        assert_eq!(
+            read("gunicorn --user gunicorn app").0,
+            "--user gunicorn app"
+        );
+        let typed = ["--user", "gunicorn", "app"].map(str::to_owned).to_vec();
+        assert_eq!(Start::typed(typed.clone()).arguments, typed);
+    }
+
+    #[test]
+    fn python_is_found_before_its_options() {
+        for line in [
+            "venv/bin/python3 -u -m gunicorn app",
+            "venv/bin/python3 -X dev -W ignore -m gunicorn app",
+            "python manage.py migrate && venv/bin/python3 -m gunicorn app",
+        ] {
+            let start = Start::of(&shlex::split(line).unwrap()).unwrap();
+            assert_eq!(start.program, Path::new("venv/bin/python3"), "{line}");
+            assert_eq!(start.arguments, ["app"], "{line}");
+        }
+    }
+
+    #[test]
+    fn directories_are_changed_one_after_the_other() {
+        let directory = |line: &str| {
+            let start = Start::of(&shlex::split(line).unwrap()).unwrap();
+            start.directory
+        };
+        let to = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(directory("cd a && cd b && gunicorn app"), to("a/b"));
+        assert_eq!(directory("cd a; exec gunicorn app"), to("a"));
+        assert_eq!(directory("sh -c 'cd /a && gunicorn app'"), to("/a"));
+        assert_eq!(directory("gunicorn app && cd a && ls"), None);
+    }
+
+    #[test]
+    fn quotes_and_specifiers_are_there_again() {
+        let (_, successor) = read("sh -c 'A=\"x y\" gunicorn app'");
+        assert_eq!(successor, "sh -c \"A='x y' rgunicorn -c new.toml\"");
+        let unit = "[Service]\nWorkingDirectory=/srv\nExecStart=%h/bin/gunicorn app %i 100%%\n";
+        let start = Start::in_unit(unit).unwrap();
+        assert_eq!(
+            start.successor(Path::new("/srv/50%.toml")),
+            "%h/bin/rgunicorn -c /srv/50%%.toml"
+        );
+        let unit = "[Service]\nWorkingDirectory=/srv\nExecStart=sh -c 'cd site && gunicorn app'\n";
+        let start = Start::in_unit(unit).unwrap();
+        assert_eq!(start.directory.as_deref(), Some(Path::new("/srv/site")));
     }
 }

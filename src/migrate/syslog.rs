@@ -106,16 +106,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::migrate::Written;
 
     fn given(name: &str, value: serde_json::Value) -> Given {
-        Given {
-            setting: find(name).unwrap(),
-            written: Written::Plain(value),
-            origin: "conf.py".to_owned(),
-            computed: None,
-            has_port: false,
-        }
+        Given::plain(find(name).unwrap(), value, "conf.py")
     }
 
     #[test]

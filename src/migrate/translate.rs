@@ -1,48 +1,34 @@
 //! One of Gunicorn's settings becomes a key, with a comment that says what it was.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value as Json;
 use toml::Value;
 
 use super::{
-    Draft, Given, Written,
+    Draft, Given, Written, environment,
+    places::{Places, relative},
+    reload,
     values::{Refusal, is_default, number, switch, text, words},
-    variables::settle,
+    variables::{settle, variable_of},
 };
 use crate::config::{
     bounds,
     gunicorn::{Fate, Form, find, worker_class},
 };
 
-/// Where things lie.
-#[derive(Debug, Clone)]
-pub(super) struct Places {
-    /// Where Gunicorn was started.
-    pub(super) project: PathBuf,
-    /// The directory of the new file; absolute.
-    pub(super) file: PathBuf,
-    /// Some address is a UNIX socket with a path.
-    pub(super) has_unix_socket: bool,
-}
-
 /// `is_shell` says that no shell has read the value yet.
 pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft: &mut Draft) {
     if given.is_nothing() {
         return;
     }
-    let mut comments = vec![format!("{}: {}", given.origin, given.shown())];
+    if given.setting.form == Form::Variables {
+        return environment::translate(&given, is_shell, draft);
+    }
+    let mut comments = vec![title(&given)];
     if is_shell && let Err(reason) = settle(&mut given, &mut comments) {
         return draft.leave(title(&given), reason);
     }
-    if let Some(expression) = &given.computed
-        && given.setting.form != Form::Nothing
-    {
-        comments.push(format!(
-            "Computed, so the value is of this machine and moment: {expression}"
-        ));
-    }
-    if given.has_port && given.setting.form == Form::Bind {
+    comments.extend(remark_on_computed(&given));
+    if given.provenance.has_port && given.setting.form == Form::Bind {
         match is_every_address_with_a_port(&given) {
             // The file would win over `PORT`.
             true => return draft.leave(title(&given), PORT),
@@ -57,6 +43,29 @@ pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft
     if let Err(reason) = carry_over(&given, comments, places, draft) {
         draft.leave(title(&given), sentence(&reason));
     }
+}
+
+fn remark_on_computed(given: &Given) -> Vec<String> {
+    let Some(expression) = &given.provenance.computed else {
+        return Vec::new();
+    };
+    let Some(key) = given
+        .setting
+        .key()
+        .filter(|_| given.setting.form != Form::Nothing)
+    else {
+        return Vec::new();
+    };
+    let mut remarks = vec![format!(
+        "Computed, so the value is of this machine and moment: {expression}"
+    )];
+    if given.provenance.has_environment && !given.provenance.has_port {
+        remarks.push(format!(
+            "A variable went into it. Here {} counts more than this line.",
+            variable_of(key)
+        ));
+    }
+    remarks
 }
 
 const PORT: &str = "It is made from the variable PORT, which counts here without being named, as 0.0.0.0 with that port. Where \
@@ -78,7 +87,7 @@ fn is_every_address_with_a_port(given: &Given) -> bool {
 fn says_it_itself(form: Form) -> bool {
     matches!(
         form,
-        Form::LogTarget | Form::AccessFormat | Form::HeaderMap | Form::Variables | Form::SocketOff
+        Form::LogTarget | Form::AccessFormat | Form::HeaderMap | Form::SocketOff
     )
 }
 
@@ -108,7 +117,8 @@ fn carry_over(
         (_, None) => return Ok(()),
     };
     let value = match given.setting.form {
-        Form::Nothing => return Ok(()),
+        // Variables have become entries of their own.
+        Form::Nothing | Form::Variables => return Ok(()),
         Form::Text | Form::App => text(given)?.into(),
         Form::Number => Value::from(number(given)?),
         Form::Workers => workers(given, &mut comments)?,
@@ -123,7 +133,6 @@ fn carry_over(
             None => return Ok(()),
         },
         Form::Umask => return umask(given, comments, places, draft),
-        Form::Variables => return variables(given, draft),
         Form::Headers => headers(given)?,
         Form::HeaderMap => match text(given)?.as_str() {
             "dangerous" => "keep".into(),
@@ -147,13 +156,10 @@ fn carry_over(
         Form::AccessFormat => access_format(text(given)?).into(),
         Form::ReloadCode if !switch(given)? => return Ok(()),
         Form::ReloadCode => {
-            add_code(draft, vec!["**/*.py".to_owned()], comments);
+            reload::add_code(draft, vec!["**/*.py".to_owned()], comments);
             return Ok(());
         }
-        Form::ReloadFiles => {
-            add_code(draft, words(given)?, comments);
-            return Ok(());
-        }
+        Form::ReloadFiles => return reload::extra_files(given, comments, places, draft),
     };
     // `default_proc_name` gives way to `proc_name`.
     if !draft.has(key) {
@@ -162,15 +168,17 @@ fn carry_over(
     Ok(())
 }
 
-/// A number that was made from the processors of a machine is `"auto"`.
+/// A number that was made from the processors of a machine, and from nothing else, is `"auto"`.
 fn workers(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> {
-    let counts = |expression: &String| expression.contains("cpu_count");
-    if given.computed.as_ref().is_some_and(counts) {
+    if given.provenance.counts_processors {
         comments.push(
             "It counted processors; so does \"auto\", which also sees a container's share of them."
                 .to_owned(),
         );
         return Ok("auto".into());
+    }
+    if given.provenance.computed.is_some() && !given.provenance.has_environment {
+        comments.push("Where it is another number, set RGUNICORN_WORKERS.".to_owned());
     }
     comments.push("Better where nothing depends on the number: \"auto\".".to_owned());
     number(given).map(Value::from)
@@ -223,7 +231,7 @@ fn hook(given: &Given, key: &str) -> Result<String, Refusal> {
 }
 
 /// One text where there is only one.
-fn list(mut items: Vec<String>) -> Value {
+pub(super) fn list(mut items: Vec<String>) -> Value {
     match items.len() {
         1 => items.remove(0).into(),
         _ => items.into(),
@@ -283,13 +291,6 @@ fn directory(
     Ok(relative(&absolute, &places.file))
 }
 
-/// `None` where they are the same.
-pub(super) fn relative(path: &Path, from: &Path) -> Option<String> {
-    let clean: PathBuf = path.components().collect();
-    let shown = clean.strip_prefix(from).unwrap_or(&clean);
-    (shown != Path::new("")).then(|| shown.display().to_string())
-}
-
 /// Gunicorn's umask is for its UNIX sockets alone.
 fn umask(
     given: &Given,
@@ -307,30 +308,6 @@ fn umask(
 
 /// What everybody may do with a socket: connect.
 const SOCKET: i64 = 0o666;
-
-fn variables(given: &Given, draft: &mut Draft) -> Result<(), Refusal> {
-    // Values may be secrets, so no comment shows them.
-    let items = match &given.written {
-        Written::Plain(Json::Array(items)) => items.iter().filter_map(Json::as_str).collect(),
-        Written::Plain(Json::String(text)) => vec![text.as_str()],
-        _ => return Err("it is no list of texts".to_owned()),
-    };
-    for (number, item) in items.into_iter().enumerate() {
-        let (name, value) = item.split_once('=').unwrap_or((item, ""));
-        let key = format!("env.{name}");
-        if let Some(entry) = draft.get_mut(&key) {
-            // The last one counts.
-            entry.value = value.into();
-            continue;
-        }
-        let comment = match number {
-            0 => vec![format!("{}: {}", given.origin, given.setting.name)],
-            _ => Vec::new(),
-        };
-        draft.set(&key, value, comment);
-    }
-    Ok(())
-}
 
 fn headers(given: &Given) -> Result<Value, Refusal> {
     let Written::Plain(Json::Object(headers)) = &given.written else {
@@ -376,19 +353,6 @@ fn access_format(template: String) -> String {
     }
 }
 
-fn add_code(draft: &mut Draft, patterns: Vec<String>, comments: Vec<String>) {
-    let Some(entry) = draft.get_mut("reload.code") else {
-        return draft.set("reload.code", list(patterns), comments);
-    };
-    let mut all = match &entry.value {
-        Value::Array(items) => items.clone(),
-        one => vec![one.clone()],
-    };
-    all.extend(patterns.into_iter().map(Value::from));
-    entry.value = Value::Array(all);
-    entry.comments.extend(comments);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,19 +371,5 @@ mod tests {
         ] {
             assert_eq!(address(gunicorn), ours);
         }
-    }
-
-    #[test]
-    fn directories_are_relative_to_the_new_file() {
-        let from = Path::new("/srv/site");
-        assert_eq!(relative(Path::new("/srv/site/"), from), None);
-        assert_eq!(
-            relative(Path::new("/srv/site/./src"), from).as_deref(),
-            Some("src")
-        );
-        assert_eq!(
-            relative(Path::new("/opt/app"), from).as_deref(),
-            Some("/opt/app")
-        );
     }
 }

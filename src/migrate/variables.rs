@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Given, Written, translate::address, values::words};
+use super::{Given, Written, specifiers, translate::address, values::words};
 use crate::config::gunicorn::Form;
 
 /// Puts defaults in the place of variables. The error is a whole sentence: where else to say it.
@@ -56,19 +56,32 @@ fn unread(given: &Given) -> String {
     let Some(key) = given.setting.key() else {
         return "There is no key for it, and no shell reads this file.".to_owned();
     };
-    let variable = format!("RGUNICORN_{}", key.replace('.', "_").to_uppercase());
     let mut values = words(given).unwrap_or_default();
     if given.setting.form == Form::Bind {
         values.iter_mut().for_each(|value| *value = address(value));
     }
-    let value = values.join(",");
-    if value.contains("${%") {
-        let value = value.replace("${%", "%").replace('}', "");
-        return format!(
-            "No specifier means anything here. In the unit: Environment=\"{variable}={value}\"."
-        );
+    set_outside(&variable_of(key), &values.join(","))
+}
+
+/// The variable that stands for a key.
+pub(super) fn variable_of(key: &str) -> String {
+    format!("RGUNICORN_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Whether a shell or systemd would put something else in its place.
+pub(super) fn has_variable(word: &str) -> bool {
+    expand(word) != Expanded::AsItIs
+}
+
+/// How to give a variable a value that only a shell or systemd can make.
+pub(super) fn set_outside(variable: &str, value: &str) -> String {
+    match specifiers::are_in(value) {
+        true => format!(
+            "No specifier means anything here. In the unit: Environment=\"{variable}={}\".",
+            specifiers::restored(value)
+        ),
+        false => format!("No shell reads this file. In the command: {variable}=\"{value}\"."),
     }
-    format!("No shell reads this file. In the command: {variable}=\"{value}\".")
 }
 
 /// What remains of a word.

@@ -1,10 +1,10 @@
 //! Reading a file that people write: whole, with a bound, and without waiting for anybody.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Fails for what is no file: a pipe that nobody writes to would be waited for, and a device has no end.
@@ -34,9 +34,56 @@ pub fn read_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Why what has this path cannot be had although it is there: where its link leads, and what the system says of that. `None` where
+/// nothing is wrong, or nothing there.
+pub fn obstacle(path: &Path) -> Option<String> {
+    let error = fs::metadata(path).err()?;
+    let target = last_target(path);
+    if target != path {
+        return Some(format!("it is a link to `{}`: {error}", target.display()));
+    }
+    let is_nothing = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    );
+    (!is_nothing).then(|| error.to_string())
+}
+
+/// Where a chain of links ends, or breaks off.
+fn last_target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(&path).join(target);
+    }
+    path
+}
+
+/// So many the kernel follows, path_resolution(7).
+const LINKS_MAX: usize = 40;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_told_with_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("python3", path("python")).unwrap();
+        std::os::unix::fs::symlink("/gone/python3.12", path("python3")).unwrap();
+        std::os::unix::fs::symlink("loop", path("loop")).unwrap();
+        let told = obstacle(&path("python")).unwrap();
+        assert!(
+            told.starts_with("it is a link to `/gone/python3.12`: No such file"),
+            "{told}"
+        );
+        assert!(obstacle(&path("loop")).unwrap().contains("symbolic links"));
+        assert_eq!(obstacle(&path("nothing")), None);
+        assert_eq!(obstacle(folder.path()), None);
+    }
 
     #[test]
     fn a_file_is_read_up_to_its_bound_and_nothing_else_is() {

@@ -5,8 +5,9 @@
 use std::{
     ffi::CString,
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use nix::{
@@ -103,6 +104,13 @@ impl Identity {
         folders.into_iter().find(is_closed).map(Path::to_owned)
     }
 
+    /// Has a command take it on before it executes its program.
+    pub fn give_to(self, command: &mut Command) {
+        // SAFETY: what runs between fork and exec makes system calls only; it neither allocates nor takes a lock. The closure
+        // owns what it uses.
+        unsafe { command.pre_exec(move || self.assume()) };
+    }
+
     /// Takes the identity on, for good. Async-signal-safe: made to run between fork and exec.
     pub fn assume(&self) -> io::Result<()> {
         nix::unistd::setgroups(&self.groups)?;
@@ -119,6 +127,16 @@ struct Account {
     group: Gid,
     /// Absent for a bare number that no account has.
     name: Option<CString>,
+}
+
+/// Whether there is a user of this name.
+pub fn has_user(name: &str) -> io::Result<bool> {
+    Ok(entry(User::from_name(name))?.is_some())
+}
+
+/// Whether there is a group of this name.
+pub fn has_group(name: &str) -> io::Result<bool> {
+    Ok(entry(Group::from_name(name))?.is_some())
 }
 
 fn find_user(name: &str) -> Result<Account, IdentityError> {

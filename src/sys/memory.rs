@@ -8,9 +8,12 @@ use std::{
     sync::atomic::AtomicU64,
 };
 
-use nix::sys::{
-    memfd::{MFdFlags, memfd_create},
-    mman::{MapFlags, ProtFlags, mmap, munmap},
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap, munmap},
+    },
 };
 
 /// A type that may live in shared memory: made of atomics only, valid when zeroed, and without pointers.
@@ -95,7 +98,8 @@ fn bounds(range: &str) -> Option<(usize, usize)> {
     Some((start, end.checked_sub(start)?))
 }
 
-/// A mapping of a memfd, shared with every process that gets the descriptor.
+/// A mapping of a memfd, shared with every process that gets the descriptor. None of them can make it shorter, which would end
+/// the others with SIGBUS.
 #[derive(Debug)]
 pub struct SharedMemory {
     descriptor: OwnedFd,
@@ -111,12 +115,15 @@ unsafe impl Sync for SharedMemory {}
 impl SharedMemory {
     /// New zeroed memory of `size` bytes, close-on-exec.
     pub fn create(name: &str, size: usize) -> io::Result<Self> {
-        let descriptor = memfd_create(name, MFdFlags::MFD_CLOEXEC)?;
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let descriptor = memfd_create(name, flags)?;
         // RLIMIT_FSIZE bounds such files, too.
         nix::unistd::ftruncate(&descriptor, size as libc::off_t).map_err(|errno| {
             let problem = io::Error::from(errno);
             io::Error::other(format!("no {size} bytes of shared memory: {problem}"))
         })?;
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        fcntl(&descriptor, FcntlArg::F_ADD_SEALS(seals))?;
         Self::open(descriptor, size)
     }
 

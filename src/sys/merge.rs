@@ -7,8 +7,10 @@ use super::check;
 /// Lets the kernel merge pages of this process, and of all that it forks from now on, with pages of the same content: each
 /// other's, and those of strangers who let it, too. Needs Linux 6.4, and no privilege.
 pub fn allow_merging() -> io::Result<()> {
+    // All are whole words for the kernel, which refuses stray bits in those that it does not use.
+    let [on, unused]: [libc::c_ulong; 2] = [1, 0];
     // SAFETY: prctl(2) with PR_SET_MEMORY_MERGE takes integers; a merged page reads as before, and a write to it copies it.
-    check(unsafe { libc::prctl(libc::PR_SET_MEMORY_MERGE, 1, 0, 0, 0) })?;
+    check(unsafe { libc::prctl(libc::PR_SET_MEMORY_MERGE, on, unused, unused, unused) })?;
     Ok(())
 }
 

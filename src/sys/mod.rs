@@ -42,8 +42,8 @@ pub use descriptor::{
 };
 pub use epoll::{Epoll, Event, Readiness, Watch};
 pub use execute::{Handed, execute, memory_file};
-pub use file::{open_file, read_file};
-pub use identity::{Identity, IdentityError};
+pub use file::{obstacle, open_file, read_file};
+pub use identity::{Identity, IdentityError, has_group, has_user};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};

@@ -1,13 +1,17 @@
 //! Processes: a handle that cannot be confused by a reused pid, reaping, and what an exit status means.
 
 use std::{
+    fmt::Display,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::Signal,
+    sys::{
+        signal::Signal,
+        wait::{Id, WaitPidFlag, waitid},
+    },
 };
 
 /// A pidfd: names one process for as long as it is held, even after its pid was given to another. Readable once the
@@ -34,6 +38,34 @@ impl PidFd {
     pub fn has_ended(&self) -> bool {
         let mut entries = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         poll(&mut entries, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether it is a child of this process that was not reaped yet.
+    pub fn is_child(&self) -> bool {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        waitid(Id::PIDFd(self.as_fd()), look).is_ok()
+    }
+
+    /// Whether it may be a child of this process or of `parent`: what another process sent may be anything. One that has ended, or that
+    /// cannot be looked at, may be.
+    pub fn may_be_child_of(&self, parent: Option<&Self>) -> bool {
+        let Some(pid) = self.pid_in_proc() else {
+            return false;
+        };
+        let ourselves = std::fs::read_link("/proc/self").ok();
+        let ourselves = ourselves.and_then(|link| link.to_str()?.parse().ok());
+        let parents = [ourselves, parent.and_then(Self::pid_in_proc)];
+        // The pid may have become another's while it was looked up, but only after the end of this one.
+        parent_of(pid).is_none_or(|found| parents.contains(&Some(found))) || self.has_ended()
+    }
+
+    /// The pid by which `/proc` knows it, which may be that of another namespace; -1 after it was reaped. `None`: this is no pidfd,
+    /// for nothing else has this line (proc_pid_fdinfo(5)).
+    fn pid_in_proc(&self) -> Option<i32> {
+        let place = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
+        let told = std::fs::read_to_string(place).ok()?;
+        let pid = told.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+        pid.trim().parse().ok()
     }
 
     /// Sends a signal; a process that was reaped already yields `ESRCH`.
@@ -86,10 +118,20 @@ pub fn signal_thread(thread: i32, number: i32) -> io::Result<()> {
 
 /// Whether the process is stopped, by a signal or by a debugger; false for one that is gone.
 pub fn is_stopped(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name before it stands in parentheses and may hold any character (proc_pid_stat(5)).
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
-    state.is_some_and(|state| state.starts_with(['T', 't']))
+    stat_of(pid).is_some_and(|stat| stat.starts_with(['T', 't']))
+}
+
+/// `None` for one that is gone or may not be looked at.
+fn parent_of(pid: i32) -> Option<i32> {
+    stat_of(pid)?.split(' ').nth(1)?.parse().ok()
+}
+
+/// What the kernel tells of a process, from its state on (proc_pid_stat(5)).
+fn stat_of(pid: impl Display) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it stands in parentheses and may hold any character.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some(rest.to_owned())
 }
 
 /// What to do when fork(2) or clone(2) fails with EAGAIN: the error of the kernel names no limit.
@@ -198,6 +240,29 @@ mod tests {
             named(libc::ENOENT),
             "No such file or directory (os error 2)"
         );
+    }
+
+    #[test]
+    fn a_child_is_known_from_a_stranger() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pidfd = PidFd::open(child.id()).unwrap();
+        assert!(pidfd.is_child() && pidfd.may_be_child_of(None));
+        let ourselves = PidFd::open(std::process::id()).unwrap();
+        assert!(!ourselves.is_child() && !ourselves.may_be_child_of(Some(&pidfd)));
+        let parent = PidFd::open(nix::unistd::getppid().as_raw().cast_unsigned()).unwrap();
+        assert!(ourselves.may_be_child_of(Some(&parent)));
+        // The kernel would signal the process that this stands for, too.
+        let folder = std::fs::File::open("/proc/self").unwrap();
+        assert!(!PidFd::received(folder.into()).may_be_child_of(Some(&parent)));
+        child.kill().unwrap();
+        while !pidfd.has_ended() {}
+        assert!(pidfd.is_child(), "until it is reaped");
+        child.wait().unwrap();
+        assert!(!pidfd.is_child());
+        assert!(pidfd.may_be_child_of(None), "it is nobody's any more");
     }
 
     #[test]

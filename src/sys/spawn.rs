@@ -33,9 +33,16 @@ pub fn spawn(mut command: Command, inheritance: Inheritance) -> io::Result<(u32,
     // SAFETY: what runs between fork and exec makes system calls only; it neither allocates nor takes a lock. The
     // closure owns what it uses.
     unsafe { command.pre_exec(move || prepare(&inheritance)) };
-    let child = command.spawn().map_err(naming_task_limit)?;
+    let mut child = command.spawn().map_err(naming_task_limit)?;
     // The child is not reaped before this process polls for it, so the pid cannot have another owner yet.
-    Ok((child.id(), PidFd::open(child.id())?))
+    match PidFd::open(child.id()) {
+        Ok(pidfd) => Ok((child.id(), pidfd)),
+        Err(error) => {
+            let _gone_already = child.kill();
+            let _reaped_already = child.wait();
+            Err(error)
+        }
+    }
 }
 
 /// Runs in the child before exec.

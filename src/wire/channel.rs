@@ -118,7 +118,7 @@ impl<Out: Message, In: DeserializeOwned> End<Out, In> {
         !self.outbox.is_empty()
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends what waits, as far as the socket takes it. [`ChannelError::Closed`] says nothing of what the peer sent before.
     pub fn flush(&mut self) -> Result<(), ChannelError> {
         while let Some((bytes, descriptors)) = self.outbox.front() {
             let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -133,21 +133,29 @@ impl<Out: Message, In: DeserializeOwned> End<Out, In> {
     /// Receives one message. An error other than of the socket concerns this message only.
     pub fn receive(&mut self) -> Result<Received<In>, ChannelError> {
         let mut descriptors = Vec::new();
-        let received = next_message_bytes(self.socket.as_fd()).and_then(|bytes| {
-            let room = bytes.min(MESSAGE_BYTES_MAX).max(self.inbox.len());
-            self.inbox.resize(room, 0);
-            receive_with_descriptors(self.socket.as_fd(), &mut self.inbox, &mut descriptors)
-        });
+        let received = match self.receive_bytes(&mut descriptors) {
+            // Told once, to a peer that left with messages of ours unread; those that it had sent wait behind it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.receive_bytes(&mut descriptors)
+            }
+            received => received,
+        };
         match received {
             Ok(0) => Ok(Received::Closed),
             Ok(length) => serde_json::from_slice(&self.inbox[..length])
                 .map(|message| Received::Message(message, descriptors))
                 .map_err(ChannelError::Vocabulary),
             Err(error) if is_again(&error) => Ok(Received::Empty),
-            // The peer left with messages of ours unread.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Received::Closed),
             Err(error) => Err(ChannelError::Os(error)),
         }
+    }
+
+    /// The length of a message in the inbox; zero when the peer is gone and everything it sent was received.
+    fn receive_bytes(&mut self, descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+        let bytes = next_message_bytes(self.socket.as_fd())?;
+        let room = bytes.min(MESSAGE_BYTES_MAX).max(self.inbox.len());
+        self.inbox.resize(room, 0);
+        receive_with_descriptors(self.socket.as_fd(), &mut self.inbox, descriptors)
     }
 }
 
@@ -197,7 +205,11 @@ impl Message for FromGeneration {
             Self::Failed { reason } | Self::NotForked { reason, .. } => {
                 cut(reason, REASON_BYTES_MAX);
             }
-            Self::Hello { .. } | Self::Prepared | Self::Forked { .. } | Self::Exited { .. } => {}
+            Self::Hello { .. }
+            | Self::Prepared
+            | Self::Forked { .. }
+            | Self::Exited { .. }
+            | Self::HookEnded => {}
         }
         self
     }
@@ -265,6 +277,24 @@ mod tests {
         arbiter.send(ToGeneration::Retire, &[]).unwrap();
         drop(generation);
         assert!(matches!(arbiter.receive().unwrap(), Received::Closed));
+    }
+
+    #[test]
+    fn what_a_peer_said_is_received_although_it_left_without_hearing_us() {
+        for flushes_first in [false, true] {
+            let (mut arbiter, mut generation) = pair();
+            for worker in 0..2000 {
+                let fork = ToGeneration::Fork { worker, slot: 0 };
+                arbiter.send(fork, &[]).unwrap();
+            }
+            generation.send(FromGeneration::Prepared, &[]).unwrap();
+            drop(generation);
+            if flushes_first {
+                assert!(matches!(arbiter.flush(), Err(ChannelError::Closed)));
+            }
+            assert_eq!(message(&mut arbiter), FromGeneration::Prepared);
+            assert!(matches!(arbiter.receive().unwrap(), Received::Closed));
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub const SLOTS_MAX: usize = 1024;
 pub const IN_FLIGHT_SHOWN_MAX: usize = 64;
 /// Bytes of method and target shown for a request in flight; a longer one is cut.
 pub const PATH_SHOWN_MAX: usize = 112;
+/// How often a sum is tried that another move of counters falls into; more often means that somebody scribbled on the board.
+const TOTALS_TRIES_MAX: usize = 1_000;
 
 /// Where a worker is in its life, as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,7 +279,9 @@ impl Scoreboard {
     /// The slots that are or were in use; what a walk over all workers reads.
     pub fn slots_in_use(&self) -> &[Slot] {
         let board = self.board();
-        &board.slots[..board.high_water.load(Acquire) as usize]
+        let used = board.high_water.load(Acquire) as usize;
+        // A worker could have written any number.
+        &board.slots[..used.min(SLOTS_MAX)]
     }
 
     /// Makes a slot the given worker's, booting, with all counters at zero. Called by the arbiter
@@ -307,7 +311,7 @@ impl Scoreboard {
     pub fn totals(&self) -> Totals {
         let board = self.board();
         let mut totals = Totals::default();
-        loop {
+        for _ in 0..TOTALS_TRIES_MAX {
             let before = board.moving.load(Acquire);
             totals.clear();
             totals.add(&board.past);
@@ -316,11 +320,12 @@ impl Scoreboard {
             }
             std::sync::atomic::fence(Acquire);
             if before.is_multiple_of(2) && board.moving.load(Relaxed) == before {
-                return totals;
+                break;
             }
             // A move takes microseconds.
             std::thread::yield_now();
         }
+        totals
     }
 
     /// What happened to the server as a whole.
@@ -379,6 +384,18 @@ mod tests {
         assert_eq!(board.totals().requests_total(), 0);
         board.release(0);
         assert_eq!(board.totals().requests_total(), 0);
+    }
+
+    #[test]
+    fn scribble_on_the_board_ends_no_reader() {
+        let board = Scoreboard::create().unwrap();
+        assign(&board, 0).counters.count_request(b"GET", 200);
+        board.board().high_water.store(u32::MAX, SeqCst);
+        board.board().moving.store(1, SeqCst);
+        assert_eq!(board.slots_in_use().len(), SLOTS_MAX);
+        assert_eq!(board.totals().requests_total(), 1);
+        let cut = nix::unistd::ftruncate(board.descriptor(), 0);
+        assert_eq!(cut, Err(nix::errno::Errno::EPERM));
     }
 
     /// A reader beside an arbiter that releases slots all the time sees each count once.

@@ -2,8 +2,8 @@
 //! holds it too, so what a worker wrote is there after it has died.
 //!
 //! The first page holds counters that both sides map; text follows, written through the descriptor, because that is all
-//! that Python's faulthandler asks for. The file's position is one for all who inherited the descriptor, so whoever asks
-//! for stacks puts it back to the start of the text.
+//! that Python's faulthandler asks for. The file's position is one for all who inherited the descriptor: it is where the text
+//! ends, and whoever asks for stacks puts it back to the start of the text.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
 
-use nix::unistd::{Whence, ftruncate, lseek};
+use nix::unistd::{Whence, lseek};
 
 use crate::sys::SharedMemory;
 
@@ -90,22 +90,17 @@ impl StackSheet {
 
     /// Forgets the text; the next one begins where it did.
     pub fn clear(&self) -> io::Result<()> {
-        ftruncate(self.descriptor(), TEXT_AT as libc::off_t)?;
         lseek(self.descriptor(), TEXT_AT as libc::off_t, Whence::SeekSet)?;
         Ok(())
     }
 
     /// What was written, as much of it as [`TEXT_BYTES_MAX`] holds.
     pub fn text(&self) -> io::Result<String> {
+        let end = lseek(self.descriptor(), 0, Whence::SeekCur)?;
+        let length = u64::try_from(end).unwrap_or(0).saturating_sub(TEXT_AT);
         let file = File::from(self.descriptor().try_clone_to_owned()?);
-        let mut bytes = Vec::new();
-        let mut piece = [0; 16 * 1024];
-        while bytes.len() < TEXT_BYTES_MAX {
-            match file.read_at(&mut piece, TEXT_AT + bytes.len() as u64)? {
-                0 => break,
-                count => bytes.extend_from_slice(&piece[..count]),
-            }
-        }
+        let mut bytes = vec![0; length.min(TEXT_BYTES_MAX as u64) as usize];
+        file.read_exact_at(&mut bytes, TEXT_AT)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

@@ -154,6 +154,9 @@ impl Crew {
         reactor.let_one_join();
         let job = if leads {
             reactor.next_job()
+        } else if self.leads(self.seats.len()) {
+            // What stepped aside does so for the others: with leadership, which comes next, there is a look for them first.
+            reactor.next_in_line()
         } else {
             reactor.next_waiting_job()
         };
@@ -259,9 +262,17 @@ impl Crew {
         }
         held.clear();
         drop(held);
-        if !still_leads && reactor.is_drained() {
+        if !still_leads && self.leader_sleeps_on(&reactor) {
             reactor.wake();
         }
+    }
+
+    /// Whether there is something to do for a leader that may be waiting for events, of which none will tell. One request that
+    /// waits is for the thread that asks.
+    fn leader_sleeps_on(&self, reactor: &Reactor) -> bool {
+        let leader = self.leader.load(SeqCst);
+        let may_sleep = leader & IN_CALL == 0 && leader != active(self.seats.len());
+        reactor.is_drained() || may_sleep && (reactor.needs_turn() || reactor.waiting_jobs() > 1)
     }
 
     /// A streaming response made progress.
@@ -352,7 +363,7 @@ impl Crew {
         {
             let reactor = self.reactor();
             let monitor_leads = self.leads(self.seats.len());
-            let has_reason = monitor_leads || reactor.has_waiting_jobs();
+            let has_reason = monitor_leads || reactor.waiting_jobs() > 0;
             if has_reason && seat.is_free.swap(false, SeqCst) {
                 if monitor_leads {
                     // The monitor changes nothing without the lock that is held here.

@@ -35,6 +35,14 @@ pub(super) struct Lent {
     pub deadline_ms: u64,
 }
 
+impl Lent {
+    /// Notes an event.
+    pub(super) fn note(&mut self, readiness: Readiness) {
+        let before = self.events.unwrap_or(Readiness::NONE);
+        self.events = Some(before.or(readiness));
+    }
+}
+
 pub(super) struct Entry {
     stamp: u32,
     /// The timer bucket that will look at this entry.

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    os::unix::fs::symlink,
     process::{Command, Stdio},
 };
 
@@ -197,6 +198,67 @@ fn a_flag_of_gunicorn_that_is_not_here_is_answered_with_what_to_do() {
     }
     let exit = typed(&["--nonsense"]);
     assert!(exit.log.contains("unexpected argument"), "{}", exit.log);
+}
+
+#[test]
+fn a_flag_of_gunicorn_is_not_explained_to_who_asks_a_running_server() {
+    for command in ["status", "stop", "migrate"] {
+        let exit = typed(&[command, "--reload-engine", "poll"]);
+        assert_eq!(exit.code, Some(2), "{command}");
+        assert!(exit.log.contains("unexpected argument"), "{}", exit.log);
+    }
+}
+
+#[test]
+fn a_configuration_of_gunicorns_is_sent_to_migrate() {
+    for location in [
+        "gunicorn.conf.py",
+        "file:gunicorn.conf.py",
+        "python:mysite.conf",
+    ] {
+        let setup = Setup::without_file(&["-c", location, "app"]);
+        let exit = setup.file("gunicorn.conf.py", "import os\n").run();
+        assert_eq!(exit.code, Some(1), "{location}");
+        let help = format!("`rgunicorn migrate {location}`");
+        assert!(exit.log.contains(&help), "{}", exit.log);
+        assert!(!exit.log.contains("not TOML"), "{}", exit.log);
+    }
+}
+
+#[test]
+fn a_default_file_whose_link_leads_nowhere_is_missed_and_not_passed_over() {
+    let setup = Setup::without_file(&["app", "-b", "127.0.0.1:0"]);
+    symlink("/gone/rgunicorn.toml", setup.path().join("rgunicorn.toml")).unwrap();
+    let exit = setup.run();
+    assert_eq!(exit.code, Some(1), "{}", exit.log);
+    let reason =
+        "cannot read `rgunicorn.toml`: it is a link to `/gone/rgunicorn.toml`: No such file";
+    assert!(exit.log.contains(reason), "{}", exit.log);
+}
+
+#[test]
+fn an_interpreter_whose_link_leads_nowhere_is_told_and_no_other_is_taken() {
+    let link = |setup: &Setup, name: &str| {
+        std::fs::create_dir_all(setup.path().join(name).parent().unwrap()).unwrap();
+        symlink("/gone/python3.12", setup.path().join(name)).unwrap();
+    };
+    let told = |setup: Setup| {
+        let exit = setup.run();
+        assert_eq!(exit.code, Some(1), "{}", exit.log);
+        let reason = "cannot be reached: it is a link to `/gone/python3.12`: No such file";
+        assert!(exit.log.contains(reason), "{}", exit.log);
+    };
+    let named = Setup::without_file(&["check", "app", "--python", "venv"]);
+    link(&named, "venv/bin/python");
+    told(named);
+    let path = Setup::without_file(&["check", "app", "--python", "venv/bin/python"]);
+    link(&path, "venv/bin/python");
+    told(path);
+    let beside = Setup::without_file(&["check", "app"]);
+    link(&beside, "bin/python");
+    let binary = beside.path().join("bin/rgunicorn");
+    std::fs::copy(env!("CARGO_BIN_EXE_rgunicorn"), &binary).unwrap();
+    told(beside.program(&binary));
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn root_without_capabilities_is_told_what_it_lacks_to_become_another_user() {
     let exit = Setup::with("user = 65534")
         .inside(container)
         .start_and_fail();
-    assert_eq!(exit.code, Some(3));
+    assert_eq!(exit.code, Some(1));
     let told = "as user `65534`, for which root lacks the capabilities SETUID and SETGID";
     assert!(exit.log.contains(told), "{}", exit.log);
 }

@@ -87,6 +87,15 @@ fn a_starter_file_passes_check_and_serves() {
 }
 
 #[test]
+fn a_platform_says_where_a_starter_file_listens() {
+    let text = init(FLASK);
+    let port = crate::harness::free_port();
+    let setup = project(FLASK, &[]).file("rgunicorn.toml", &text);
+    let server = setup.environment("PORT", port.to_string()).start();
+    server.says(&format!("listening at http://0.0.0.0:{port}"));
+}
+
+#[test]
 fn the_file_and_its_schema_are_written_once() {
     let run = |more: &[&str], first: Option<&str>| {
         let mut setup = project(FASTAPI, &[&["init"], more].concat());

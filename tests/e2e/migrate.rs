@@ -3,6 +3,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -216,11 +217,203 @@ fn what_had_no_effect_gets_none() {
         ],
     );
     assert!(!text.contains("[reload]"), "{text}");
+}
+
+#[test]
+fn extra_files_are_watched_where_they_lie() {
     let text = translated(
-        "reload = True\nreload_extra_files = ['a.txt']",
+        "import os\nreload = True\nreload_extra_files = ['a.txt', './b[c].txt', os.path.abspath('conf/c.txt'), 'd/*.html', \
+         '/etc/one.yaml', '/etc/two.yaml']\nopen('b[c].txt', 'w')",
         &["app:app"],
     );
-    has(&text, &["code = [\"**/*.py\", \"a.txt\"]"]);
+    has(
+        &text,
+        &[
+            "code = [\"**/*.py\", \"a.txt\", \"b[[]c[]].txt\", \"conf/c.txt\", \"d/*.html\"]",
+            "touch = \"/etc/one.yaml\"",
+            "reload_extra_files = /etc/two.yaml `reload.code` looks below `chdir` alone",
+        ],
+    );
+}
+
+#[test]
+fn no_secret_of_the_environment_is_written_down() {
+    let text = translated(
+        "import os\nraw_env = ['TOKEN=' + os.environ['VIRTUAL_ENV'], 'MODE=live']\n\
+         raw_env.append(f\"LATE={os.environ['VIRTUAL_ENV']}\")",
+        &["app:app"],
+    );
+    has(
+        &text,
+        &[
+            "MODE = \"live\"",
+            "raw_env, TOKEN The value is made when the file runs",
+            "raw_env, LATE The value is made when the file runs",
+        ],
+    );
+    let environment = environment();
+    assert!(!text.contains(environment.to_str().unwrap()), "{text}");
+    let text = translated(
+        "",
+        &[
+            "sh",
+            "-c",
+            "gunicorn -e A=hunter2 -e HOST=$HOSTNAME app:app",
+        ],
+    );
+    has(
+        &text,
+        &["A = \"hunter2\"", "In the command: HOST=\"$HOSTNAME\"."],
+    );
+    assert_eq!(text.matches("hunter2").count(), 1, "{text}");
+}
+
+#[test]
+fn only_what_counts_processors_counts_processors() {
+    let lead = "import os\nfrom multiprocessing import cpu_count\n";
+    for more in [
+        "workers = cpu_count() * 2 + 1",
+        "cores = os.cpu_count() or 1\nfactor = 2\nworkers = int(cores * factor) + 1",
+        "workers = len(os.sched_getaffinity(0))",
+    ] {
+        let text = translated(&format!("{lead}{more}"), &["app:app"]);
+        has(&text, &["workers = \"auto\""]);
+    }
+    for (more, told) in [
+        (
+            "workers = min(1, cpu_count() * 2 + 1)",
+            "set RGUNICORN_WORKERS",
+        ),
+        (
+            "workers = int(os.environ.get('MANY', cpu_count() * 0 + 1))",
+            "Here RGUNICORN_WORKERS counts more",
+        ),
+        (
+            "workers = cpu_count()\nif workers > 0:\n    workers = 1",
+            "set RGUNICORN_WORKERS",
+        ),
+    ] {
+        let text = translated(&format!("{lead}{more}"), &["app:app"]);
+        has(&text, &["\nworkers = 1", told]);
+    }
+}
+
+#[test]
+fn hooks_are_named_only_where_they_are_found_under_that_name() {
+    let module = "import functools\n\
+        def wrapped(function):\n    return functools.wraps(function)(lambda *them: function(*them))\n\
+        def imported(server, worker):\n    pass\n";
+    let configuration = "import functools\nfrom wrapping import imported, wrapped\n\
+        @wrapped\ndef post_fork(server, worker):\n    pass\n\
+        class Hook:\n    def __call__(self, worker):\n        pass\n\
+        post_worker_init = Hook()\n\
+        worker_exit = functools.partial(imported)\n\
+        worker_int = wrapped(imported)\n\
+        worker_abort = imported\n";
+    let hooks = |name: &str| {
+        let arguments = ["migrate", "-o", "-", name, "--", "app"];
+        let setup = Setup::without_file(&arguments)
+            .file("wrapping.py", module)
+            .file(name, configuration)
+            .environment("VIRTUAL_ENV", environment());
+        let text = setup.run().stdout;
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let hooks = lines.filter(|line| line.contains(':')).map(str::to_owned);
+        hooks.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        hooks("gunicorn.conf.py"),
+        ["worker_abort = \"wrapping:imported\""]
+    );
+    let own = hooks("hooked.py");
+    for line in [
+        "post_fork = \"hooked:post_fork\"",
+        "worker_init = \"hooked:post_worker_init\"",
+        "worker_exit = \"hooked:worker_exit\"",
+    ] {
+        assert!(own.iter().any(|own| own == line), "{line}: {own:?}");
+    }
+}
+
+/// What the reader of the report could not take.
+#[test]
+fn values_that_no_file_can_have_are_told() {
+    let text = translated(
+        "timeout = float('inf')\nproc_name = '\\ud800'\nbacklog = 10 ** 400\nworkers = 2",
+        &["app:app"],
+    );
+    has(
+        &text,
+        &[
+            "workers = 2",
+            "timeout = inf It is no whole number.",
+            "proc_name = '\\ud800' It is no text.",
+        ],
+    );
+    let exit = Setup::without_file(&["migrate", "-o", "-"])
+        .file("gunicorn.conf.py", "raise ValueError('\\ud800')")
+        .environment("VIRTUAL_ENV", environment())
+        .run();
+    assert!(
+        exit.log.contains("line 1: ValueError: \\ud800"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn a_python_that_is_too_old_is_named() {
+    let shim = format!(
+        "#!/bin/sh\ncode=$2\nshift 2\nexec {} -c \"import sys; sys.version_info = (3, 8, 1)\n$code\" \"$@\"\n",
+        venv_python().display()
+    );
+    let setup = Setup::without_file(&["migrate", "--python", "./old-python"])
+        .file("old-python", &shim)
+        .file("gunicorn.conf.py", "workers = 2");
+    let path = setup.path().join("old-python");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let exit = setup.run();
+    assert_eq!(exit.code, Some(1));
+    assert!(
+        exit.log.contains("is Python 3.8.1, too old to read it"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
+fn the_next_command_is_one_that_starts() {
+    let start = |arguments: &[&str], name: &str, line: &str| {
+        let setup = Setup::without_file(&[&["migrate"], arguments].concat())
+            .file(name, line)
+            .file("backend/gunicorn.conf.py", "threads = 7")
+            .environment("VIRTUAL_ENV", environment());
+        let folder = fs::canonicalize(setup.path()).unwrap();
+        let file = setup.path().join("rgunicorn.toml");
+        let (exit, text) = within(&file, setup.spawn());
+        (exit.stdout, text, folder.display().to_string())
+    };
+    let (told, text, _) = start(
+        &["--procfile", "Procfile"],
+        "Procfile",
+        "web: cd backend && A='x y' gunicorn site.wsgi\n",
+    );
+    has(
+        &told,
+        &["Start it: cd backend && A='x y' rgunicorn -c ../rgunicorn.toml"],
+    );
+    has(&text, &["threads = 7", "chdir = \"backend\""]);
+    let (told, _, folder) = start(
+        &["--unit", "shop.service"],
+        "shop.service",
+        "[Service]\nExecStart=%h/venv/bin/gunicorn site.wsgi\n",
+    );
+    has(
+        &told,
+        &[&format!(
+            "Start it: %h/venv/bin/rgunicorn -c {folder}/rgunicorn.toml"
+        )],
+    );
 }
 
 #[test]
@@ -417,8 +610,10 @@ fn what_cannot_be_translated_becomes_a_comment_and_the_rest_is_valid() {
         assert!(exit.stdout.contains(told), "{told}: {}", exit.stdout);
     }
     assert!(!exit.stdout.contains('\u{1b}'));
+    let strange = fs::read_to_string(case("hostile").join("strange.py")).unwrap();
     let checked = Setup::without_file(&["check", "-c", "new.toml"])
         .file("new.toml", &exit.stdout.replace("chdir = \"7\"", ""))
+        .file("strange.py", &strange)
         .environment("VIRTUAL_ENV", environment())
         .run();
     // The app of `strange.py` is the harness's.

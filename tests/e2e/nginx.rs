@@ -27,7 +27,7 @@ struct Ports {
 fn site(folder: &Path, ports: &Ports) -> String {
     let changes = [
         (
-            "unix:/run/rgunicorn/app.sock",
+            "unix:/run/mysite/app.sock",
             format!("unix:{}/run.sock", folder.display()),
         ),
         (

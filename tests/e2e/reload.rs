@@ -266,6 +266,34 @@ fn code_that_is_watched_is_rolled_in_when_it_changes() {
 }
 
 #[test]
+fn a_file_that_is_named_from_the_root_on_is_watched_and_one_elsewhere_refused() {
+    let setup = Setup::with("").file("flags.yaml", "a");
+    let extra = setup.path().join("flags.yaml");
+    let arguments = [
+        "-c",
+        "rgunicorn.toml",
+        "--reload-extra-file",
+        extra.to_str().unwrap(),
+    ];
+    let server = setup.arguments(&arguments).start();
+    server.from_now();
+    server.directory.write("flags.yaml", "b");
+    server.says("code changed: flags.yaml");
+    server.applied();
+    let elsewhere = Setup::with("reload.code = ['app.py', '/etc/hostname']").start_and_fail();
+    let told = "`/etc/hostname` matches no file below `chdir`";
+    assert!(elsewhere.log.contains(told), "{}", elsewhere.log);
+    let directory = Setup::with("reload.code = 'templates/'").file("templates/a.html", "");
+    let exit = directory.start_and_fail();
+    assert!(
+        exit.log
+            .contains("write `\"templates/**\"` for all files in it"),
+        "{}",
+        exit.log
+    );
+}
+
+#[test]
 fn while_code_is_written_a_mistake_is_shown_and_the_old_code_serves_until_it_is_mended() {
     let server = Server::start("[reload]\ncode = '**/*.py'\nignore = 'scratch'\nsurge = '100%'");
     server

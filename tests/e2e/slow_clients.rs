@@ -141,6 +141,18 @@ fn what_came_in_time_is_served_after_an_app_that_blocked_the_loop() {
 }
 
 #[test]
+fn a_connection_is_kept_alive_from_its_response_on_after_an_app_that_blocked_the_loop() {
+    let config = "app = 'app:app'\nworker_class = 'asgi'\ntimeouts.keepalive = '2s'";
+    let server = Setup::with(config).app(ASGI).start();
+    let mut client = server.client();
+    assert_eq!(client.get("/block?s=2.5").text(), "blocked");
+    // The loop turns, and looks at what is due.
+    assert_eq!(server.text("/"), "hello from /");
+    client.expect_silence(Duration::from_millis(200));
+    assert_eq!(client.get("/").text(), "hello from /");
+}
+
+#[test]
 fn a_body_that_came_in_time_is_received_after_an_app_that_blocked_the_loop() {
     let server = Setup::with("app = 'app:app'\n[timeouts]\nbody = '1s'")
         .app(ASGI)

@@ -81,7 +81,7 @@ fn every_interpreter_that_is_too_old_is_refused_by_its_version() {
     {
         let mut config = project.config("site_app");
         config.python = Some(path);
-        let refused = interpreter::find(&config).unwrap_err();
+        let refused = interpreter::find(&config, None).unwrap_err();
         assert!(
             matches!(refused, InterpreterError::TooOld { .. }),
             "{refused}"
@@ -133,7 +133,7 @@ fn an_interpreter_that_is_missing_or_none_is_told_with_its_place() {
     ] {
         let mut config = project.config("site_app");
         config.python = Some(python.into());
-        let told = interpreter::find(&config).unwrap_err().to_string();
+        let told = interpreter::find(&config, None).unwrap_err().to_string();
         assert!(told.contains(problem), "{told}");
     }
 }

@@ -22,7 +22,7 @@ use rgunicorn::{
     config::{Config, LiveConfig},
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
     wire::{
-        ForkDescriptors, FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors,
+        FORMAT, ForkDescriptors, FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors,
         Received, Scoreboard, Slot, StackSheet, StartDescriptors, ToGeneration, WorkerSettings,
         WorkerState,
     },
@@ -79,13 +79,19 @@ pub(crate) struct Rig {
 impl Rig {
     /// Spawns a generation, hears its `Hello` and tells it to start.
     pub(crate) fn start(config: &Config) -> Self {
-        let interpreter = interpreter::find(config).unwrap();
+        let interpreter = interpreter::find(config, None).unwrap();
         let engine = engine::find().unwrap();
         let mut process = GenerationProcess::spawn(&interpreter, &engine, config).unwrap();
         let hello = receive(&mut process);
-        let FromGeneration::Hello { python, engine } = hello.0 else {
+        let FromGeneration::Hello {
+            python,
+            engine,
+            format,
+        } = hello.0
+        else {
             panic!("{hello:?} came first");
         };
+        assert_eq!(format, FORMAT);
         assert_eq!(python, interpreter.version);
         assert_eq!(engine, env!("CARGO_PKG_VERSION"));
 

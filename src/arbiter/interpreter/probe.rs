@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{
     arbiter::activation::VARIABLES,
-    sys::{PidFd, naming_task_limit},
+    sys::{Identity, PidFd, naming_task_limit},
 };
 
 /// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
@@ -82,6 +82,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) chdir: &'a Path,
     pub(super) env: &'a BTreeMap<String, String>,
     pub(super) python_path: &'a [PathBuf],
+    /// Its site modules are code of whoever may write to its environment.
+    pub(super) identity: Option<&'a Identity>,
 }
 
 /// Runs the interpreter with a question, and waits for at most `time_max`. `package`: the name of one that has to be there.
@@ -98,6 +100,9 @@ pub(super) fn probe(
     let mut command = Command::new(path);
     for name in VARIABLES {
         command.env_remove(name);
+    }
+    if let Some(identity) = surroundings.identity {
+        identity.clone().give_to(&mut command);
     }
     let spawned = command
         .args(["-c", QUESTION, package.unwrap_or_default()])
@@ -209,6 +214,7 @@ mod tests {
                 chdir: folder.path(),
                 env: &BTreeMap::new(),
                 python_path: &[],
+                identity: None,
             };
             let failure = probe(&script, surroundings, None, time_max).unwrap_err();
             // Another test forked while the script was open for writing, and has not yet executed its program.

@@ -4,10 +4,11 @@
 //! place: clients never meet one that refuses them, and a stale one is replaced without a gap.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -52,9 +53,9 @@ impl SocketFile {
     }
 
     pub(super) fn set_mode(&self, mode: u32) {
-        if self.is_ours() {
-            let _ = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
-        }
+        let name = Name::open(&self.path);
+        let ours = name.ok().filter(|name| name.identity() == self.identity());
+        let _gone_already = ours.map(|name| name.set_mode(mode));
     }
 
     /// Lets the name be.
@@ -93,6 +94,44 @@ impl Drop for SocketFile {
         if self.is_ours() {
             let _gone_already = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// The socket that a name in the file system stood for when it was opened. Whoever owns the folder may have the name stand for
+/// anything else by now, and the mode and owner of that are not to be changed with the rights of this process.
+struct Name {
+    handle: File,
+    metadata: fs::Metadata,
+}
+
+impl Name {
+    fn open(path: &Path) -> io::Result<Self> {
+        let handle = File::options()
+            .read(true)
+            .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+            .open(path)?;
+        let metadata = handle.metadata()?;
+        match metadata.file_type().is_socket() {
+            true => Ok(Self { handle, metadata }),
+            false => Err(io::Error::other("somebody replaced the socket")),
+        }
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        (self.metadata.dev(), self.metadata.ino())
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        fs::set_permissions(self.way(), fs::Permissions::from_mode(mode))
+    }
+
+    fn set_owner(&self, identity: &Identity) -> io::Result<()> {
+        chown(self.way(), identity.user_id(), Some(identity.group_id()))
+    }
+
+    /// No system call changes what was opened with `O_PATH` but by this link (open(2)).
+    fn way(&self) -> String {
+        format!("/proc/self/fd/{}", self.handle.as_raw_fd())
     }
 }
 
@@ -219,9 +258,10 @@ fn place(
     backlog: u32,
     identity: Option<&Identity>,
 ) -> io::Result<SocketFile> {
-    fs::set_permissions(beside, fs::Permissions::from_mode(mode))?;
+    let name = Name::open(beside)?;
+    name.set_mode(mode)?;
     if let Some(identity) = identity {
-        std::os::unix::fs::chown(beside, identity.user_id(), Some(identity.group_id()))?;
+        name.set_owner(identity)?;
     }
     listen(socket, super::backlog(backlog))?;
     fs::rename(beside, path)?;
@@ -240,4 +280,40 @@ pub(super) fn name_of(socket: &OwnedFd) -> Option<String> {
         return Some(format!("@{}", String::from_utf8_lossy(name)));
     }
     address.path().map(|path| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_socket_is_given_a_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let listener = UnixListener::bind(place("socket")).unwrap();
+        Name::open(&place("socket"))
+            .unwrap()
+            .set_mode(0o602)
+            .unwrap();
+        assert_eq!(mode(&place("socket")), 0o602);
+        // As the owner of the folder could have it.
+        fs::write(place("secret"), "").unwrap();
+        for target in ["secret", "socket"] {
+            let link = place(&format!("{target}.link"));
+            symlink(place(target), &link).unwrap();
+            assert!(Name::open(&link).is_err());
+        }
+        assert!(Name::open(&place("secret")).is_err());
+        // The name is another's now.
+        let file = SocketFile::of(&place("socket")).unwrap();
+        fs::remove_file(place("socket")).unwrap();
+        let _another = UnixListener::bind(place("socket")).unwrap();
+        let before = mode(&place("socket"));
+        file.set_mode(0o607);
+        assert_eq!(mode(&place("socket")), before);
+        drop(listener);
+    }
 }

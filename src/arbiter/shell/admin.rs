@@ -49,7 +49,9 @@ impl Shell {
     pub(super) fn open_admin(&mut self, wanted: &config::Admin) {
         let policy = self.doors.settle(wanted);
         if let Err(error) = self.admin.open(self.doors.all(), policy) {
-            warning!("no admin interface: its thread cannot be started: {error}");
+            warning!(
+                "no admin interface: its thread cannot be started: {error}; the next reload tries again"
+            );
         }
         // It tells the path.
         self.noticed = None;

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::{Shell, live};
 use crate::{
     arbiter::{
-        GenerationProcess,
+        GenerationProcess, clock,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
         open_files,
         pidfile::Pidfile,
@@ -247,11 +247,13 @@ impl Shell {
         }
     }
 
-    /// Whoever boots in the slot is a child of the arbiter by now, and has told its pid if it came that far.
+    /// Whoever boots in the slot is a child of the arbiter by now, and has told its pid if it came that far. Others may have written
+    /// another's there.
     fn kill_in_slot(&self, slot: u32) {
         let place = self.shared.board.slots().get(slot as usize);
         if let Some(pid) = place.map(|place| place.pid()).filter(|pid| *pid != 0)
             && let Ok(pidfd) = PidFd::open(pid)
+            && pidfd.is_child()
         {
             let _gone_already = pidfd.signal(Signal::SIGKILL);
         }
@@ -282,7 +284,8 @@ impl Shell {
             return;
         };
         let config = &reading.config;
-        self.watcher.apply(&config.chdir, &config.reload);
+        self.watcher
+            .apply(&config.chdir, &config.reload, clock::now());
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);

@@ -14,10 +14,10 @@ use crate::{
         watcher::Changed,
     },
     config::LogLevel,
-    debug, info,
+    debug, error, info,
     sys::{PidFd, reap_any_measured, resident_bytes},
     telemetry, warning,
-    wire::{FromGeneration, LastWords, Received, WorkerState},
+    wire::{ChannelError, FORMAT, FromGeneration, LastWords, Received, WorkerState},
 };
 
 /// Between two samples of the workers, at least.
@@ -54,10 +54,11 @@ impl Shell {
 
     fn take_messages(&mut self, generation: GenerationId) {
         while let Some(process) = self.processes.process(generation) {
-            let received = process
-                .channel
-                .flush()
-                .and_then(|()| process.channel.receive());
+            let received = match process.channel.flush() {
+                // One that is gone may have said something before.
+                Ok(()) | Err(ChannelError::Closed) => process.channel.receive(),
+                Err(problem) => Err(problem),
+            };
             match received {
                 Ok(Received::Message(message, descriptors)) => {
                     self.on_message(generation, message, descriptors);
@@ -79,19 +80,26 @@ impl Shell {
         descriptors: Vec<OwnedFd>,
     ) {
         match message {
-            FromGeneration::Hello { python, engine } => {
+            FromGeneration::Hello {
+                python,
+                engine,
+                format,
+            } => {
                 debug!(
                     "generation={} runs Python {python} with engine {engine}",
                     generation.0
                 );
-                self.send_start(generation);
+                match format {
+                    FORMAT => self.send_start(generation),
+                    _ => self.refuse_engine(generation, &engine),
+                }
             }
             FromGeneration::Prepared => self.events.push_back(Event::Prepared(generation)),
             FromGeneration::Failed { reason } => {
                 self.events.push_back(Event::Failed { generation, reason });
             }
             FromGeneration::Forked { worker, pid } => {
-                self.on_forked(WorkerId(worker), pid, descriptors);
+                self.on_forked(generation, WorkerId(worker), pid, descriptors);
             }
             FromGeneration::NotForked { worker, reason } => {
                 let worker = WorkerId(worker);
@@ -107,12 +115,37 @@ impl Shell {
                 self.processes.note_peak(worker, peak_bytes);
                 self.events.push_back(Event::WorkerExited { worker, exit });
             }
+            FromGeneration::HookEnded => self.events.push_back(Event::HookEnded(generation)),
         }
     }
 
-    fn on_forked(&mut self, worker: WorkerId, pid: u32, descriptors: Vec<OwnedFd>) {
+    /// Another rgunicorn was installed, and the generation loaded its engine.
+    fn refuse_engine(&mut self, generation: GenerationId, engine: &str) {
+        let reason = format!(
+            "rgunicorn {engine} is installed now, and its engine does not go with the rgunicorn {} that runs; send USR2, which \
+             takes up the new program, and then HUP",
+            env!("CARGO_PKG_VERSION")
+        );
+        self.events.push_back(Event::Failed { generation, reason });
+        self.processes.tell_generation(generation, Signal::SIGKILL);
+    }
+
+    fn on_forked(
+        &mut self,
+        generation: GenerationId,
+        worker: WorkerId,
+        pid: u32,
+        descriptors: Vec<OwnedFd>,
+    ) {
         let pidfd = descriptors.into_iter().next().map(PidFd::received);
-        if let Some((handle, pidfd)) = self.processes.workers.get_mut(&worker).zip(pidfd) {
+        let Some(pidfd) = pidfd.filter(|pidfd| self.processes.is_family(generation, pidfd)) else {
+            let (id, worker) = (generation.0, worker.0);
+            error!(
+                "generation={id} names a stranger as worker={worker}: pid={pid} is no child of it; it is killed"
+            );
+            return self.processes.tell_generation(generation, Signal::SIGKILL);
+        };
+        if let Some(handle) = self.processes.workers.get_mut(&worker) {
             handle.process = Some((pid, pidfd));
             self.events.push_back(Event::Forked(worker));
             // It may have been ready before anybody knew that it exists.

@@ -12,7 +12,7 @@ use crate::{
         reading::{self, Reading, Resources},
     },
     config::{Config, Loaded, LogLevel, Plan, changes, effective, summary},
-    error, info, warning,
+    error, warning,
 };
 
 /// Why the configuration is read again.
@@ -86,7 +86,7 @@ impl Shell {
         let told = told(cause, &summary(&changed));
         for note in &loaded.notes {
             if changed.iter().any(|change| change.key == note.key) {
-                info!("{}", note.text);
+                crate::telemetry::line(note.level, format_args!("{}", note.text));
             }
         }
         let shortage = (changed.iter().any(|change| change.key == open_files::KEY))

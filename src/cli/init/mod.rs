@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 
-use super::{ConfigSource, OK, command::DEFAULT_FILE, migrate::save, tell};
+use super::{ConfigSource, OK, command::DEFAULT_FILE, save::save, tell};
 use crate::config::schema_text;
 use project::Project;
 
@@ -55,7 +55,7 @@ fn written(typed: &ArgMatches) -> Result<String, String> {
     let folder = here.join(path.parent().unwrap_or(Path::new("")));
     let mut project = Project::look(&folder);
     if let Some(app) = typed.get_one::<String>("app") {
-        project.name_app(app);
+        project.name_app(&folder, app);
     }
     if let Some(gunicorn) = project.gunicorn.filter(|_| !is_forced) {
         return Err(format!(

@@ -1,15 +1,16 @@
 //! A look at a project, from outside: which file holds the app, which interpreter has its packages. Nothing is imported.
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
 };
 
 use crate::sys::read_file;
 
-/// How deep below the project an app may lie, and how much of a file is read.
+/// How deep below the project an app may lie, how many directories and modules are looked at, and how much of a file is read.
 const DEPTH_MAX: usize = 3;
-const FILES_MAX: usize = 2000;
+const SEEN_MAX: usize = 2000;
 const BYTES_MAX: u64 = 256 * 1024;
 
 /// Directories that hold other people's code or none.
@@ -102,18 +103,42 @@ impl Project {
         }
     }
 
-    /// Another app than what was found.
-    pub(super) fn name_app(&mut self, name: &str) {
-        self.other_apps.clear();
-        self.app = Some(App {
+    /// The app that somebody named, with what is known of it.
+    pub(super) fn name_app(&mut self, folder: &Path, name: &str) {
+        let mut found: Vec<App> = self.app.take().into_iter().collect();
+        found.append(&mut self.other_apps);
+        let unknown = App {
             name: name.to_owned(),
-            chdir: String::new(),
+            chdir: home(folder, name, &found),
             file: String::new(),
             framework: None,
             is_asgi: false,
             rank: 0,
+        };
+        let is_named = |app: &App| in_full(&app.name) == in_full(name);
+        self.app = Some(App {
+            name: name.to_owned(),
+            ..found.into_iter().find(is_named).unwrap_or(unknown)
         });
     }
+}
+
+/// `application` is what is looked for by itself.
+fn in_full(app: &str) -> (&str, &str) {
+    app.split_once(':').unwrap_or((app, "application"))
+}
+
+/// Where the module of an app is imported from: the project's directory, where it is in none of the others.
+fn home(folder: &Path, app: &str, found: &[App]) -> String {
+    let path = in_full(app).0.replace('.', "/");
+    let has_module = |chdir: &&str| {
+        let folder = folder.join(chdir);
+        let is_file = |name: String| folder.join(name).is_file();
+        is_file(format!("{path}.py")) || is_file(format!("{path}/__init__.py"))
+    };
+    let known = found.iter().map(|app| app.chdir.as_str());
+    let mut homes = ["", "src"].into_iter().chain(known);
+    homes.find(has_module).unwrap_or_default().to_owned()
 }
 
 fn gunicorn(folder: &Path) -> Option<&'static str> {
@@ -127,34 +152,33 @@ fn gunicorn(folder: &Path) -> Option<&'static str> {
 /// Files that may hold an app, the nearest first.
 fn python_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut waiting = vec![(folder.to_owned(), 0)];
+    let mut waiting = VecDeque::from([(folder.to_owned(), 0)]);
     let mut seen = 0;
-    while let Some((folder, depth)) = waiting.pop() {
-        let mut entries: Vec<_> = fs::read_dir(&folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .collect();
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
+    while let Some((folder, depth)) = waiting.pop_front() {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut entries: Vec<(String, bool)> = entries.filter_map(directory_or_module).collect();
+        entries.sort();
+        for (name, is_directory) in entries {
             seen += 1;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let Ok(kind) = entry.file_type() else {
-                continue;
-            };
-            if seen > FILES_MAX {
+            if seen > SEEN_MAX {
                 return found;
             }
-            if kind.is_file() && name.ends_with(".py") && (depth == 0 || MODULES.contains(&&*name))
-            {
-                found.push(entry.path());
-            } else if kind.is_dir() && depth < DEPTH_MAX && !is_skipped(&name) {
-                waiting.push((entry.path(), depth + 1));
+            if !is_directory && (depth == 0 || MODULES.contains(&&*name)) {
+                found.push(folder.join(name));
+            } else if is_directory && depth < DEPTH_MAX && !is_skipped(&name) {
+                waiting.push_back((folder.join(name), depth + 1));
             }
         }
     }
     found
+}
+
+/// Its name, and whether it is a directory; `None` for all other files, of which there may be any number.
+fn directory_or_module(entry: fs::DirEntry) -> Option<(String, bool)> {
+    let name = entry.file_name().into_string().ok()?;
+    let kind = entry.file_type().ok()?;
+    let is_module = kind.is_file() && name.ends_with(".py");
+    (kind.is_dir() || is_module).then_some((name, kind.is_dir()))
 }
 
 fn is_skipped(name: &str) -> bool {
@@ -177,7 +201,6 @@ fn app_in(project: &Path, path: &Path) -> Option<App> {
         .position(|module| *module == name)
         .unwrap_or(MODULES.len());
     Some(App {
-        // `application` is what is looked for by itself.
         name: match found.attribute.as_str() {
             "application" => module,
             attribute => format!("{module}:{attribute}"),
@@ -250,21 +273,22 @@ fn object(text: &str) -> Option<Object> {
     Some(object)
 }
 
-/// `app = Flask(__name__)`
+/// `app = Flask(__name__)`, `app = application = Flask(__name__)`, `app: FastAPI = FastAPI()`
 fn instance(line: &str) -> Option<Object> {
-    let (name, value) = line.split_once('=')?;
-    // A type may be told: `app: FastAPI = FastAPI()`.
-    let name = name.split(':').next().unwrap_or(name);
-    let attribute = name.trim_end();
-    let is_plain = attribute
-        .chars()
-        .all(|letter| letter.is_alphanumeric() || letter == '_');
-    let call = value.split('(').next()?.trim();
-    let is_call = value.contains('(');
-    let (_, framework, is_asgi) = CLASSES.iter().find(|(class, _, _)| {
-        is_call && (call == *class || call.ends_with(&format!(".{class}")))
-    })?;
-    (is_plain && !attribute.is_empty()).then(|| Object {
+    let (head, _) = line.split_once('(')?;
+    let (names, call) = head.rsplit_once('=')?;
+    let mut names = names.split('=');
+    let first = names.next()?;
+    let attribute = first.split(':').next().unwrap_or(first).trim_end();
+    let is_name = |name: &str| {
+        let is_of_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+        !name.is_empty() && name.chars().all(is_of_name)
+    };
+    let call = call.trim();
+    let (_, framework, is_asgi) = CLASSES
+        .iter()
+        .find(|(class, _, _)| call == *class || call.ends_with(&format!(".{class}")))?;
+    (is_name(attribute) && names.all(|name| is_name(name.trim()))).then(|| Object {
         attribute: attribute.to_owned(),
         framework: Some(framework),
         is_asgi: *is_asgi,
@@ -351,6 +375,10 @@ mod tests {
             named("mysite.wsgi", "")
         );
         assert_eq!(
+            app(&[("app.py", "app = application = Flask(__name__)\n")]),
+            named("app:app", "")
+        );
+        assert_eq!(
             app(&[("plain.py", "async def app(scope, receive, send):\n")]),
             named("plain:app", "")
         );
@@ -368,6 +396,47 @@ mod tests {
             ),
         ]);
         assert_eq!(found.app, None);
+    }
+
+    #[test]
+    fn the_nearest_is_found_beside_any_number_of_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["media/a", "config"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("config/__init__.py"), "").unwrap();
+        fs::write(folder.path().join("config/wsgi.py"), DJANGO).unwrap();
+        for number in 0..=SEEN_MAX {
+            fs::write(folder.path().join(format!("media/{number}.jpg")), "").unwrap();
+            fs::create_dir(folder.path().join(format!("media/a/{number}"))).unwrap();
+        }
+        let app = Project::look(folder.path()).app.unwrap();
+        assert_eq!(app.name, "config.wsgi");
+    }
+
+    #[test]
+    fn an_app_that_is_named_is_imported_from_where_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("src/shop")).unwrap();
+        fs::write(folder.path().join("src/shop/__init__.py"), "").unwrap();
+        let text = "api = FastAPI()\nmade = build()\n";
+        fs::write(folder.path().join("src/shop/main.py"), text).unwrap();
+        fs::write(folder.path().join("site.py"), "").unwrap();
+        for (name, chdir, is_asgi) in [
+            ("shop.main:api", "src", true),
+            ("shop.main:made", "src", false),
+            ("shop:app", "src", false),
+            ("site:app", "", false),
+            ("elsewhere:app", "", false),
+        ] {
+            let mut project = Project::look(folder.path());
+            project.name_app(folder.path(), name);
+            let app = project.app.unwrap();
+            assert_eq!(
+                (&*app.name, &*app.chdir, app.is_asgi),
+                (name, chdir, is_asgi)
+            );
+        }
     }
 
     #[test]

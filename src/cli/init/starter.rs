@@ -44,8 +44,9 @@ fn line(key: &str, value: &str) -> String {
 }
 
 const NETWORK: &str = "
-# For this machine alone, with a reverse proxy before it. In a container: \"0.0.0.0:8000\".
-bind = \"127.0.0.1:8000\"
+# For this machine alone, with a reverse proxy before it. In a container: \"0.0.0.0:8000\". Left out, the variable PORT counts,
+# by which platforms (Heroku, Render, Cloud Run) say where to listen.
+# bind = \"127.0.0.1:8000\"
 ";
 
 const WSGI: &str = "

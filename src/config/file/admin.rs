@@ -29,7 +29,7 @@ pub struct Admin {
     ///
     /// Better kept out of this file: in `token_file`, or in the environment as `RGUNICORN_ADMIN_TOKEN`. The UNIX socket
     /// needs none.
-    #[schemars(extend("minLength" = 16), example = &"3f9c1c7a52e84b0d")]
+    #[schemars(extend("minLength" = 16, "x-rgunicorn-expected" = "a string of 16 characters or more"), example = &"3f9c1c7a52e84b0d")]
     pub token: Option<String>,
 
     /// A file that holds the token, relative to `chdir`; read again at each reload. Space around it does not count.

@@ -21,6 +21,9 @@ pub struct Reload {
     ///
     /// Empty by default: in production code changes with a deployment, which sends HUP when it is complete. In
     /// development, `"**/*.py"` is the thing.
+    ///
+    /// An absolute path is one below `chdir`; what is elsewhere, or a directory, is refused, because it would match nothing. For
+    /// all files of a directory write `"templates/**"`.
     #[schemars(schema_with = "schemas::texts", example = &"**/*.py", example = ["src/**/*.py", "templates/**"])]
     pub code: Texts,
 

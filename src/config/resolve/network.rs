@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ipnet::{IpNet, Ipv4Net};
+
 use super::Resolver;
 use crate::config::{
     Bind, Proxy, ProxyProtocol, SchemeHeader, Statsd, StatsdHost, Trusted, file, layer::escape,
@@ -81,14 +83,11 @@ impl Resolver<'_> {
         let mut networks = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             let pointer = format!("/proxy/{key}/{index}");
-            let network = text.parse::<ipnet::IpNet>().ok();
-            let network = network.or_else(|| {
-                text.parse::<std::net::IpAddr>()
-                    .ok()
-                    .map(ipnet::IpNet::from)
-            });
+            let network = text.parse::<IpNet>().ok();
+            let network =
+                network.or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
             match network {
-                Some(network) if network.trunc() == network => networks.push(network),
+                Some(network) if network.trunc() == network => networks.push(canonical(network)),
                 Some(network) => {
                     let help = format!(
                         "write `\"{}\"`, or `\"{}\"` for this one address",
@@ -130,6 +129,40 @@ impl Resolver<'_> {
     }
 }
 
+/// Addresses of IPv4 in IPv6's clothes (RFC 4291 section 2.5.5.2) as those of IPv4, which is how a peer's is compared.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let length = network.prefix_len().checked_sub(MAPPED_BITS);
+    let mapped = mapped.zip(length);
+    mapped
+        .and_then(|(address, length)| Ipv4Net::new(address, length).ok())
+        .map_or(network, IpNet::V4)
+}
+
 fn takes_any_port(bind: &Bind) -> bool {
     matches!(bind, Bind::Tcp(tcp) if tcp.port == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::test_config;
+
+    #[test]
+    fn an_address_of_ipv4_in_the_clothes_of_ipv6_is_that_address() {
+        let trusts = |network: &str, peer: &str| {
+            let config = test_config(&format!("proxy.forwarded_allow_ips = '{network}'"));
+            let trusted = config.proxy.forwarded_allow_ips;
+            trusted.includes(peer.parse().unwrap())
+        };
+        for network in ["::ffff:10.0.0.5", "::ffff:10.0.0.0/104", "10.0.0.5"] {
+            assert!(trusts(network, "10.0.0.5"), "{network}");
+            assert!(trusts(network, "::ffff:10.0.0.5"), "{network}");
+            assert!(!trusts(network, "11.0.0.5"), "{network}");
+        }
+        assert!(trusts("2001:db8::/32", "2001:db8::1"));
+    }
 }

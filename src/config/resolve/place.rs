@@ -24,10 +24,8 @@ impl Resolver<'_> {
             .join(written.unwrap_or_default())
             .components()
             .collect();
-        if written.is_some() && !self.machine.is_directory(&path) {
-            let title = format!("`chdir`: there is no directory `{}`", path.display());
-            let help = "make it, or name another";
-            self.problem("/chdir", title, "", Some(help.to_owned()));
+        if written.is_some() {
+            self.check_directory("/chdir", &path, "`chdir`: ", "make it, or name another");
         }
         path
     }
@@ -39,8 +37,18 @@ impl Resolver<'_> {
         }
         let path = chdir.join(text);
         // The arbiter takes a directory for the virtualenv in it.
-        if !self.machine.is_file(&path) && !self.machine.is_file(&path.join("bin/python")) {
-            let title = format!("there is no Python interpreter `{}`", path.display());
+        let inner = path.join("bin/python");
+        if !self.machine.is_file(&path) && !self.machine.is_file(&inner) {
+            let mut obstacles = [&path, &inner].into_iter().filter_map(|path| {
+                let obstacle = self.machine.obstacle(path)?;
+                let path = path.display();
+                Some(format!(
+                    "the Python interpreter `{path}` cannot be reached: {obstacle}"
+                ))
+            });
+            let title = obstacles.next();
+            let nothing = || format!("there is no Python interpreter `{}`", path.display());
+            let title = title.unwrap_or_else(nothing);
             let help = "name a virtualenv or its bin/python; a relative path begins at `chdir`";
             self.problem("/python", title, "", Some(help.to_owned()));
         }
@@ -49,30 +57,34 @@ impl Resolver<'_> {
 
     pub(super) fn user(&mut self, written: Option<NameOrNumber>) -> Option<String> {
         let user = written?.0;
-        if !is_number(&user) && !self.machine.has_user(&user) {
+        if !is_number(&user) {
             let help = format!("make it: `useradd --system {user}`");
-            self.problem(
-                "/user",
-                format!("there is no user `{user}`"),
-                "",
-                Some(help),
-            );
+            let is_there = self.machine.has_user(&user);
+            self.account("user", &user, is_there, help);
         }
         Some(user)
     }
 
     pub(super) fn group(&mut self, written: Option<NameOrNumber>) -> Option<String> {
         let group = written?.0;
-        if !is_number(&group) && !self.machine.has_group(&group) {
+        if !is_number(&group) {
             let help = format!("make it: `groupadd --system {group}`");
-            self.problem(
-                "/group",
-                format!("there is no group `{group}`"),
-                "",
-                Some(help),
-            );
+            let is_there = self.machine.has_group(&group);
+            self.account("group", &group, is_there, help);
         }
         Some(group)
+    }
+
+    fn account(&mut self, key: &str, name: &str, is_there: Result<bool, String>, help: String) {
+        let (title, help) = match is_there {
+            Ok(true) => return,
+            Ok(false) => (format!("there is no {key} `{name}`"), Some(help)),
+            Err(reason) => (
+                format!("the {key} `{name}` cannot be looked up: {reason}"),
+                None,
+            ),
+        };
+        self.problem(&format!("/{key}"), title, "", help);
     }
 
     /// Which of Python's ways to configure logging is meant is told by the name.
@@ -80,7 +92,11 @@ impl Resolver<'_> {
         let pointer = "/log/python_config";
         let known = path.extension().and_then(|name| name.to_str());
         if !self.machine.is_file(&path) {
-            let title = format!("there is no file `{}`", path.display());
+            let shown = path.display();
+            let title = match self.machine.obstacle(&path) {
+                Some(obstacle) => format!("the file `{shown}` cannot be reached: {obstacle}"),
+                None => format!("there is no file `{shown}`"),
+            };
             self.problem(pointer, title, "", None);
         } else if !matches!(known, Some("toml" | "json" | "ini" | "conf" | "cfg")) {
             let title = "`log.python_config` must end in .toml, .json, .ini, .conf or .cfg";
@@ -92,11 +108,27 @@ impl Resolver<'_> {
     /// The directory of a file that the server will make has to be there.
     pub(super) fn file_to_make(&mut self, pointer: &str, path: PathBuf) -> PathBuf {
         let folder = path.parent().unwrap_or(&path);
-        if !self.machine.is_directory(folder) {
-            let title = format!("there is no directory `{}`", folder.display());
-            self.problem(pointer, title, "", Some(MAKE_IT.to_owned()));
-        }
+        self.check_directory(pointer, folder, "", MAKE_IT);
         path
+    }
+
+    /// `help` is for a directory that is not there.
+    fn check_directory(&mut self, pointer: &str, path: &Path, lead: &str, help: &str) {
+        if self.machine.is_directory(path) {
+            return;
+        }
+        let shown = path.display();
+        let (lack, help) = match self.machine.obstacle(path) {
+            Some(obstacle) => (
+                format!("the directory `{shown}` cannot be reached: {obstacle}"),
+                None,
+            ),
+            None => (
+                format!("there is no directory `{shown}`"),
+                Some(help.to_owned()),
+            ),
+        };
+        self.problem(pointer, format!("{lead}{lack}"), "", help);
     }
 }
 

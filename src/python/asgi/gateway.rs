@@ -261,7 +261,8 @@ impl Gateway {
             return Ok(());
         }
         let reactor = self.hub.reactor();
-        let is_due = reactor.has_work() || reactor.has_cold_work() || reactor.is_draining();
+        let has_more = reactor.has_work() || reactor.waiting_jobs() > 0;
+        let is_due = has_more || reactor.needs_turn() || reactor.is_draining();
         drop(reactor);
         drop(inner);
         match is_due {

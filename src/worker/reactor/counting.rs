@@ -24,6 +24,7 @@ impl Reactor {
     /// answered, CLOCK_MONOTONIC nanoseconds.
     pub fn count_answered(&mut self, connection: &mut Connection, status: u16) -> u64 {
         let answered_ns = connection.take_answered_ns();
+        self.answered_ns = self.answered_ns.max(answered_ns);
         let call_ns = answered_ns.saturating_sub(connection.app_began_ns);
         self.streak.note(call_ns);
         let place = self.place();
@@ -62,7 +63,8 @@ impl Reactor {
     /// Tells how many connections there are in each state.
     pub(super) fn show_states(&self) {
         let (gauges, here) = (&self.place().gauges, self.table.here());
-        gauges.waiting.store(self.ready.len() as u32, Relaxed);
+        let waiting = self.waiting.requests();
+        gauges.waiting.store(waiting as u32, Relaxed);
         gauges.idle.store(here.idle, Relaxed);
         gauges.reading.store(here.reading, Relaxed);
         gauges.writing.store(here.writing, Relaxed);

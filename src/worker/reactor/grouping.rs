@@ -38,11 +38,12 @@ impl Reactor {
     /// Receives requests until a group of them waits for a thread, or there is no event left.
     pub(super) fn receive_group(&mut self) {
         let group = self.streak.group();
-        while self.ready.len() < group
+        while self.waiting.requests_in_line() < group
             && let Some(event) = self.events.pop_front()
         {
-            let job = self.on_event(event, true);
-            self.ready.extend(job);
+            if let Some(job) = self.on_event(event, true) {
+                self.waiting.push(job);
+            }
         }
     }
 }

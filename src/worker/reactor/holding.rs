@@ -49,8 +49,7 @@ impl Reactor {
 
     /// Whether enough is at hand to be waited for.
     fn company_comes(&self) -> bool {
-        let waiting = self.ready.len() + self.put_off.len();
-        self.events.len() + self.turns.len() + waiting >= COMPANY_MIN
+        self.events.len() + self.turns.len() + self.waiting.len() >= COMPANY_MIN
     }
 
     /// Since when responses are held back, CLOCK_MONOTONIC nanoseconds; `None`: there are none.

@@ -28,7 +28,7 @@ impl Reactor {
             // It may be long until a thread is free, and nobody else takes them.
             _ if is_alone => usize::MAX,
             (false, _) => self.acceptor.idle_others(),
-            (true, true) => usize::from(self.ready.is_empty()),
+            (true, true) => 1,
             (true, false) => self.acceptor.allowance(self.table.len()),
         };
         let allowed = if self.is_closing() {
@@ -117,13 +117,16 @@ impl Reactor {
         connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
-        if self.has_waiting_jobs() {
+        // Where an app is slow and clients pipeline, such requests wait in the line of each worker: a connection that is left to
+        // the others whenever there is time would go from line to line and be the first in none.
+        let must_stay = self.app_is_slow && self.waiting.requests_in_line() > 0;
+        if !self.waiting.is_line_empty() && !must_stay {
             // Its request stays unread until its turn: should the turn be long in coming, another worker can have it.
             self.arm(token, connection.deadline_ms);
             self.table.put(connection);
-            self.put_off.push_back(token);
+            self.waiting.push_unread(token);
         } else if let Some(job) = self.receive(&mut connection).settle(self, connection) {
-            self.ready.push_back(job);
+            self.waiting.push(job);
         }
     }
 
@@ -194,8 +197,9 @@ impl Reactor {
 
     fn accept_in_turn(&mut self) {
         let listeners = self.acceptor.listeners.len();
-        if self.ready.is_empty() && listeners > 0 {
-            self.accept(self.turn % listeners, true);
+        if listeners > 0 {
+            // Half of the turns are the lobby's.
+            self.accept(self.turn / 2 % listeners, true);
         }
     }
 
@@ -226,15 +230,34 @@ impl Reactor {
 
     /// A request came in on an idle connection while no thread is free: the first worker that is free gets it, unread.
     pub(super) fn offer(&mut self, token: u64) {
-        if self.acceptor.has_colleagues()
-            && let Some(connection) = self.table.take(token)
+        if !self.leave_unread(token) {
+            self.waiting.push_unread(token);
+        }
+    }
+
+    /// Offers those who are the first in the line, unread, as far as the lobby has room.
+    pub(super) fn offer_unread(&mut self) {
+        while let Some(token) = self.waiting.first_unread()
+            && self.leave_unread(token)
         {
-            match self.hand_over(connection) {
-                Ok(()) => return,
-                Err(connection) => self.hold(connection),
+            self.waiting.pop();
+        }
+    }
+
+    fn leave_unread(&mut self, token: u64) -> bool {
+        if !self.acceptor.has_colleagues() {
+            return false;
+        }
+        let Some(connection) = self.table.take(token) else {
+            return false;
+        };
+        match self.hand_over(connection) {
+            Ok(()) => true,
+            Err(connection) => {
+                self.hold(connection);
+                false
             }
         }
-        self.put_off.push_back(token);
     }
 
     /// Leaves an idle connection to another worker.
@@ -334,7 +357,7 @@ impl Reactor {
     pub fn watch_if_alone(&mut self, threads_move_on: bool) -> bool {
         let is_alone = !self.acceptor.has_colleagues();
         if is_alone && self.is_open && self.drain.is_none() {
-            let has_room = self.table.len() < self.settings.connections_max;
+            let has_room = self.has_room();
             let may_try = self.now_ms >= self.accept_again_ms;
             self.watch_intake(threads_move_on && has_room && may_try);
         }
@@ -356,8 +379,10 @@ impl Reactor {
         }
         timeout_ms = timeout_ms.min(self.health_in_ms().unwrap_or(u64::MAX));
         timeout_ms = timeout_ms.min(self.hand_over_in_ms().unwrap_or(u64::MAX));
+        self.lacks_room = false;
         if free_threads > 0 && self.is_open && self.drain.is_none() {
-            let has_room = self.table.len() < self.settings.connections_max;
+            let has_room = self.has_room();
+            self.lacks_room = !has_room;
             let may_try = self.now_ms >= self.accept_again_ms;
             let has_share = self.acceptor.allowance(self.table.len()) > 0;
             if !has_share {
@@ -370,7 +395,7 @@ impl Reactor {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }
         }
-        if !self.again.is_empty() {
+        if self.needs_turn() || self.waiting.has_aside() {
             return 0;
         }
         if timeout_ms == u64::MAX {

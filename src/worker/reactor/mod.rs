@@ -15,6 +15,7 @@ mod intake;
 mod introduction;
 mod progress;
 mod streaming;
+mod waiting;
 
 use std::{
     collections::VecDeque,
@@ -27,6 +28,7 @@ use std::{
 use grouping::Streak;
 use holding::Held;
 pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
+use waiting::{InLine, Waiting};
 
 use super::{
     acceptor::Acceptor,
@@ -62,6 +64,9 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 const BUFFER_KEPT_MS: u64 = 2_000;
 /// The longest wait while there are connections: deadlines may have been set by another thread meanwhile.
 const WAIT_MS_MAX: u64 = 1_000;
+/// For how long after a look for events requests that stepped aside are served before the next one, nanoseconds: many of the
+/// shortest calls, so that looks cost them nothing, and a moment for whoever is not in sight.
+const ASIDE_NS_MAX: u64 = 500_000;
 
 /// What woke the reactor beside connections; the crew acts on it.
 #[derive(Default)]
@@ -101,16 +106,13 @@ pub struct Reactor {
     timers: Timers,
     /// What epoll reported and nobody has looked at.
     events: VecDeque<Event>,
-    /// Complete requests without a thread.
-    ready: VecDeque<Box<Connection>>,
+    waiting: Waiting,
     /// Connections that had more to receive than their turn allowed; they go on after the next look for events.
     again: Vec<u64>,
     /// Those whose next turn has come.
     turns: VecDeque<u64>,
     /// Events that would touch a file.
     cold: Vec<(u64, Readiness)>,
-    /// Events of idle connections that came while no thread was free: left unread, so that another worker may have them.
-    put_off: VecDeque<u64>,
     pub acceptor: Acceptor,
     lobby: Lobby,
     lobby_is_watched: bool,
@@ -121,6 +123,12 @@ pub struct Reactor {
     slot: usize,
     pub now_ns: u64,
     now_ms: u64,
+    /// The last look for events, CLOCK_MONOTONIC nanoseconds.
+    looked_ns: u64,
+    /// The last time that a request was answered.
+    answered_ns: u64,
+    /// Listeners and lobby are not watched because there are too many connections.
+    lacks_room: bool,
     /// Takes connections; before, it serves its own health check alone.
     is_open: bool,
     /// The health check while it lasts.
@@ -160,11 +168,10 @@ impl Reactor {
             table: Table::default(),
             timers: Timers::new(now_ns / 1_000_000),
             events: VecDeque::with_capacity(EVENTS_MAX),
-            ready: VecDeque::new(),
+            waiting: Waiting::default(),
             again: Vec::new(),
             turns: VecDeque::new(),
             cold: Vec::new(),
-            put_off: VecDeque::new(),
             acceptor,
             lobby,
             lobby_is_watched: false,
@@ -174,6 +181,9 @@ impl Reactor {
             slot,
             now_ns,
             now_ms: now_ns / 1_000_000,
+            looked_ns: now_ns,
+            answered_ns: now_ns,
+            lacks_room: false,
             is_open: false,
             health: None,
             drain: None,
@@ -229,8 +239,10 @@ impl Reactor {
     /// Takes what epoll reported.
     pub fn collect(&mut self, events: &[Event], now_ns: u64) {
         self.set_now(now_ns);
+        self.looked_ns = now_ns;
         self.events.extend(events);
         self.turns.extend(self.again.drain(..));
+        self.waiting.line_up();
     }
 
     fn set_now(&mut self, now_ns: u64) {
@@ -238,26 +250,33 @@ impl Reactor {
         self.now_ms = now_ns / 1_000_000;
     }
 
-    /// A request that waits for a thread, without looking at new events.
-    pub fn next_waiting_job(&mut self) -> Option<Box<Connection>> {
+    /// The next request in the line, without looking at new events.
+    pub fn next_in_line(&mut self) -> Option<Box<Connection>> {
         loop {
-            if let Some(connection) = self.ready.pop_front() {
-                return Some(connection);
-            }
-            let token = self.put_off.pop_front()?;
-            if let Some(connection) = self.on_connection(token, Readiness::READABLE) {
-                return Some(connection);
+            let connection = match self.waiting.pop()? {
+                InLine::Request(connection) => Some(connection),
+                InLine::Unread(token) => self.on_connection(token, Readiness::READABLE),
+            };
+            if connection.is_some() {
+                return connection;
             }
         }
     }
 
-    /// The next complete request, for the leading thread to run it.
+    /// A request that waits for a thread, for one that does not lead while another looks for events.
+    pub fn next_waiting_job(&mut self) -> Option<Box<Connection>> {
+        let in_line = self.next_in_line();
+        in_line.or_else(|| self.waiting.pop_aside())
+    }
+
+    /// The next complete request, for the leading thread to run it. Of those that stepped aside none once it is time to look for
+    /// events.
     pub fn next_job(&mut self) -> Option<Box<Connection>> {
-        if !self.has_waiting_jobs() {
+        if self.waiting.is_line_empty() {
             self.receive_group();
         }
         loop {
-            if let Some(connection) = self.next_waiting_job() {
+            if let Some(connection) = self.next_in_line() {
                 return Some(connection);
             }
             if let Some(event) = self.events.pop_front() {
@@ -268,6 +287,8 @@ impl Reactor {
                 if let Some(connection) = self.on_connection(token, Readiness::READABLE) {
                     return Some(connection);
                 }
+            } else if self.answered_ns.saturating_sub(self.looked_ns) <= ASIDE_NS_MAX {
+                return self.waiting.pop_aside();
             } else {
                 return None;
             }
@@ -276,42 +297,51 @@ impl Reactor {
 
     /// Receives until there is a request to run; false when no event brings one.
     pub fn fetch_job(&mut self) -> bool {
-        if self.ready.is_empty()
+        if self.waiting.requests_in_line() == 0
             && let Some(connection) = self.next_job()
         {
-            self.ready.push_back(connection);
+            self.waiting.push_first(connection);
         }
-        !self.ready.is_empty()
+        self.waiting.requests_in_line() > 0
     }
 
     /// Handles what has come in while every thread is with the app: requests on idle connections wait in the lobby, where
     /// whichever worker is free first takes them, in the order in which they came. Without another worker they wait here.
     pub fn pump_while_busy(&mut self) {
-        for token in std::mem::take(&mut self.put_off) {
-            self.offer(token);
-        }
+        self.offer_unread();
         while let Some(event) = self.events.pop_front() {
             if let Some(connection) = self.on_event(event, false) {
-                self.ready.push_back(connection);
+                self.waiting.push(connection);
             }
         }
         // What is left of large requests: no event will tell of it, and their time would run out.
         while let Some(token) = self.turns.pop_front() {
             if let Some(connection) = self.on_connection(token, Readiness::READABLE) {
-                self.ready.push_back(connection);
+                self.waiting.push(connection);
             }
         }
         self.show_states();
     }
 
-    /// Requests wait for a thread.
-    pub fn has_waiting_jobs(&self) -> bool {
-        !self.ready.is_empty() || !self.put_off.is_empty()
+    /// How many wait for a thread.
+    pub fn waiting_jobs(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Anything that a free thread could go on with without looking for events.
     pub fn has_work(&self) -> bool {
-        !self.events.is_empty() || !self.turns.is_empty() || self.has_waiting_jobs()
+        !self.events.is_empty() || !self.turns.is_empty() || !self.waiting.is_line_empty()
+    }
+
+    /// Anything that goes on with the next turn of the loop, and of which no event will tell.
+    pub fn needs_turn(&self) -> bool {
+        let gained_room = self.lacks_room && self.has_room();
+        !self.again.is_empty() || self.has_cold_work() || gained_room
+    }
+
+    /// Whether one more connection is allowed here.
+    fn has_room(&self) -> bool {
+        self.table.len() < self.settings.connections_max
     }
 
     /// Whether [`Reactor::do_cold_work`] would read or write files.
@@ -369,14 +399,14 @@ impl Reactor {
         self.let_go();
         for (token, readiness) in std::mem::take(&mut self.cold) {
             let Some(mut connection) = self.table.take(token) else {
-                self.on_lent(token, readiness);
+                self.on_cold_lent(token, readiness);
                 continue;
             };
             if let Some(job) = self
                 .progress(&mut connection, readiness)
                 .settle(self, connection)
             {
-                self.ready.push_back(job);
+                self.waiting.push_aside(job);
             }
         }
         while let Some((bucket, tokens)) = self.timers.expire(self.now_ms) {
@@ -390,6 +420,9 @@ impl Reactor {
 
     /// Takes a connection back from the thread that ran the app for it. Its response is sent, or is in its output.
     pub fn give_back(&mut self, mut connection: Box<Connection>, then_close: bool) {
+        // What comes next begins now, not at the last look for events.
+        let seen_ns = self.now_ns;
+        self.set_now(seen_ns.max(self.answered_ns));
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();
@@ -410,8 +443,9 @@ impl Reactor {
             self.flush(&mut connection, Readiness::NONE)
         };
         if let Some(job) = outcome.settle(self, connection) {
-            self.ready.push_back(job);
+            self.waiting.push_aside(job);
         }
+        self.set_now(seen_ns);
         self.show_states();
     }
 
@@ -447,8 +481,8 @@ impl Reactor {
                 connection.release_buffer();
                 connection.deadline_ms
             }
-            Place::Lent(lent) => {
-                streaming::expire(lent, now_ms, self.settings.write_ms);
+            Place::Lent(_) => {
+                self.expire_lent(token);
                 now_ms + WAIT_MS_MAX
             }
         };
@@ -457,7 +491,7 @@ impl Reactor {
         } else if let Some(mut connection) = self.table.take(token)
             && let Some(job) = self.expire(&mut connection).settle(self, connection)
         {
-            self.ready.push_back(job);
+            self.waiting.push_aside(job);
         }
     }
 

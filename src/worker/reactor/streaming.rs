@@ -6,7 +6,11 @@ use std::{io, os::fd::AsFd};
 use super::Reactor;
 use crate::{
     sys::{self, Readiness},
-    worker::{connection::Connection, table::Lent},
+    worker::{
+        connection::Connection,
+        output::{Sent, TURN_BYTES_MAX},
+        table::Lent,
+    },
 };
 
 impl Reactor {
@@ -28,7 +32,9 @@ impl Reactor {
             lent.deadline_ms = deadline_ms;
         }
         lent.output.push_streamed(bytes)?;
-        flush_lent(lent, self.now_ms, self.settings.write_ms);
+        if self.flush_lent(connection.token) == Some(Sent::AsMuchAsAllowed) {
+            self.wake();
+        }
         self.arm(connection.token, deadline_ms);
         Ok(())
     }
@@ -42,37 +48,66 @@ impl Reactor {
         }
     }
 
+    /// Notes what happened to a connection that is with the app. What waits in a file for its client is put off.
     pub(super) fn on_lent(&mut self, token: u64, readiness: Readiness) {
-        let (now_ms, write_ms) = (self.now_ms, self.settings.write_ms);
-        if let Some(lent) = self.table.lent(token) {
-            if self.settings.streams {
-                self.reports.push((token, readiness));
-                return;
-            }
-            let before = lent.events.unwrap_or(Readiness::NONE);
-            lent.events = Some(before.or(readiness));
-            if readiness.can_write() && !lent.output.is_empty() {
-                flush_lent(lent, now_ms, write_ms);
+        let streams = self.settings.streams;
+        let Some(lent) = self.table.lent(token) else {
+            return;
+        };
+        if streams {
+            self.reports.push((token, readiness));
+            return;
+        }
+        lent.note(readiness);
+        if readiness.can_write() {
+            match lent.output.reads_files() {
+                true => self.cold.push((token, readiness)),
+                false => drop(self.flush_lent(token)),
             }
         }
     }
-}
 
-/// Gives up a client that has not read for too long: what it takes now counts, for the app may have blocked the loop.
-pub(super) fn expire(lent: &mut Lent, now_ms: u64, write_ms: u64) {
-    if !lent.output.is_empty() && lent.deadline_ms <= now_ms {
-        flush_lent(lent, now_ms, write_ms);
-        lent.broken |= !lent.output.is_empty() && lent.deadline_ms <= now_ms;
+    /// As [`Reactor::on_lent`]; may read a file.
+    pub(super) fn on_cold_lent(&mut self, token: u64, readiness: Readiness) {
+        if self.settings.streams {
+            return self.on_lent(token, readiness);
+        }
+        if let Some(lent) = self.table.lent(token) {
+            lent.note(readiness);
+            self.flush_lent(token);
+        }
     }
-}
 
-/// Sends what a streaming app left here.
-fn flush_lent(lent: &mut Lent, now_ms: u64, write_ms: u64) {
-    let Some(socket) = &lent.socket else { return };
-    let mut progress = false;
-    let sent = lent.output.send(u64::MAX, socket.as_fd(), &mut progress);
-    lent.broken |= sent.is_err();
-    if progress {
-        lent.deadline_ms = now_ms + write_ms;
+    /// Gives up a client that has not read for too long: what it takes now counts, for the app may have blocked the loop.
+    pub(super) fn expire_lent(&mut self, token: u64) {
+        let now_ms = self.now_ms;
+        let is_late = |lent: &Lent| !lent.output.is_empty() && lent.deadline_ms <= now_ms;
+        if self.table.lent(token).is_some_and(|lent| is_late(lent)) {
+            self.flush_lent(token);
+            if let Some(lent) = self.table.lent(token) {
+                lent.broken |= is_late(lent);
+            }
+        }
+    }
+
+    /// Sends what a streaming app left here, as much as one may before others have their turn. `None`: it is gone.
+    fn flush_lent(&mut self, token: u64) -> Option<Sent> {
+        let deadline_ms = self.now_ms + self.settings.write_ms;
+        let lent = self.table.lent(token)?;
+        let socket = lent.socket.as_ref()?;
+        let mut progress = false;
+        let sent = lent
+            .output
+            .send(TURN_BYTES_MAX, socket.as_fd(), &mut progress);
+        lent.broken |= sent.is_err();
+        if progress {
+            lent.deadline_ms = deadline_ms;
+        }
+        let sent = sent.ok()?;
+        if sent == Sent::AsMuchAsAllowed {
+            // So much waits in a file.
+            self.cold.push((token, Readiness::NONE));
+        }
+        Some(sent)
     }
 }

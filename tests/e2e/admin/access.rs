@@ -2,7 +2,11 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    io::Write,
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
     time::Duration,
 };
 
@@ -85,6 +89,22 @@ fn a_page_of_another_site_changes_nothing_at_the_unix_socket_under_any_name() {
 }
 
 #[test]
+fn a_page_whose_name_was_made_to_resolve_here_reads_nothing_at_the_unix_socket() {
+    let server = Server::start("");
+    // A browser names no origin when a page reads from where it came from itself.
+    let read = |path: &str, host: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client(&server).request(&request).status
+    };
+    for path in ["/", "/status", "/events", "/config", "/healthz", "/nothing"] {
+        assert_eq!(read(path, "evil.example:9000"), 403, "{path}");
+    }
+    for host in ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]", ""] {
+        assert_eq!(read("/status", host), 200, "{host:?}");
+    }
+}
+
+#[test]
 fn a_path_of_ones_own_is_replaced_when_stale_and_left_when_in_use() {
     let config = "[admin]\nsocket = 'admin.sock'";
     let setup = Setup::with(config);
@@ -132,6 +152,23 @@ fn the_sockets_follow_the_file_without_a_new_worker() {
 }
 
 #[test]
+fn the_address_moves_between_those_that_overlap() {
+    let (server, address) = with_tcp("");
+    let Address::Tcp(place) = address else {
+        unreachable!("with_tcp gives no other");
+    };
+    let port = place.port();
+    for (number, host) in [(1, "0.0.0.0"), (2, "127.0.0.1")] {
+        server.edit(&format!(
+            "[admin]\naddress = '{host}:{port}'\ntoken = '{TOKEN}'"
+        ));
+        server.says(&format!("reload={number} done"));
+        server.says(&format!("admin interface at http://{host}:{port}"));
+        assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
+    }
+}
+
+#[test]
 fn a_stranger_needs_the_token() {
     let (server, address) = with_tcp("");
     assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
@@ -162,6 +199,19 @@ fn what_is_open_is_for_reading_and_by_address_only() {
     // A page of another site, with whatever it may know.
     let origin = format!("Origin: http://evil.example\r\n{}", bearer(TOKEN));
     assert_eq!(ask(&address, "POST", "/stop", &origin), 403);
+}
+
+#[test]
+fn a_probe_that_names_no_host_is_answered() {
+    let (_server, address) = with_tcp("");
+    let probe = |path: &str| {
+        let mut client = Client::to(&address);
+        client.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        client.response().status
+    };
+    assert_eq!(probe("/healthz"), 200);
+    eventually("it is ready", || probe("/readyz") == 200);
+    assert_eq!(probe("/status"), 401);
 }
 
 #[test]
@@ -230,6 +280,38 @@ fn hostile_clients_hurt_nobody() {
     }
     assert_eq!(get(&server, "/readyz").status, 200);
     assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn strangers_that_do_not_read_their_answers_keep_nobody_out() {
+    let (_server, address) = with_tcp("");
+    // More than the buffers on the way hold, in one read of the server's.
+    let pages = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(220);
+    let crowd: Vec<Client> = (0..32)
+        .map(|_| {
+            let mut client = Client::to(&address);
+            client.send(&pages);
+            // The server is in the midst of answering, and stays there.
+            assert!(!client.some().unwrap().is_empty());
+            client
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(ask(&address, "GET", "/healthz", ""), 200);
+    }
+    drop(crowd);
+}
+
+#[test]
+fn a_body_that_trickles_in_is_not_waited_for() {
+    let server = Server::start("");
+    let mut slow = UnixStream::connect(socket(&server)).unwrap();
+    let head = "POST /stop HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    slow.write_all(head.as_bytes()).unwrap();
+    let ended = crate::harness::within(Duration::from_secs(15), || {
+        slow.write_all(b"1\r\nx\r\n").is_err()
+    });
+    assert!(ended);
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn health_is_answered_while_all_workers_are_busy() {
     server.says_times(2, " ready");
     let mut busy: Vec<_> = (0..2).map(|_| server.client()).collect();
     for client in &mut busy {
-        client.send("GET /sleep?s=2 HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.send("GET /sleep?s=2 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
     eventually("both workers sleep", || {
         let status = status(&server);
@@ -51,7 +51,7 @@ fn a_server_that_starts_or_stops_is_alive_and_not_ready() {
     eventually("it is ready", || get(&server, "/readyz").status == 200);
 
     let mut slow = server.client();
-    slow.send("GET /sleep?s=1.5 HTTP/1.1\r\nHost: h\r\n\r\n");
+    slow.send("GET /sleep?s=1.5 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     eventually("it is with the app", || {
         status(&server)["workers"][0]["in_flight"][0].is_object()
     });
@@ -113,7 +113,7 @@ fn several_requests_go_over_one_connection_and_head_has_no_body() {
     let server = Server::start("");
     let mut client = client(&server);
     assert_eq!(client.get("/healthz").status, 200);
-    let head = client.request("HEAD /status HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = client.request("HEAD /status HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((head.status, head.body.len()), (200, 0));
     let nothing = client.get("/nothing");
     assert_eq!(nothing.status, 404);
@@ -124,7 +124,7 @@ fn several_requests_go_over_one_connection_and_head_has_no_body() {
         (405, Some("GET".to_owned()))
     );
     // Two at once.
-    client.send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(client.response().text().contains("alive"));
     let last = client.response();
     assert!(last.text().contains("ready") && last.says_close());

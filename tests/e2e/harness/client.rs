@@ -130,7 +130,7 @@ impl Client {
 
     #[track_caller]
     pub fn get(&mut self, target: &str) -> Response {
-        self.request(&format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
+        self.request(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
     #[track_caller]
@@ -138,7 +138,7 @@ impl Client {
         let body = body.as_ref();
         let length = body.len();
         self.send(format!(
-            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
         ));
         self.send(body);
         self.response()
