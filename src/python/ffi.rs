@@ -90,7 +90,12 @@ pub(super) fn call<'py, const COUNT: usize>(
     callable: &Bound<'py, PyAny>,
     arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let [first, second, third] = pointers(arguments);
+    const { assert!(COUNT <= 3) };
+    let mut pointers = [std::ptr::null_mut::<ffi::PyObject>(); 3];
+    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
+        *pointer = argument.as_ptr();
+    }
+    let [first, second, third] = pointers;
     // SAFETY: live objects, closed by the first null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallFunctionObjArgs(
@@ -104,33 +109,21 @@ pub(super) fn call<'py, const COUNT: usize>(
     }
 }
 
-/// Up to three arguments, closed by nulls.
+/// Calls `object.name(*arguments)`.
 #[inline]
-fn pointers<const COUNT: usize>(arguments: [&Bound<'_, PyAny>; COUNT]) -> [*mut ffi::PyObject; 3] {
-    const { assert!(COUNT <= 3) };
-    let mut pointers = [std::ptr::null_mut(); 3];
-    for (pointer, argument) in pointers.iter_mut().zip(arguments) {
-        *pointer = argument.as_ptr();
-    }
-    pointers
-}
-
-/// Calls `object.name(*arguments)`, with up to three of them.
-#[inline]
-pub(super) fn call_method<'py, const COUNT: usize>(
+pub(super) fn call_method<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
-    arguments: [&Bound<'py, PyAny>; COUNT],
+    [first, second, third]: [&Bound<'py, PyAny>; 3],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let [first, second, third] = pointers(arguments);
     // SAFETY: live objects, closed by a null; the result is a new reference, or null with an exception set.
     unsafe {
         let result = ffi::PyObject_CallMethodObjArgs(
             object.as_ptr(),
             name.as_ptr(),
-            first,
-            second,
-            third,
+            first.as_ptr(),
+            second.as_ptr(),
+            third.as_ptr(),
             std::ptr::null_mut::<ffi::PyObject>(),
         );
         Bound::from_owned_ptr_or_err(object.py(), result)

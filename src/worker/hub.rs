@@ -99,6 +99,13 @@ impl Hub {
         self.leaving.store(Leaving::Now as u8, SeqCst);
     }
 
+    /// Begins to leave without having been told to; the arbiter learns of it.
+    pub fn drain(&self) {
+        let mut reactor = self.reactor();
+        self.station.drain_unasked(&mut reactor);
+        reactor.wake();
+    }
+
     /// Whether [`Hub::turn`] will read or write files, which should not be done with the interpreter held.
     pub fn has_cold_work(&self) -> bool {
         self.reactor().has_cold_work()

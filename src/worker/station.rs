@@ -198,7 +198,7 @@ impl Station {
             for signal in self.signals.take() {
                 match signal {
                     Signal::SIGTERM if !reactor.is_open() => orders = Orders::QUIT,
-                    Signal::SIGTERM => self.drain(reactor, self.board.is_closing()),
+                    Signal::SIGTERM => self.drain_unasked(reactor),
                     Signal::SIGQUIT | Signal::SIGINT => {
                         // Should it not have come from the arbiter, that is how the arbiter learns of it.
                         self.show_leaving();
@@ -255,6 +255,11 @@ impl Station {
         );
         slot.live_version.store(version, SeqCst);
         self.bell.ring();
+    }
+
+    /// For whatever reason: whether the server ends, too, the scoreboard tells.
+    pub fn drain_unasked(&self, reactor: &mut Reactor) {
+        self.drain(reactor, self.board.is_closing());
     }
 
     fn drain(&self, reactor: &mut Reactor, closing: bool) {

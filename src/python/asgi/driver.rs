@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan},
-    python::{hooks::RequestHooks, say, stacks},
+    python::{driver::app_exit, hooks::RequestHooks, say, stacks},
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
@@ -141,7 +141,9 @@ impl<'a, 'py> Stage<'a, 'py> {
         asyncio_loop.call_method1("call_soon", (&turn,))?;
         stacks::announce_loop();
         hub.station.announce(&mut hub.reactor());
-        asyncio_loop.call_method0("run_forever")?;
+        while let Err(error) = asyncio_loop.call_method0("run_forever") {
+            app_exit::drain_after(py, &hub, error)?;
+        }
         gateway.end(py);
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;
         // The end of the app has a bound of its own.

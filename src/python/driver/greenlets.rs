@@ -23,7 +23,7 @@ use crate::{
     python::{
         RequestTimeout,
         app::formatted,
-        driver::loop_watch,
+        driver::{app_exit, loop_watch},
         ffi::HeldCell,
         green::{Library, Loop},
         hooks::RequestHooks,
@@ -38,6 +38,11 @@ use crate::{
 
 /// The least time between two looks for requests that take too long.
 const LOOK_EVERY_NS: u64 = 10_000_000;
+
+/// Between two looks for greenlets that were not needed.
+const TRIM_EVERY_NS: u64 = 5_000_000_000;
+/// So many are kept in any case.
+const IDLE_MIN: usize = 4;
 
 /// What a worker of greenlets is made of.
 pub(in crate::python) struct Green {
@@ -70,7 +75,9 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     greenlets.set_alarm(py, 0)?;
     stacks::announce_loop();
     hub.station.announce(&mut hub.reactor());
-    event_loop.switch(py)?;
+    while let Err(error) = event_loop.switch(py) {
+        app_exit::drain_after(py, &hub, error)?;
+    }
     event_loop.unwatch(py, &watcher)?;
     // What the app registered for its end has a limit of its own.
     hub.station.slot().stalled_since.store(0, SeqCst);
@@ -92,6 +99,9 @@ struct State {
     members: Vec<Option<Member>>,
     /// Members that wait for a request, the last to finish on top.
     idle: Vec<usize>,
+    /// How many, from the bottom, were idle ever since the last trim, and when the next one is.
+    unused: usize,
+    trim_ns: u64,
     /// Requests that are with the app.
     in_flight: usize,
     /// The hub is in a turn, which it ends by looking at everything.
@@ -142,6 +152,7 @@ impl Greenlets {
             self.start(py, connection)?;
         }
         self.look_at_calls(py)?;
+        self.trim(py)?;
         stacks::add_greenlets(py);
         loop_watch::start_when_wanted(hub);
         let rest_ms = py.detach(|| hub.rest());
@@ -164,7 +175,10 @@ impl Greenlets {
 
     /// Has an idle greenlet begin with a request; returns when the app waits for something, or is done.
     fn start(self: &Arc<Self>, py: Python<'_>, connection: Box<Connection>) -> PyResult<()> {
-        let idle = self.state.borrow(py).idle.pop();
+        let mut state = self.state.borrow(py);
+        let idle = state.idle.pop();
+        state.unused = state.unused.min(state.idle.len());
+        drop(state);
         let index = match idle {
             Some(index) => index,
             None => self.hire(py)?,
@@ -178,6 +192,29 @@ impl Greenlets {
         let greenlet = member.greenlet.clone_ref(py);
         drop(state);
         greenlet.call_method0(py, intern!(py, "switch")).map(drop)
+    }
+
+    /// Ends the greenlets that had nothing to do since the last time: they would else keep what a burst of requests took, 40 KiB for each.
+    fn trim(&self, py: Python<'_>) -> PyResult<()> {
+        let now_ns = sys::monotonic_ns();
+        let mut state = self.state.borrow(py);
+        if now_ns < state.trim_ns {
+            return Ok(());
+        }
+        let count = state.unused.min(state.idle.len().saturating_sub(IDLE_MIN));
+        let unneeded: Vec<_> = state.idle.drain(..count).collect();
+        state.unused = state.idle.len();
+        state.trim_ns = now_ns + TRIM_EVERY_NS;
+        let members = unneeded
+            .iter()
+            .filter_map(|index| state.members[*index].as_ref());
+        let greenlets: Vec<_> = members.map(|it| it.greenlet.clone_ref(py)).collect();
+        drop(state);
+        for greenlet in greenlets {
+            // It finds that it is not idle and has no request, and ends.
+            greenlet.call_method0(py, intern!(py, "switch"))?;
+        }
+        Ok(())
     }
 
     /// Makes another greenlet.
@@ -202,7 +239,7 @@ impl Greenlets {
         Ok(index)
     }
 
-    /// The life of a greenlet. It ends with the worker, or when somebody kills it while it is idle.
+    /// The life of a greenlet. It ends with the worker, when it is not needed, or when somebody kills it while it is idle.
     fn live(self: &Arc<Self>, py: Python<'_>, index: usize) {
         let lived = self.serve(py, index);
         let mut state = self.state.borrow(py);
@@ -224,6 +261,9 @@ impl Greenlets {
         loop {
             let mut job = self.take_job(py, index);
             if job.is_none() {
+                if !self.state.borrow(py).idle.contains(&index) {
+                    return Ok(());
+                }
                 // Not the hub but somebody who kept this greenlet has switched here: it waits on, in its place.
                 if self.event_loop.switch(py).is_err() {
                     return Ok(());

@@ -12,12 +12,10 @@ mod gateway;
 mod header_keys;
 mod input;
 mod memo;
-mod own_context;
 mod prepare;
 mod send;
 mod start_response;
 
 pub(super) use desk::Desk;
 pub(super) use gateway::Gateway;
-pub(super) use own_context::OwnContext;
 pub(super) use prepare::prepare;

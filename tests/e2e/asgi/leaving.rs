@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{counter, start};
+use super::{counter, setup, start};
 use crate::harness::{Hammer, eventually};
 
 #[test]
@@ -70,4 +70,37 @@ fn a_worker_retires_after_max_requests_without_a_loss() {
     let hammer = Hammer::start(server.address(), "/", 4, 4);
     hammer.lands(500);
     hammer.stop();
+}
+
+#[test]
+fn an_exit_in_a_task_of_the_apps_own_lets_the_worker_leave_in_order() {
+    let app = "
+import asyncio, sys
+
+async def leave():
+    sys.exit(5)
+
+async def app(scope, receive, send):
+    assert scope['type'] == 'http'
+    if scope['path'] == '/exit':
+        for _ in range(3):
+            asyncio.create_task(leave())
+    await asyncio.sleep(0.5)
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'answered'})
+";
+    for event_loop in ["asyncio", "uvloop"] {
+        let server = setup(&format!("loop = '{event_loop}'")).app(app).start();
+        let before = server.workers();
+        let mut other = server.client();
+        other.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let mut client = server.client();
+        client.send("GET /exit HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(other.response().text(), "answered", "{event_loop}");
+        assert_eq!(client.response().text(), "answered", "{event_loop}");
+        server.says("leaves, after its requests: the app raised SystemExit: 5 outside of them");
+        assert_eq!(server.text("/"), "answered", "{event_loop}");
+        eventually("another serves", || server.workers() != before);
+        assert!(!server.log().contains("cannot serve"), "{}", server.log());
+    }
 }

@@ -102,3 +102,32 @@ def route_healthz(environ, start_response, query):
         assert_eq!(server.worker(), before, "{class}");
     }
 }
+
+#[test]
+fn an_exit_in_a_greenlet_of_the_apps_own_lets_the_worker_leave_in_order() {
+    let app = app("
+def route_exit(environ, start_response, query):
+    if hub == 'gevent':
+        from gevent import spawn
+    else:
+        from eventlet import spawn
+    for _ in range(3):
+        spawn(sys.exit, 5)
+    time.sleep(0.5)
+    return answer(start_response, 'answered')
+");
+    for class in CLASSES {
+        let app = format!("{app}\nhub = '{class}'\n");
+        let server = setup(class, "").app(&app).start();
+        let worker = server.worker();
+        let mut other = server.client();
+        send(&mut other, "/sleep?s=1");
+        let mut client = server.client();
+        send(&mut client, "/exit");
+        assert_eq!(client.response().text(), "answered", "{class}");
+        assert_eq!(other.response().text(), "slept", "{class}");
+        server.says("leaves, after its requests: the app raised SystemExit: 5 outside of them");
+        eventually("another serves", || server.worker() != worker);
+        assert!(!server.log().contains("cannot serve"), "{}", server.log());
+    }
+}

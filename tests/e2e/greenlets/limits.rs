@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CLASSES, app, send, setup, start};
+use super::{CLASSES, app, at_once, send, setup, start};
 use crate::harness::{Client, eventually};
 
 #[test]
@@ -93,5 +93,26 @@ fn a_hub_that_is_blocked_is_noticed_and_replaced_its_stacks_in_the_log() {
         server.says("timeouts.worker");
         server.says("worker=2 … ready");
         assert_eq!(server.text("/"), "hello from /", "{class}");
+    }
+}
+
+#[test]
+fn the_greenlets_of_a_burst_are_let_go() {
+    let app = app("
+def route_greenlets(environ, start_response, query):
+    import gc, greenlet
+    alive = [one for one in gc.get_objects() if isinstance(one, greenlet.greenlet) and not one.dead]
+    return answer(start_response, str(len(alive)))
+");
+    for class in CLASSES {
+        let server = setup(class, "").app(&app).start();
+        let greenlets = || server.text("/greenlets").parse::<usize>().unwrap();
+        let before = greenlets();
+        let (bodies, _) = at_once(&server, 50, "/sleep?s=0.3");
+        assert!(bodies.iter().all(|body| body == "slept"), "{class}");
+        assert!(greenlets() >= before + 40, "{class}");
+        eventually("most have ended", || greenlets() <= before + 8);
+        let (bodies, _) = at_once(&server, 50, "/sleep?s=0.3");
+        assert!(bodies.iter().all(|body| body == "slept"), "{class}");
     }
 }

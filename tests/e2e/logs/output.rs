@@ -268,6 +268,7 @@ def gone(server, worker):
 ";
     let server = Setup::with("preload = true\nworkers = 2\n[hooks]\nchild_exit = 'app:gone'")
         .app(app)
+        .environment("PYTHONUNBUFFERED", "")
         .start();
     server.signal(Signal::SIGTERM);
     server.says("stopped");
