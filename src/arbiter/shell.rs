@@ -191,7 +191,7 @@ impl Shell {
             .map(Pidfile::create)
             .transpose()
             .map_err(|error| failed(&error))?;
-        watcher.apply(&config.chdir, &config.reload);
+        watcher.apply(&config.chdir, &config.reload, now);
         let shortage = open_files::shortage(&loaded);
         let reading = Reading {
             effective: effective(&loaded.config, &loaded.origins).into(),
@@ -380,9 +380,10 @@ impl Shell {
         let mut entries = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.shared.bell.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.watcher.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.admin.bell(), PollFlags::POLLIN),
         ];
+        let watched = self.watcher.descriptor();
+        entries.extend(watched.map(|watched| PollFd::new(watched, PollFlags::POLLIN)));
         for generation in self.processes.generations.values() {
             if let Some(process) = generation.process.as_ref().filter(|_| !generation.is_deaf) {
                 let mut wanted = PollFlags::POLLIN;

@@ -32,13 +32,10 @@ use crate::{
     admin,
     config::{Config, EffectiveValue},
     sys::{Identity, adopt_descriptor},
-    wire::Scoreboard,
+    wire::{FORMAT, Scoreboard},
 };
 pub(super) use probe::ask;
 
-/// Of the state, and of what old generations and workers speak with new ones: messages, scoreboard, lobby, signals. To be
-/// raised with every change to one of them that another build would misunderstand.
-pub const FORMAT: u32 = 5;
 /// `pid:number`. Not `RGUNICORN_…`, which are keys of the configuration.
 pub const STATE_VARIABLE: &str = "_RGUNICORN_STATE";
 /// Typed by nobody: asks a build whether it would take over the state on its standard input.

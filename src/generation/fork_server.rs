@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, raise},
     unistd::Pid,
 };
 
@@ -186,6 +186,7 @@ impl ForkServer {
             self.outputs.finish(pid);
             if let Some(occasion) = self.hooks.on_exit(pid) {
                 self.tell_of_hook(&occasion, status);
+                self.report(FromGeneration::HookEnded);
             } else if let Some(fact) = self.children.on_exit(pid, status, peak_bytes) {
                 if let FromGeneration::Exited { worker, .. } = fact {
                     self.hooks.add(Occasion::WorkerGone {
@@ -251,10 +252,7 @@ impl ForkServer {
                 Ok(Received::Message(ToGeneration::Stopping, _)) => self.hooks.stop(),
                 Ok(Received::Empty) => return None,
                 Ok(Received::Closed) => self.lose_arbiter(),
-                Err(error) => {
-                    crate::error!("cannot understand the arbiter: {error}");
-                    self.lose_arbiter();
-                }
+                Err(error) => break_off("cannot understand the arbiter", &error),
             }
         }
     }
@@ -284,10 +282,7 @@ impl ForkServer {
         match sent {
             Ok(()) => {}
             Err(ChannelError::Closed) => self.lose_arbiter(),
-            Err(error) => {
-                crate::error!("cannot report to the arbiter: {error}");
-                self.lose_arbiter();
-            }
+            Err(error) => break_off("cannot report to the arbiter", &error),
         }
     }
 
@@ -336,4 +331,12 @@ impl ForkServer {
             self.on_sent(flushed);
         }
     }
+}
+
+/// An order or a report is lost, and what both sides know differs from now on. The arbiter starts another generation as
+/// soon as this one is dead; until then the workers serve on, which they do without a generation, and would not if it retired.
+/// No handler of the app's runs at this end: the workers use what it would tidy away.
+fn break_off(what: &str, error: &ChannelError) {
+    crate::error!("{what}: {error}; this process ends, and its workers go on");
+    let _ = raise(Signal::SIGKILL);
 }

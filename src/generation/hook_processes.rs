@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Hooks that run at once. More wait; there is at most one for each worker, and two.
 const RUNNING_MAX: usize = 4;
-/// What the process of a hook may take: the kernel's alarm ends it then. Twice this, for the last worker's `child_exit`
-/// and `on_exit`, is less than the arbiter gives a generation to leave.
+/// What the process of a hook may take: the kernel's alarm ends it then. It is less than the arbiter gives a generation
+/// from one to the next while it leaves.
 pub const HOOK_SECONDS_MAX: u32 = 4;
 /// Exit code of a process whose hook raised.
 pub const HOOK_RAISED: i32 = 1;

@@ -24,7 +24,7 @@ use crate::{
         restore_defaults, seal_heap, set_process_title, trim_heap,
     },
     telemetry::{self, Printer},
-    wire::{FromGeneration, GenerationEnd, WorkerSettings},
+    wire::{FORMAT, FromGeneration, GenerationEnd, WorkerSettings},
 };
 
 /// Serves the arbiter at the other end. Returns the exit code, in the generation and in each worker.
@@ -41,6 +41,7 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
     server.report(FromGeneration::Hello {
         python: version(py),
         engine: env!("CARGO_PKG_VERSION").to_owned(),
+        format: FORMAT,
     });
     let (settings, descriptors) = loop {
         match py.detach(|| server.next_order()) {

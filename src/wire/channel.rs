@@ -197,7 +197,11 @@ impl Message for FromGeneration {
             Self::Failed { reason } | Self::NotForked { reason, .. } => {
                 cut(reason, REASON_BYTES_MAX);
             }
-            Self::Hello { .. } | Self::Prepared | Self::Forked { .. } | Self::Exited { .. } => {}
+            Self::Hello { .. }
+            | Self::Prepared
+            | Self::Forked { .. }
+            | Self::Exited { .. }
+            | Self::HookEnded => {}
         }
         self
     }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 
+/// Of all that is said between processes, and between an arbiter and its successor: messages, scoreboard, live page, lobby,
+/// signals, the state of an upgrade. To be raised with every change to one of them that another build would misunderstand.
+pub const FORMAT: u32 = 6;
 /// Exit code of a worker that failed its health check. The others that mean something are Gunicorn's.
 pub const EXIT_SICK: i32 = 5;
 
@@ -29,8 +32,14 @@ pub enum ToGeneration {
 /// Facts a generation reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromGeneration {
-    /// The interpreter runs and loaded the engine.
-    Hello { python: String, engine: String },
+    /// The interpreter runs and loaded the engine, of this version and [`FORMAT`]. It may be another build than the arbiter's:
+    /// every build has to understand this message.
+    Hello {
+        python: String,
+        engine: String,
+        #[serde(default)]
+        format: u32,
+    },
     /// `Start` was carried out; with `preload` the app is imported. `Fork` may follow.
     Prepared,
     /// `Start` failed (with `preload`: the app did not import). The traceback is in the error log already; this is
@@ -47,6 +56,8 @@ pub enum FromGeneration {
         status: i32,
         peak_bytes: u64,
     },
+    /// The process of a hook was reaped.
+    HookEnded,
 }
 
 /// All that a generation and its workers need to know.

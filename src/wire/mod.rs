@@ -20,7 +20,8 @@ pub use descriptors::{ForkDescriptors, StartDescriptors};
 pub use last_words::{LastWords, crash_in};
 pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{
-    EXIT_SICK, FromGeneration, ListenerAddress, PassedListener, ToGeneration, WorkerSettings,
+    EXIT_SICK, FORMAT, FromGeneration, ListenerAddress, PassedListener, ToGeneration,
+    WorkerSettings,
 };
 pub use scoreboard::{
     IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,

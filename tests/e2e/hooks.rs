@@ -261,6 +261,34 @@ def when_ready(server):
 }
 
 #[test]
+fn a_stop_waits_for_the_hooks_of_many_workers() {
+    let hooks = "
+import time
+
+def child_exit(server, worker):
+    time.sleep(3.5)
+    print('gone', worker.age, flush=True)
+
+def on_exit(server):
+    print('all gone', flush=True)
+";
+    let config =
+        "workers = 12\n[hooks]\nchild_exit = 'hooks:child_exit'\non_exit = 'hooks:on_exit'";
+    let server = setup("sync", config).file("hooks.py", hooks).start();
+    server.signal(Signal::SIGTERM);
+    let exit = server.ended();
+    assert_eq!(exit.code, Some(0));
+    assert_eq!(
+        exit.stdout
+            .lines()
+            .filter(|line| line.starts_with("gone"))
+            .count(),
+        12
+    );
+    assert!(exit.stdout.ends_with("all gone"), "{}", exit.stdout);
+}
+
+#[test]
 fn a_worker_exit_that_hangs_is_ended() {
     let hooks = "import time\ndef worker_exit(server, worker):\n    time.sleep(60)\n";
     let config = "[timeouts]\ngraceful = '1s'\n[hooks]\nworker_exit = 'hooks:worker_exit'";

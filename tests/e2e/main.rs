@@ -54,6 +54,7 @@ mod systemd;
 mod systemd_units;
 mod threads;
 mod upgrade;
+mod watching;
 mod websocket;
 mod wsgi;
 mod wsgi_requests;

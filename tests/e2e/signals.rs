@@ -73,6 +73,18 @@ fn a_quick_stop_ends_a_graceful_one() {
 }
 
 #[test]
+fn a_second_term_cuts_nothing() {
+    let server = Server::start("");
+    let mut client = in_flight(&server, 2.0);
+    for _ in 0..3 {
+        server.signal(Signal::SIGTERM);
+        server.says("signal SIGTERM received");
+    }
+    assert_eq!(client.response().text(), "slept");
+    assert_eq!(server.ended().code, Some(0));
+}
+
+#[test]
 fn hup_replaces_every_worker_though_nothing_changed() {
     let server = Server::start("workers = 2");
     server.says_times(2, " ready");

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     admin::support::{get, run, status},
-    harness::{Address, Client, Hammer, Manager, Process, Server, Setup, eventually},
+    harness::{Address, Client, Hammer, Manager, Process, Server, Setup, eventually, venv_python},
 };
 
 const BUILT: &str = env!("CARGO_BIN_EXE_rgunicorn");
@@ -37,6 +37,35 @@ fn replace(binary: &Path, text: &str) {
     fs::write(&beside, text).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(&beside, binary).unwrap();
+}
+
+/// Runs the tests' interpreter, but while there is a file `newer` beside it, a generation is one of a later rgunicorn.
+const LATER: &str = r#"#!/bin/sh
+if [ -e newer ] && [ "${3%.so}" != "$3" ]; then
+    exec PYTHON -c '
+import socket, sys, time
+hello = b"{\"Hello\":{\"python\":\"3.99.0\",\"engine\":\"9.9.9\",\"format\":999,\"more\":1}}"
+socket.socket(fileno=int(sys.argv[1])).send(hello)
+time.sleep(60)' "$4"
+fi
+exec PYTHON "$@"
+"#;
+
+#[test]
+fn an_engine_that_does_not_go_with_the_running_program_is_refused() {
+    let text = LATER.replace("PYTHON", &venv_python().display().to_string());
+    let setup = Setup::with("python = '{dir}/later'").file("later", &text);
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(setup.path().join("later"), executable).unwrap();
+    let server = setup.start();
+    let worker = server.worker();
+    server.directory.write("newer", "");
+    server.signal(Signal::SIGHUP);
+    server.says("reload=1 rejected: … rgunicorn 9.9.9 is installed now … send USR2");
+    assert_eq!(server.worker(), worker);
+    fs::remove_file(server.directory.path().join("newer")).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.applied();
 }
 
 fn upgrade(server: &Server) {

@@ -9,10 +9,19 @@ mod stacks;
 
 use std::{
     fs,
-    os::{fd::AsFd, unix::fs::PermissionsExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::PermissionsExt,
+    },
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    poll::{PollFd, PollFlags, poll},
+    sys::{
+        signal::Signal,
+        socket::{MsgFlags, send},
+    },
+};
 use rgunicorn::{
     config::LogTarget,
     sys::{describe_exit, exit_code},
@@ -182,6 +191,22 @@ fn when_the_arbiter_dies_workers_leave_and_the_generation_follows() {
     assert_eq!(rig.abandon(), 0);
     wait_readable(first.as_fd(), "the end of worker 1");
     wait_readable(second.as_fd(), "the end of worker 2");
+}
+
+#[test]
+fn a_generation_that_cannot_understand_the_arbiter_ends_at_once_and_its_workers_go_on() {
+    let project = Project::with_module(HELLO);
+    let mut rig = Rig::start(&project.config("site_app"));
+    rig.expect_prepared();
+    let (_, worker) = rig.fork_ready(1);
+    let channel = rig.process.channel.as_fd().as_raw_fd();
+    send(channel, b"no order", MsgFlags::empty()).unwrap();
+    wait_readable(rig.process.pidfd.as_fd(), "the end of the generation");
+    assert!(project.error_log().contains("its workers go on"));
+    let mut ended = [PollFd::new(worker.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut ended, 500u16).unwrap(), 0, "the worker has ended");
+    worker.signal(Signal::SIGKILL).unwrap();
+    wait_readable(worker.as_fd(), "the end of the worker");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use rgunicorn::{
     config::{Config, LiveConfig},
     sys::{Bell, Lifeline, PidFd, seqpacket_pair},
     wire::{
-        ForkDescriptors, FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors,
+        FORMAT, ForkDescriptors, FromGeneration, LIVE_SIGNAL, LastWords, LivePage, LogDescriptors,
         Received, Scoreboard, Slot, StackSheet, StartDescriptors, ToGeneration, WorkerSettings,
         WorkerState,
     },
@@ -83,9 +83,15 @@ impl Rig {
         let engine = engine::find().unwrap();
         let mut process = GenerationProcess::spawn(&interpreter, &engine, config).unwrap();
         let hello = receive(&mut process);
-        let FromGeneration::Hello { python, engine } = hello.0 else {
+        let FromGeneration::Hello {
+            python,
+            engine,
+            format,
+        } = hello.0
+        else {
             panic!("{hello:?} came first");
         };
+        assert_eq!(format, FORMAT);
         assert_eq!(python, interpreter.version);
         assert_eq!(engine, env!("CARGO_PKG_VERSION"));
 

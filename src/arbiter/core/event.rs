@@ -89,6 +89,8 @@ pub enum Event {
         generation: GenerationId,
         exit: Exit,
     },
+    /// One of the hooks that the generation runs is done; more may wait.
+    HookEnded(GenerationId),
     Forked(WorkerId),
     NotForked {
         worker: WorkerId,

@@ -140,6 +140,7 @@ impl Core {
             Event::GenerationExited { generation, exit } => {
                 self.generation_exited(now, generation, exit, actions);
             }
+            Event::HookEnded(generation) => self.hook_ended(now, generation),
             Event::Forked(worker) => self.forked(now, worker, actions),
             Event::NotForked { worker, reason } => self.not_forked(now, worker, reason, actions),
             Event::Ready(worker) => self.ready(now, worker, actions),
@@ -311,6 +312,15 @@ impl Core {
         }
     }
 
+    /// A generation that leaves gets on: there may be a hook for each of its workers, and a few run at once.
+    fn hook_ended(&mut self, now: Moment, id: GenerationId) {
+        if let Some(generation) = self.generations.get_mut(&id)
+            && let Process::Retired { kill_at: Some(at) } = &mut generation.process
+        {
+            *at = now + GENERATION_LEAVES_WITHIN;
+        }
+    }
+
     /// The candidate, if there is one.
     pub fn candidate(&self) -> Option<GenerationId> {
         self.with_role(Role::Candidate)
@@ -369,5 +379,5 @@ impl Core {
     }
 }
 
-/// How long a generation may take to exit after its last child: it may have two hooks to run, one after the other.
+/// How long a generation may take to exit after its last child, or after its last hook: a hook takes 4 s at most.
 const GENERATION_LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Core, Moment, Order, Phase, Process, Report, Role, Stop, Why};
 
-/// With what force the server stops; a second signal is the next one.
+/// With what force the server stops. INT and QUIT during a stop are the next one: a person does not want to wait. TERM is not,
+/// for many say it twice without meaning more: a unit's `ExecStop=` and then systemd, a hook and then the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Force {
     Graceful,
@@ -23,14 +24,14 @@ impl Core {
                 actions.push(Action::Report(Report::Stopping { stop }));
                 self.begin_stop(now, asked, 0, actions);
             }
-            Phase::Stopping { force, code } => {
+            Phase::Stopping { force, code } if stop == Stop::Quick => {
                 let next = match force {
                     Force::Graceful => Force::Quick,
                     Force::Quick | Force::Kill => Force::Kill,
                 };
                 self.begin_stop(now, next, code, actions);
             }
-            Phase::Finished => {}
+            Phase::Stopping { .. } | Phase::Finished => {}
         }
     }
 

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::{Shell, live};
 use crate::{
     arbiter::{
-        GenerationProcess,
+        GenerationProcess, clock,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
         open_files,
         pidfile::Pidfile,
@@ -282,7 +282,8 @@ impl Shell {
             return;
         };
         let config = &reading.config;
-        self.watcher.apply(&config.chdir, &config.reload);
+        self.watcher
+            .apply(&config.chdir, &config.reload, clock::now());
         self.listeners.settle(config, &reading.resources.listeners);
         self.change_pidfile(config);
         self.change_error_log(config);

@@ -17,7 +17,7 @@ use crate::{
     debug, info,
     sys::{PidFd, reap_any_measured, resident_bytes},
     telemetry, warning,
-    wire::{FromGeneration, LastWords, Received, WorkerState},
+    wire::{FORMAT, FromGeneration, LastWords, Received, WorkerState},
 };
 
 /// Between two samples of the workers, at least.
@@ -79,12 +79,19 @@ impl Shell {
         descriptors: Vec<OwnedFd>,
     ) {
         match message {
-            FromGeneration::Hello { python, engine } => {
+            FromGeneration::Hello {
+                python,
+                engine,
+                format,
+            } => {
                 debug!(
                     "generation={} runs Python {python} with engine {engine}",
                     generation.0
                 );
-                self.send_start(generation);
+                match format {
+                    FORMAT => self.send_start(generation),
+                    _ => self.refuse_engine(generation, &engine),
+                }
             }
             FromGeneration::Prepared => self.events.push_back(Event::Prepared(generation)),
             FromGeneration::Failed { reason } => {
@@ -107,7 +114,19 @@ impl Shell {
                 self.processes.note_peak(worker, peak_bytes);
                 self.events.push_back(Event::WorkerExited { worker, exit });
             }
+            FromGeneration::HookEnded => self.events.push_back(Event::HookEnded(generation)),
         }
+    }
+
+    /// Another rgunicorn was installed, and the generation loaded its engine.
+    fn refuse_engine(&mut self, generation: GenerationId, engine: &str) {
+        let reason = format!(
+            "rgunicorn {engine} is installed now, and its engine does not go with the rgunicorn {} that runs; send USR2, which \
+             takes up the new program, and then HUP",
+            env!("CARGO_PKG_VERSION")
+        );
+        self.events.push_back(Event::Failed { generation, reason });
+        self.processes.tell_generation(generation, Signal::SIGKILL);
     }
 
     fn on_forked(&mut self, worker: WorkerId, pid: u32, descriptors: Vec<OwnedFd>) {

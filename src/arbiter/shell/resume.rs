@@ -58,7 +58,7 @@ impl Shell {
         disregard(&DISREGARDED)?;
         become_subreaper()?;
         let mut watcher = Watcher::new(loader.path(), now)?;
-        watcher.apply(&config.chdir, &config.reload);
+        watcher.apply(&config.chdir, &config.reload, now);
         watcher.resume(state.seen, now);
         let listeners = Listeners::resume(state.listeners)?;
         let kept: Vec<String> = listeners

@@ -18,14 +18,14 @@ use crate::{
     arbiter::{
         core::{GenerationId, ReloadId, WorkerId},
         upgrade::{
-            self, FORMAT, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
+            self, HandedGeneration, HandedReading, HandedShared, HandedWorker, Invocation,
             STATE_VARIABLE, State,
         },
     },
     error, info,
     sys::{Handed, execute, hold_signals, memory_file, release_signals},
     warning,
-    wire::Scoreboard,
+    wire::{FORMAT, Scoreboard},
 };
 
 impl Shell {

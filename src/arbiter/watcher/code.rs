@@ -61,11 +61,21 @@ impl Code {
     }
 
     pub(super) fn on_touched(&mut self, path: &Path, quiet_at: Moment) {
-        // A new directory may hold files that match.
-        let is_directory = || path.starts_with(&self.root) && path.is_dir();
-        if self.matches(path) || self.hops.contains(path) || is_directory() {
+        if self.matches(path) || self.hops.contains(path) {
             self.quiet_at = Some(quiet_at);
         }
+    }
+
+    /// What it holds may match. It does not put off what is waited out: the app may make directories all the time.
+    pub(super) fn on_directory_touched(&mut self, path: &Path, quiet_at: Moment) {
+        if path.starts_with(&self.root) && !self.is_skipped(path) || self.hops.contains(path) {
+            self.look(quiet_at);
+        }
+    }
+
+    /// A look without having been told.
+    pub(super) fn look(&mut self, quiet_at: Moment) {
+        self.quiet_at = self.quiet_at.or(Some(quiet_at));
     }
 
     pub(super) fn quiet_at(&self) -> Option<Moment> {

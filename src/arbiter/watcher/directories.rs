@@ -8,31 +8,61 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
 use nix::errno::Errno;
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{
+    ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
 
 use crate::{
     sys::{Bell, naming_task_limit, without_signals},
     warning,
 };
 
-/// Paths that wait to be looked at. More are not kept: what is lost here is found at the next look.
+/// Paths that wait to be looked at. When there are more, all are looked at.
 const TOUCHED_MAX: usize = 4096;
+
+/// What the kernel told.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    /// Something happened to the file of this name.
+    File(PathBuf),
+    /// Something happened to the directory of this name, which may hold others now.
+    Directory(PathBuf),
+    /// Anything may have happened: a watched directory went or was moved, or events were dropped.
+    Lost,
+}
 
 pub(super) struct Directories {
     /// `None` until something is to be watched, and while the kernel lets nothing be: the instances of inotify are counted
     /// for each user, over all containers of a host.
     notify: Option<RecommendedWatcher>,
     bell: Arc<Bell>,
-    touched: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// Each with the device and inode it had: one that was made anew has to be watched anew.
-    watched: BTreeMap<PathBuf, (u64, u64)>,
+    noted: Arc<Mutex<Noted>>,
+    /// By their paths without links.
+    watched: BTreeMap<PathBuf, Directory>,
     /// Said once: what fails is tried again at every look.
     has_complained: bool,
+}
+
+/// One that is watched.
+#[derive(Debug, PartialEq, Eq)]
+struct Directory {
+    /// Device and inode: one that was made anew has to be watched anew.
+    identity: (u64, u64),
+    /// The paths that lead to it, of which notify would know one.
+    names: BTreeSet<PathBuf>,
+}
+
+/// What was told and not taken yet.
+#[derive(Default)]
+struct Noted {
+    touched: BTreeSet<PathBuf>,
+    has_lost: bool,
 }
 
 impl std::fmt::Debug for Directories {
@@ -46,25 +76,19 @@ impl Directories {
         Ok(Self {
             notify: None,
             bell: Arc::new(Bell::create()?),
-            touched: Arc::default(),
+            noted: Arc::default(),
             watched: BTreeMap::new(),
             has_complained: false,
         })
     }
 
-    /// Watches these and no others. One that does not exist or cannot be watched is tried again by the next call.
-    pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) {
-        let wanted: BTreeMap<PathBuf, (u64, u64)> = wanted
-            .into_iter()
-            .filter_map(|path| identity(&path).map(|identity| (path, identity)))
-            .collect();
-        let gone: Vec<PathBuf> = self
-            .watched
-            .iter()
-            .filter(|(path, identity)| wanted.get(*path) != Some(identity))
-            .map(|(path, _)| path.clone())
-            .collect();
-        if let Err((what, problem)) = self.rewatch(gone, wanted)
+    /// Watches these and no others. One that does not exist or cannot be watched is tried again by the next call. Whether
+    /// one is watched now that was not: nobody told what happened in it before.
+    pub(super) fn set(&mut self, wanted: BTreeSet<PathBuf>) -> bool {
+        let wanted = found(wanted);
+        let before = std::mem::take(&mut self.watched);
+        let known = |path: &PathBuf, directory: &Directory| before.get(path) == Some(directory);
+        if let Err((what, problem)) = self.rewatch(&before, wanted)
             && !self.has_complained
         {
             self.has_complained = true;
@@ -74,13 +98,15 @@ impl Directories {
                 told(&problem)
             );
         }
+        let mut watched = self.watched.iter();
+        watched.any(|(path, directory)| !known(path, directory))
     }
 
     /// Watches as many as can be; else what cannot, and why.
     fn rewatch(
         &mut self,
-        gone: Vec<PathBuf>,
-        wanted: BTreeMap<PathBuf, (u64, u64)>,
+        before: &BTreeMap<PathBuf, Directory>,
+        wanted: BTreeMap<PathBuf, Directory>,
     ) -> Result<(), (String, notify::Error)> {
         if wanted.is_empty() && self.notify.is_none() {
             return Ok(());
@@ -88,21 +114,25 @@ impl Directories {
         let notify = match &mut self.notify {
             Some(notify) => notify,
             none => none.insert(
-                listen(&self.bell, &self.touched)
-                    .map_err(|problem| ("files".to_owned(), problem))?,
+                listen(&self.bell, &self.noted).map_err(|problem| ("files".to_owned(), problem))?,
             ),
         };
-        for path in gone {
-            let _gone_with_the_directory = notify.unwatch(&path);
-            self.watched.remove(&path);
+        let is_same = |path: &PathBuf, among: &BTreeMap<PathBuf, Directory>, one: &Directory| {
+            among.get(path).map(|other| other.identity) == Some(one.identity)
+        };
+        for (path, directory) in before {
+            if !is_same(path, &wanted, directory) {
+                let _gone_with_the_directory = notify.unwatch(path);
+            }
         }
         let mut result = Ok(());
-        for (path, identity) in wanted {
-            if self.watched.contains_key(&path) {
+        for (path, directory) in wanted {
+            if is_same(&path, before, &directory) {
+                self.watched.insert(path, directory);
                 continue;
             }
             match notify.watch(&path, RecursiveMode::NonRecursive) {
-                Ok(()) => drop(self.watched.insert(path, identity)),
+                Ok(()) => drop(self.watched.insert(path, directory)),
                 // It was removed just now.
                 Err(_) if !path.exists() => {}
                 Err(problem) => result = Err((format!("`{}`", path.display()), problem)),
@@ -111,24 +141,72 @@ impl Directories {
         result
     }
 
-    /// The paths that something happened to.
-    pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
+    /// What the kernel told since the last time, each once.
+    pub(super) fn take(&mut self) -> BTreeSet<Told> {
         self.bell.drain();
-        std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner))
+        let Noted { touched, has_lost } = std::mem::take(&mut *lock(&self.noted));
+        let mut told: BTreeSet<Told> = has_lost.then_some(Told::Lost).into_iter().collect();
+        for path in touched {
+            if self.watched.contains_key(&path) {
+                self.forget(&path);
+                told.insert(Told::Lost);
+                continue;
+            }
+            let kind = if path.is_dir() {
+                Told::Directory
+            } else {
+                Told::File
+            };
+            let parent = path.parent().and_then(|parent| self.watched.get(parent));
+            let names = parent.into_iter().flat_map(|parent| &parent.names);
+            told.extend(names.map(|name| kind(name.join(path.file_name().unwrap_or_default()))));
+        }
+        told
+    }
+
+    /// The watch of a directory that went, or went elsewhere, and came back may be over, as are those below it, though device and
+    /// inode may be the same. So they are watched anew.
+    fn forget(&mut self, path: &Path) {
+        self.watched.retain(|watched, _| !watched.starts_with(path));
     }
 }
 
+/// Those that there are, each once.
+fn found(wanted: BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Directory> {
+    let mut found = BTreeMap::new();
+    for name in wanted {
+        let Ok(path) = fs::canonicalize(&name) else {
+            continue;
+        };
+        let Some(identity) = identity(&path) else {
+            continue;
+        };
+        let directory = found.entry(path).or_insert_with(|| Directory {
+            identity,
+            names: BTreeSet::new(),
+        });
+        directory.names.insert(name);
+    }
+    found
+}
+
+fn lock(noted: &Mutex<Noted>) -> MutexGuard<'_, Noted> {
+    noted.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Notes what the kernel tells, and rings.
-fn listen(
-    bell: &Arc<Bell>,
-    touched: &Arc<Mutex<BTreeSet<PathBuf>>>,
-) -> notify::Result<RecommendedWatcher> {
-    let (bell, touched) = (Arc::clone(bell), Arc::clone(touched));
+fn listen(bell: &Arc<Bell>, noted: &Arc<Mutex<Noted>>) -> notify::Result<RecommendedWatcher> {
+    let (bell, noted) = (Arc::clone(bell), Arc::clone(noted));
     let on_event = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
-        let mut noted = touched.lock().unwrap_or_else(PoisonError::into_inner);
-        if noted.len() < TOUCHED_MAX {
-            noted.extend(event.paths);
+        if !may_change_a_file(event.kind) {
+            return;
+        }
+        let mut noted = lock(&noted);
+        if event.need_rescan() || noted.touched.len() >= TOUCHED_MAX {
+            noted.has_lost = true;
+        } else {
+            noted.touched.extend(event.paths);
         }
         drop(noted);
         bell.ring();
@@ -142,6 +220,16 @@ fn listen(
             .join();
         notify::recommended_watcher(on_event)
     })
+}
+
+/// That files are opened and read makes none another one: we read them ourselves, and an app reads its templates all the time.
+/// Nor does a part of a write: a save ends with the file closed, and a log that the app keeps open never is.
+fn may_change_a_file(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Modify(what) => !matches!(what, ModifyKind::Data(_)),
+        _ => true,
+    }
 }
 
 /// With the limit that stands behind it; inotify(7). That of open files has the same error.

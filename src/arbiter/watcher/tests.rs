@@ -1,4 +1,9 @@
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::TempDir;
@@ -19,7 +24,7 @@ fn scene_with(path: &str, prepare: impl Fn(&Path)) -> Scene {
     let file = folder.path().join(path);
     let root = folder.path().join("code");
     let mut watcher = Watcher::new(Some(&file), clock::now()).unwrap();
-    watcher.apply(&root, &reload);
+    watcher.apply(&root, &reload, clock::now());
     Scene { folder, watcher }
 }
 
@@ -41,6 +46,17 @@ impl Scene {
         self.folder.path().join(name)
     }
 
+    /// Never looks without having been told.
+    fn that_is_told(mut self) -> Self {
+        self.watcher.next_look = clock::now() + Duration::from_secs(3600);
+        self
+    }
+
+    fn apply(&mut self, root: &str, reload: &Reload) {
+        let root = self.path(root);
+        self.watcher.apply(&root, reload, clock::now());
+    }
+
     /// What the watcher tells within the time; it is polled as the arbiter does.
     fn changed_within(&mut self, time: Duration) -> Vec<Changed> {
         let end = clock::now() + time;
@@ -51,11 +67,19 @@ impl Scene {
                 return changed;
             }
             let wait = self.watcher.deadline().min(end).since(now) + Duration::from_millis(1);
-            let timeout = PollTimeout::try_from(wait).unwrap();
-            let mut entries = [PollFd::new(self.watcher.as_fd(), PollFlags::POLLIN)];
-            poll(&mut entries, timeout).unwrap();
+            self.is_rung_within(wait);
             self.watcher.on_rung(clock::now());
         }
+    }
+
+    /// Whether the kernel has something to tell, or has within the time.
+    fn is_rung_within(&self, time: Duration) -> bool {
+        let timeout = PollTimeout::try_from(time).unwrap();
+        let descriptor = self.watcher.descriptor().into_iter();
+        let mut entries: Vec<PollFd<'_>> = descriptor
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        poll(&mut entries, timeout).unwrap() > 0
     }
 
     fn changed(&mut self) -> Vec<Changed> {
@@ -190,18 +214,129 @@ fn code_that_changes_appears_or_goes_is_told_and_code_that_is_read_is_not() {
 }
 
 #[test]
+fn to_read_what_is_watched_wakes_nobody() {
+    let mut scene = scene();
+    fs::write(scene.path("server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+    scene.assert_quiet();
+    fs::read(scene.path("server.toml")).unwrap();
+    fs::read(scene.path("code/shop/views.py")).unwrap();
+    for folder in ["", "code", "code/shop"] {
+        assert!(fs::read_dir(scene.path(folder)).unwrap().count() > 0);
+    }
+    assert!(!scene.is_rung_within(Duration::from_millis(100)));
+}
+
+#[test]
+fn who_reads_all_the_time_puts_no_change_off() {
+    let mut scene = scene();
+    let paths = ["server.toml", "code/shop/views.py"].map(|name| scene.path(name));
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Relaxed) {
+                for path in &paths {
+                    let _it_is_written_just_now = fs::read(path);
+                }
+            }
+        });
+        fs::write(&paths[0], "workers = 2").unwrap();
+        let config = scene.changed();
+        fs::write(&paths[1], "two!").unwrap();
+        let code = scene.changed();
+        is_done.store(true, Relaxed);
+        assert_eq!(config, [Changed::Config]);
+        assert_eq!(code, [Changed::Code("shop/views.py".into())]);
+    });
+}
+
+#[test]
+fn files_that_nobody_asked_for_are_listened_to_now_and_then() {
+    let mut scene = scene();
+    scene.assert_quiet();
+    let write = |scene: &Scene| fs::write(scene.path("db.sqlite3"), "x").unwrap();
+    write(&scene);
+    assert!(scene.is_rung_within(Duration::from_millis(100)));
+    scene.watcher.on_rung(clock::now());
+    write(&scene);
+    assert!(!scene.is_rung_within(DEAF_FOR / 2), "somebody listens");
+    fs::write(scene.path("server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
+}
+
+#[test]
+fn a_directory_that_was_moved_or_made_anew_is_watched_as_before() {
+    let mut scene = scene().that_is_told();
+    let (shop, away) = (scene.path("code/shop"), scene.path("away"));
+    let write = |text: &str| fs::write(shop.join("views.py"), text).unwrap();
+    let told = [Changed::Code("shop/views.py".into())];
+    fs::rename(&shop, &away).unwrap();
+    fs::rename(&away, &shop).unwrap();
+    scene.assert_quiet();
+    write("two!");
+    assert_eq!(scene.changed(), told);
+    // The second mostly gets the inode of the first.
+    fs::remove_file(shop.join("views.py")).unwrap();
+    fs::remove_dir(&shop).unwrap();
+    fs::create_dir(&shop).unwrap();
+    write("three");
+    assert_eq!(scene.changed(), told);
+    scene.assert_quiet();
+    write("four");
+    assert_eq!(scene.changed(), told);
+    fs::rename(&shop, &away).unwrap();
+    assert_eq!(scene.changed(), told);
+}
+
+#[test]
+fn what_is_put_into_a_directory_before_it_is_watched_is_told() {
+    let mut scene = scene().that_is_told();
+    fs::create_dir_all(scene.path("code/new/and/deep")).unwrap();
+    scene.assert_quiet();
+    fs::write(scene.path("code/new/and/deep/a.py"), "x").unwrap();
+    let told = [Changed::Code("new/and/deep/a.py".into())];
+    assert_eq!(scene.changed(), told);
+}
+
+#[test]
+fn a_change_that_the_kernel_had_no_room_to_tell_is_found() {
+    let mut scene = scene().that_is_told();
+    let events_max = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    for _ in 0..events_max.trim().parse::<u32>().unwrap() {
+        fs::write(scene.path("notes"), "x").unwrap();
+        fs::remove_file(scene.path("notes")).unwrap();
+    }
+    fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
+    let told = [Changed::Code("shop/views.py".into())];
+    assert_eq!(scene.changed(), told);
+}
+
+#[test]
 fn code_that_is_ignored_is_not_told() {
     let mut scene = scene();
     let reload = rules("code = '**/*.py'\nignore = ['**/tests', '**/local_*.py']");
     fs::create_dir_all(scene.path("code/shop/tests")).unwrap();
-    scene
-        .watcher
-        .apply(&scene.folder.path().join("code"), &reload);
+    scene.apply("code", &reload);
     fs::write(scene.path("code/shop/tests/views.py"), "x").unwrap();
     fs::write(scene.path("code/local_settings.py"), "x").unwrap();
     scene.assert_quiet();
     fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
     assert_eq!(scene.changed(), [Changed::Code("shop/views.py".into())]);
+}
+
+#[test]
+fn a_directory_that_two_paths_lead_to_is_watched_for_both() {
+    let mut scene = scene_with("code/server.toml", |folder| {
+        fs::create_dir(folder.join("release")).unwrap();
+        fs::write(folder.join("release/server.toml"), "workers = 1").unwrap();
+        fs::write(folder.join("release/views.py"), "one").unwrap();
+        symlink("release", folder.join("code")).unwrap();
+    })
+    .that_is_told();
+    fs::write(scene.path("release/views.py"), "two").unwrap();
+    assert_eq!(scene.changed(), [Changed::Code("views.py".into())]);
+    fs::write(scene.path("release/server.toml"), "workers = 2").unwrap();
+    assert_eq!(scene.changed(), [Changed::Config]);
 }
 
 #[test]
@@ -227,14 +362,14 @@ fn a_file_to_touch_is_told_when_it_is_made_or_touched_and_not_when_it_goes() {
     let file = scene.path("tmp/restart.txt");
     let reload = rules(&format!("touch = '{}'", file.display()));
     fs::create_dir_all(scene.path("tmp")).unwrap();
-    scene.watcher.apply(Path::new("/"), &reload);
+    scene.apply("/", &reload);
     scene.assert_quiet();
     fs::write(&file, "").unwrap();
     assert_eq!(scene.changed(), [Changed::Touch]);
     let opened = fs::File::open(&file).unwrap();
     opened.set_modified(std::time::SystemTime::now()).unwrap();
     assert_eq!(scene.changed(), [Changed::Touch]);
-    scene.watcher.apply(Path::new("/"), &reload);
+    scene.apply("/", &reload);
     fs::remove_file(&file).unwrap();
     scene.assert_quiet();
     fs::remove_dir(scene.path("tmp")).unwrap();
@@ -246,7 +381,7 @@ fn a_file_to_touch_is_told_when_it_is_made_or_touched_and_not_when_it_goes() {
 #[test]
 fn a_watcher_that_is_switched_off_tells_nothing() {
     let mut scene = scene();
-    scene.watcher.apply(Path::new("/"), &rules("watch = false"));
+    scene.apply("/", &rules("watch = false"));
     fs::write(scene.path("server.toml"), "workers = 2").unwrap();
     fs::write(scene.path("code/shop/views.py"), "two!").unwrap();
     scene.assert_quiet();

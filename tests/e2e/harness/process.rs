@@ -1,6 +1,9 @@
 //! Processes as the kernel tells of them in /proc: never signalled by name, only by id.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -48,16 +51,15 @@ impl Process {
         fs::read_dir(self.folder().join("task")).map_or(0, |tasks| tasks.count())
     }
 
-    /// How often its threads went to sleep so far (voluntary_ctxt_switches of proc_pid_status(5)).
+    /// How often its threads went to sleep so far.
     pub fn sleeps(self) -> u64 {
         let tasks = fs::read_dir(self.folder().join("task")).unwrap().flatten();
-        let of_thread = |task: fs::DirEntry| -> Option<u64> {
-            let status = fs::read_to_string(task.path().join("status")).ok()?;
-            let mut lines = status.lines();
-            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-            count.trim().parse().ok()
-        };
-        tasks.filter_map(of_thread).sum()
+        tasks.filter_map(|task| sleeps_of(&task.path())).sum()
+    }
+
+    /// How often its first thread did.
+    pub fn first_thread_sleeps(self) -> u64 {
+        sleeps_of(&self.folder()).unwrap()
     }
 
     /// Processor time used so far, in ticks of which a second has a hundred; proc_pid_stat(5).
@@ -138,4 +140,12 @@ fn stat(pid: i32) -> Option<(char, i32, u64)> {
         fields.get(1)?.parse().ok()?,
         fields.get(19)?.parse().ok()?,
     ))
+}
+
+/// voluntary_ctxt_switches of proc_pid_status(5). None: the thread is gone.
+fn sleeps_of(task: &Path) -> Option<u64> {
+    let status = fs::read_to_string(task.join("status")).ok()?;
+    let mut lines = status.lines();
+    let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    count.trim().parse().ok()
 }

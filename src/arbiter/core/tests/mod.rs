@@ -105,6 +105,7 @@ impl Stage {
                 worker: WorkerId(number(id)),
                 exit: parse_exit(exit),
             },
+            ["hook", id] => Event::HookEnded(GenerationId(number(&id[1..]))),
             ["forked", id] => Event::Forked(WorkerId(number(id))),
             ["cannot", "fork", id] => Event::NotForked {
                 worker: WorkerId(number(id)),

@@ -106,6 +106,8 @@ pub(super) struct World {
     /// A generation was committed: from then on no fault ends the server.
     has_served: bool,
     stopped: Option<Moment>,
+    /// Somebody asked for a graceful stop, and nobody for a quick one.
+    stops_gracefully: bool,
     finished: Option<Moment>,
 }
 
@@ -135,6 +137,7 @@ impl World {
             floor: 0,
             has_served: false,
             stopped: None,
+            stops_gracefully: false,
             finished: None,
         };
         world.file.workers = 1 + world.below(4) as u16;
@@ -144,7 +147,12 @@ impl World {
             let at = world.milliseconds(BUSY.as_millis() as u64);
             world.after(at, Happening::Person);
         }
-        if world.chance(25) {
+        let stops = if world.chance(25) {
+            1 + world.below(3)
+        } else {
+            0
+        };
+        for _ in 0..stops {
             let stop = [Stop::Graceful, Stop::Quick][world.below(2) as usize];
             let at = world.milliseconds(BUSY.as_millis() as u64);
             world.after(at, Happening::Stop(stop));
@@ -264,6 +272,8 @@ impl World {
             Happening::Person => self.act(),
             Happening::Stop(stop) => {
                 self.stopped.get_or_insert(self.now);
+                let is_more = self.stops_gracefully || !self.core.is_stopping();
+                self.stops_gracefully = is_more && stop == Stop::Graceful;
                 self.step(Event::Stop(stop));
             }
             _ => {}

@@ -14,11 +14,24 @@ fn a_graceful_stop_drains_everything_and_leaves_with_0() {
 }
 
 #[test]
-fn a_second_signal_makes_the_stop_quick_and_a_third_kills() {
-    insta::assert_snapshot!(trace_served("term; term; term; exit 1 sig9; exit 2 sig9; exit g1 sig9"), @r#"
+fn a_second_term_changes_nothing() {
+    insta::assert_snapshot!(trace_served("term; exit 1 0; term; term; exit 2 0; exit g1 0"), @r#"
     term -> announce the stop, drain w1, drain w2, retire g1
-    term -> quit w1, quit w2
-    term -> kill w1, kill w2, kill g1
+    exit 1 0 -> -
+    term -> -
+    term -> -
+    exit 2 0 -> -
+    exit g1 0 -> forget g1, leave with 0
+    "#);
+}
+
+#[test]
+fn int_makes_a_stop_quick_and_a_second_one_kills() {
+    insta::assert_snapshot!(trace_served("term; int; term; int; exit 1 sig9; exit 2 sig9; exit g1 sig9"), @r#"
+    term -> announce the stop, drain w1, drain w2, retire g1
+    int -> quit w1, quit w2
+    term -> -
+    int -> kill w1, kill w2, kill g1
     exit 1 sig9 -> -
     exit 2 sig9 -> -
     exit g1 sig9 -> forget g1, leave with 0
@@ -35,6 +48,19 @@ fn a_generation_that_does_not_reap_its_killed_workers_is_killed() {
     102.0 s -> kill g1
     exit g1 sig9 -> -
     exit 2 sig9 -> forget g1, leave with 0
+    "#);
+}
+
+#[test]
+fn a_generation_has_time_to_leave_as_long_as_its_hooks_end() {
+    insta::assert_snapshot!(trace_served("term; exit 1 0; exit 2 0; wait 8; hook g1; wait 8; hook g1; wait 11; exit g1 sig9"), @r#"
+    term -> announce the stop, drain w1, drain w2, retire g1
+    exit 1 0 -> -
+    exit 2 0 -> -
+    hook g1 -> -
+    hook g1 -> -
+    86.0 s -> kill g1
+    exit g1 sig9 -> forget g1, leave with 0
     "#);
 }
 

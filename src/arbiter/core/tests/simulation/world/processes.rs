@@ -91,6 +91,7 @@ impl World {
             Fate::Ending(since) => since,
             Fate::Ordered | Fate::Booting | Fate::Ready => self.now,
         };
+        self.assert_grace(worker, order, told);
         self.workers
             .insert(worker, (generation, Fate::Ending(told)));
         let obeys = !self.fault(10);
