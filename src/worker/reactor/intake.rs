@@ -244,12 +244,14 @@ impl Reactor {
         }
     }
 
+    /// False: it has to stay.
     fn leave_unread(&mut self, token: u64) -> bool {
         if !self.acceptor.has_colleagues() {
             return false;
         }
         let Some(connection) = self.table.take(token) else {
-            return false;
+            // Its client has left, or sent the end of the stream and was read.
+            return true;
         };
         match self.hand_over(connection) {
             Ok(()) => true,
