@@ -206,7 +206,7 @@ fn nginx_as_a_load_balancer_for_tcp_introduces_its_clients() {
     let mut client = Client::over(socket);
     for _ in 0..2 {
         let told = client.get("/").text();
-        let expected = format!("127.0.0.1 {own_port} http test 127.0.0.1:");
+        let expected = format!("127.0.0.1 {own_port} http localhost 127.0.0.1:");
         assert!(told.starts_with(&expected), "{told}");
     }
 }
