@@ -208,7 +208,7 @@ fn work_in(
                     // It may not have been raised before the call ended.
                     ffi::raise_in_thread(py, sys::thread_ident(), None);
                 }
-                // What it held before it was copied may have been replaced.
+                // Of one that was never empty nobody can tell whether it is as it was.
                 if context.len()? > 0 {
                     return Ok(true);
                 }
