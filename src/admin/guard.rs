@@ -1,9 +1,9 @@
 //! Who may ask for what.
 //!
 //! On the UNIX socket everybody may do everything: the file's mode decides who can connect. Over TCP it takes the token; what is
-//! open without is read only. Whoever sends no token has to call the server by its address: a page in a browser that had its
-//! own name resolve to this machine (DNS rebinding) sends that name, and reaches the UNIX socket, too, where somebody forwards
-//! it to a port (`ssh -L`).
+//! open without is read only. Whoever sends no token has to call the server by its address, or by a name without a dot: a page in
+//! a browser that had its own name resolve to this machine (DNS rebinding) sends that name, and reaches the UNIX socket, too,
+//! where somebody forwards it to a port (`ssh -L`).
 
 use std::net::IpAddr;
 
@@ -45,14 +45,15 @@ pub(super) fn admit(request: &Request, access: Access, policy: &Policy) -> Resul
     by_address(request)
 }
 
-/// Nothing that an attacker's DNS could answer for: an IP address, `localhost`, or no host at all, which only tools leave out.
+/// Nothing that an attacker's DNS could answer for: an IP address, a name without a dot (`localhost`, that of a container, whatever
+/// one types with `curl --unix-socket`), or no host at all, which only tools leave out.
 fn by_address(request: &Request) -> Result<(), Response> {
-    match request.host.is_empty() || is_plain_address(&request.host) {
+    match is_local(&request.host) {
         true => Ok(()),
         false => Err(Response::problem(
             403,
             "without the token the server has to be called by its address",
-            "use an IP address or `localhost` in the URL, or send the token to a TCP address",
+            "use an IP address or a name without a dot in the URL, or send the token to a TCP address",
         )),
     }
 }
@@ -72,11 +73,11 @@ fn is_from_another_site(request: &Request) -> bool {
     })
 }
 
-/// An IP address or `localhost`, with or without a port.
-fn is_plain_address(host: &str) -> bool {
+/// With or without a port.
+fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    !name.contains('.') || name.parse::<IpAddr>().is_ok()
 }
