@@ -49,6 +49,7 @@ mod serving;
 mod signals;
 mod slow_clients;
 mod statsd;
+mod stopping;
 mod systemd;
 mod systemd_units;
 mod threads;

@@ -8,6 +8,7 @@
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
 mod counting;
+mod drain;
 mod grouping;
 mod health;
 mod holding;
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use drain::Drain;
 use grouping::Streak;
 use holding::Held;
 pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
@@ -86,13 +88,6 @@ pub struct Refused {
     pub body_bytes: u64,
     /// Since the first byte of the request; zero if it came at once.
     pub lasted: Duration,
-}
-
-struct Drain {
-    /// The whole server stops: there is nobody to hand a connection to.
-    closing: bool,
-    /// The lobby had no room for all that idles here: when to try again, milliseconds.
-    hand_over_again_ms: Option<u64>,
 }
 
 pub struct Reactor {
@@ -208,22 +203,9 @@ impl Reactor {
         self.epoll.add(lifeline, LIFELINE, Watch::Level)
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_some()
-    }
-
     /// Whether a response may say that the connection goes on. A server that stops says `Connection: close`.
     pub fn may_persist(&self) -> bool {
         self.settings.keepalive_ms > 0 && !self.is_closing()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.drain.as_ref().is_some_and(|drain| drain.closing)
-    }
-
-    /// Draining, and nothing is held any more.
-    pub fn is_drained(&self) -> bool {
-        self.drain.is_some() && self.table.is_empty()
     }
 
     /// Takes what epoll reported.
@@ -519,6 +501,7 @@ impl Outcome {
             Self::HandOver => {
                 if let Err(connection) = reactor.hand_over(connection) {
                     reactor.hold(connection);
+                    reactor.hand_over_later();
                 }
             }
         }

@@ -248,6 +248,10 @@ impl Reactor {
                 outcome => return outcome,
             }
         }
+        if self.waits_unread(connection) {
+            connection.deadline_ms = self.now_ms + LINGER_MS;
+            return Outcome::Wait;
+        }
         if connection.stage.awaits_input() {
             match self.receive(connection) {
                 Outcome::Wait if connection.deadline_ms <= self.now_ms => {}
