@@ -25,7 +25,11 @@ impl Reactor {
             _ if is_alone => usize::MAX,
             (false, _) => self.acceptor.idle_others(),
             (true, true) => usize::from(self.ready.is_empty()),
-            (true, false) => self.acceptor.allowance(self.table.len()),
+            (true, false) => match self.acceptor.allowance(self.table.len()) {
+                // The others are busy, perhaps for long.
+                0 if self.acceptor.idle_others() == 0 => 1,
+                allowance => allowance,
+            },
         };
         let allowed = allowed.min(self.room());
         if allowed == 0 {
