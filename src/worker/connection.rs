@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead, forwarded::Node},
-    sys::{self, net},
+    sys::{self, Unshared, net},
 };
 
 /// Room made in an empty input buffer; a request of this size is received in one call.
@@ -92,7 +92,7 @@ pub enum Step {
 }
 
 pub struct Connection {
-    socket: OwnedFd,
+    socket: Unshared,
     pub token: u64,
     pub peer: Peer,
     /// The client of the current request, when a trusted proxy told another than the peer.
@@ -137,7 +137,7 @@ pub struct Connection {
 impl Connection {
     pub fn new(socket: OwnedFd, token: u64, peer: Peer) -> Self {
         Self {
-            socket,
+            socket: Unshared::new(socket),
             token,
             peer,
             client: None,
