@@ -57,9 +57,8 @@ const FIRST_LISTENER: u64 = SPECIAL + 16;
 
 /// Events fetched at once.
 pub(super) const EVENTS_MAX: usize = 64;
-/// How long an idle connection may still send a request to a server that stops, and how long a closed one lingers.
+/// How long an idle connection may still send a request to a server that stops, and how long a closed one may be silent.
 const LINGER_MS: u64 = 1_000;
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long an idle connection keeps its input buffer.
 const BUFFER_KEPT_MS: u64 = 2_000;
 /// The longest wait while there are connections: deadlines may have been set by another thread meanwhile.
