@@ -213,6 +213,12 @@ impl Seat {
         }
     }
 
+    /// Whether the request has been answered in the app's place.
+    pub fn was_answered(&self) -> bool {
+        let answer = self.answer.load(Acquire);
+        [TIMED_OUT, ANSWERED].contains(&(answer & ((1 << ANSWER_BITS) - 1)))
+    }
+
     /// Ends the call if it has lasted longer than allowed: answers 504 if nothing was answered yet. Returns the call to
     /// interrupt, once per call.
     pub fn time_out(&self, now_ns: u64, longer_than_ns: u64) -> Option<u64> {
@@ -266,9 +272,10 @@ mod tests {
         let seat = Seat::default();
         seat.begin(SECOND, -1, false);
         assert_eq!(seat.time_out(SECOND + 5, SECOND), None, "not yet");
+        assert!(!seat.was_answered());
         assert_eq!(seat.time_out(3 * SECOND, SECOND), Some(1));
         assert_eq!(seat.time_out(3 * SECOND, SECOND), None, "once");
-        assert!(!seat.may_answer());
+        assert!(!seat.may_answer() && seat.was_answered());
     }
 
     #[test]
@@ -283,7 +290,7 @@ mod tests {
             "nothing is running"
         );
         seat.begin(9 * SECOND, -1, false);
-        assert!(!seat.is_interrupted());
+        assert!(!seat.is_interrupted() && !seat.was_answered());
         assert!(seat.may_answer());
     }
 }

@@ -66,7 +66,7 @@ fn early_hints(
         .connection
         .as_ref()
         .is_some_and(|connection| connection.head().version == Version::Http11);
-    if speaks_http_11 && !state.head_is_sent() {
+    if speaks_http_11 && !state.head_is_sent() && !state.desk.was_answered() {
         let mut interim = Vec::new();
         let fields = fields
             .iter()
