@@ -1,16 +1,17 @@
 //! Copies of a worker: the processes that the app forks off with `os.fork()`, multiprocessing and the like.
 //!
 //! A copy has the worker's memory and descriptors, and must not act for it. It knows that it is a copy; it lacks the
-//! descriptors that would have clients wait for it, or take events from the worker; and TERM, INT and QUIT end it, as they
-//! end any process. pthread_atfork(3) does this, before anything else runs in the copy.
+//! descriptors that would have clients wait for it, their connections among them, or take events from the worker; and TERM,
+//! INT and QUIT end it, as they end any process. pthread_atfork(3) does this, before anything else runs in the copy.
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    mem::ManuallyDrop,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Once,
         atomic::{
-            AtomicBool, AtomicI32,
+            AtomicBool, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -18,13 +19,13 @@ use std::{
 
 use super::{abort, signal};
 
-/// So many descriptors are kept from copies; those beyond are shared with them.
-const UNSHARED_MAX: usize = 128;
-/// An entry that is free.
-const NONE: i32 = -1;
+/// Descriptors with numbers below this can be kept from copies: twice as many as a worker may have connections. Those beyond
+/// are shared with them.
+const NUMBERS_MAX: usize = 128 * 1024;
 
 static IS_COPY: AtomicBool = AtomicBool::new(false);
-static UNSHARED: [AtomicI32; UNSHARED_MAX] = [const { AtomicI32::new(NONE) }; UNSHARED_MAX];
+/// One bit for each number: whether a copy closes it.
+static UNSHARED: [AtomicU64; NUMBERS_MAX / 64] = [const { AtomicU64::new(0) }; NUMBERS_MAX / 64];
 
 /// From now on, what this process forks is a copy.
 pub fn watch_for_copies() -> io::Result<()> {
@@ -48,12 +49,12 @@ pub fn is_copy() -> bool {
 
 extern "C" fn become_copy() {
     IS_COPY.store(true, SeqCst);
-    for entry in &UNSHARED {
-        let number = entry.swap(NONE, SeqCst);
-        if number != NONE {
-            // SAFETY: the number is open: its owner takes it from the table before closing it, and a copy never comes
-            // to close it.
-            unsafe { libc::close(number) };
+    for (number, word) in (0..).step_by(64).zip(&UNSHARED) {
+        let mut marks = word.swap(0, SeqCst);
+        while marks != 0 {
+            // SAFETY: the number is open: its owner takes the mark back before closing it, and closes nothing in a copy.
+            unsafe { libc::close(number + marks.trailing_zeros() as RawFd) };
+            marks &= marks - 1;
         }
     }
     abort::leave_to_owner();
@@ -62,33 +63,37 @@ extern "C" fn become_copy() {
 
 /// A descriptor that copies do not have.
 #[derive(Debug)]
-pub struct Unshared {
-    entry: Option<usize>,
-    descriptor: OwnedFd,
-}
+pub struct Unshared(ManuallyDrop<OwnedFd>);
 
 impl Unshared {
     pub fn new(descriptor: OwnedFd) -> Self {
-        let number = descriptor.as_raw_fd();
-        let is_taken =
-            |entry: &AtomicI32| entry.compare_exchange(NONE, number, SeqCst, SeqCst).is_ok();
-        Self {
-            entry: UNSHARED.iter().position(is_taken),
-            descriptor,
+        if let Some((word, mark)) = place_of(descriptor.as_raw_fd()) {
+            word.fetch_or(mark, SeqCst);
         }
+        Self(ManuallyDrop::new(descriptor))
     }
+}
+
+/// Where the mark of a number is, if it has one.
+fn place_of(number: RawFd) -> Option<(&'static AtomicU64, u64)> {
+    let number = usize::try_from(number).ok()?;
+    Some((UNSHARED.get(number / 64)?, 1 << (number % 64)))
 }
 
 impl AsFd for Unshared {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.0.as_fd()
     }
 }
 
 impl Drop for Unshared {
     fn drop(&mut self) {
-        if let Some(entry) = self.entry {
-            UNSHARED[entry].store(NONE, SeqCst);
+        let was_marked = place_of(self.0.as_raw_fd())
+            .is_none_or(|(word, mark)| word.fetch_and(!mark, SeqCst) & mark != 0);
+        // In a copy it is closed already, and the number may be another's by now.
+        if was_marked {
+            // SAFETY: it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
         }
     }
 }

@@ -69,8 +69,17 @@ impl Acceptor {
 
     /// Whether another worker serves.
     pub fn has_colleagues(&self) -> bool {
+        self.has_others(|state| state == WorkerState::Ready)
+    }
+
+    /// Whether another worker is on its way out.
+    pub fn has_leaving_others(&self) -> bool {
+        self.has_others(|state| state == WorkerState::Draining)
+    }
+
+    fn has_others(&self, are: impl Fn(WorkerState) -> bool) -> bool {
         let mut slots = self.board.slots_in_use().iter().enumerate();
-        slots.any(|(index, slot)| index != self.slot && slot.state() == WorkerState::Ready)
+        slots.any(|(index, slot)| index != self.slot && are(slot.state()))
     }
 
     /// Workers beside this one that would serve a connection at once.
@@ -106,6 +115,11 @@ impl Acceptor {
         self.board.slots()[self.slot]
             .watching
             .store(u32::from(wanted), SeqCst);
+    }
+
+    /// Whether connections can still be had.
+    pub fn is_open(&self) -> bool {
+        self.listeners.iter().any(|open| open.socket.is_some())
     }
 
     /// Gives the sockets up, for good. Once nobody holds an address any more, clients are refused there at once, and the

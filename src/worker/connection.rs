@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     http::{BodyDecoder, Framing, HeadLimits, Progress, Refusal, RequestHead, forwarded::Node},
-    sys::{self, net},
+    sys::{self, Unshared, net},
 };
 
 /// Room made in an empty input buffer; a request of this size is received in one call.
@@ -48,7 +48,8 @@ pub enum Stage {
     /// The response is complete but not all sent. Then the connection closes, or goes on.
     Replying { then_close: bool },
     /// We closed our side and read away what the client still sends, so that it sees our last answer and no reset.
-    Lingering { bytes_left: usize },
+    /// Milliseconds of CLOCK_MONOTONIC at which that ends whatever it sends.
+    Lingering { until_ms: u64 },
 }
 
 impl Stage {
@@ -92,7 +93,7 @@ pub enum Step {
 }
 
 pub struct Connection {
-    socket: OwnedFd,
+    socket: Unshared,
     pub token: u64,
     pub peer: Peer,
     /// The client of the current request, when a trusted proxy told another than the peer.
@@ -137,7 +138,7 @@ pub struct Connection {
 impl Connection {
     pub fn new(socket: OwnedFd, token: u64, peer: Peer) -> Self {
         Self {
-            socket,
+            socket: Unshared::new(socket),
             token,
             peer,
             client: None,
@@ -322,6 +323,12 @@ impl Connection {
             let step = match &mut self.stage {
                 Stage::Introduction => Ok(Some(Step::Introduction)),
                 Stage::Idle if self.input.len() == self.start => Ok(Some(Step::Input)),
+                // An empty line before a request is no part of it: RFC 9112 section 2.2.
+                Stage::Idle if self.input[self.start..] == *b"\r\n" => {
+                    self.input.clear();
+                    self.start = 0;
+                    Ok(Some(Step::Input))
+                }
                 Stage::Idle => {
                     self.stage = Stage::Head(*limits);
                     Ok(None)
@@ -488,12 +495,10 @@ impl Connection {
         }
     }
 
-    /// Drops all input, received or not yet; for a connection that lingers.
-    pub fn discard_input(&mut self) -> usize {
-        let discarded = self.input.len();
+    /// Drops all input that was received.
+    pub fn discard_input(&mut self) {
         self.input.clear();
         self.start = 0;
-        discarded
     }
 
     pub fn has_buffer(&self) -> bool {

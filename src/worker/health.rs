@@ -75,6 +75,7 @@ impl Probe {
 
     /// Sends the request; returns the end of the connection that is the server's.
     pub(super) fn ask(&mut self, now_ms: u64) -> io::Result<OwnedFd> {
+        self.tries += 1;
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
@@ -86,7 +87,6 @@ impl Probe {
             )
             .as_bytes(),
         )?;
-        self.tries += 1;
         self.stage = Stage::Asking {
             socket: ours,
             answer: Vec::new(),

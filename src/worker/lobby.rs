@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::peer::{INTRODUCTION_BYTES, Introduction};
-use crate::sys::{Unshared, receive_with_descriptors, send_with_descriptors};
+use crate::sys::{Readiness, Unshared, receive_with_descriptors, send_with_descriptors};
 
 /// Of a message: the listener's number and the introduction. Workers of several builds read it: a change is another
 /// format of an upgrade.
@@ -47,6 +47,11 @@ impl Lobby {
     /// Readable when a connection waits.
     pub fn exit(&self) -> BorrowedFd<'_> {
         self.exit.as_fd()
+    }
+
+    /// Whether a connection waits.
+    pub fn has_guests(&self) -> bool {
+        Readiness::now(self.exit()).can_read()
     }
 
     /// Leaves a connection that came in by the given listener. When the lobby is full, `WouldBlock`.
@@ -100,9 +105,11 @@ mod tests {
         let mut lobby = Lobby::new(entrance, exit);
         let (guest, _client) = UnixStream::pair().unwrap();
         let told = Introduction::Client("192.0.2.1:80".parse().unwrap());
+        assert!(!lobby.has_guests());
         lobby.leave(7, told, guest.as_fd()).unwrap();
+        assert!(lobby.has_guests());
         let taken = lobby.take().unwrap().unwrap();
         assert_eq!((taken.listener, taken.introduction), (7, told));
-        assert!(lobby.take().unwrap().is_none());
+        assert!(lobby.take().unwrap().is_none() && !lobby.has_guests());
     }
 }

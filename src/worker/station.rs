@@ -212,6 +212,10 @@ impl Station {
                 }
             }
         }
+        if reactor.is_draining() && !reactor.is_closing() && self.board.is_closing() {
+            // It was told to leave before the server was.
+            self.drain(reactor, true);
+        }
         if arbiter_is_gone {
             reactor.forget_lifeline(self.lifeline.as_fd());
             crate::warning!(
@@ -263,9 +267,9 @@ impl Station {
     }
 
     fn drain(&self, reactor: &mut Reactor, closing: bool) {
+        self.show_leaving();
         reactor.start_draining(closing);
         self.closing.store(!reactor.may_persist(), SeqCst);
-        self.show_leaving();
     }
 
     fn show_leaving(&self) {

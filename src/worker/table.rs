@@ -1,13 +1,11 @@
 //! The connections of a worker by token. A token carries the stamp of its entry, so an event that the kernel reported for
 //! a connection that is gone meets nobody, even when the entry is in use again.
 
-use std::os::fd::OwnedFd;
-
 use super::{
     connection::{Connection, Stage},
     output::Output,
 };
-use crate::sys::Readiness;
+use crate::sys::{Readiness, Unshared};
 
 /// Says that an entry stands in no timer bucket.
 pub(super) const NO_BUCKET: u64 = u64::MAX;
@@ -28,7 +26,7 @@ pub(super) struct Lent {
     pub events: Option<Readiness>,
     /// What a streaming app produced and the socket did not take; sent from here, through a duplicate of the descriptor.
     pub output: Output,
-    pub socket: Option<OwnedFd>,
+    pub socket: Option<Unshared>,
     /// Sending failed: the client is gone.
     pub broken: bool,
     /// When `output` has made no progress for too long, milliseconds.

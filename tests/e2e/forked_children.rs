@@ -101,6 +101,38 @@ fn the_signals_that_end_a_process_end_it() {
     assert!(!server.has_said("told to by somebody"), "{}", server.log());
 }
 
+/// As a pool of multiprocessing's, which is forked off at the first request that needs it.
+#[test]
+fn one_that_lives_on_keeps_no_clients_connection_open() {
+    let app = r#"
+import os, signal, sys, time
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    child = os.fork() if environ["PATH_INFO"] == "/fork" else None
+    if child == 0:
+        time.sleep(60)
+        os._exit(9)
+    yield b"%d" % (child or 0)
+"#;
+    for config in ["", "threads = 2"] {
+        let server = serve(&format!("{config}\n[timeouts]\nkeepalive = '1s'"), app);
+        let mut idle = server.client();
+        idle.get("/");
+        // Without a length, the end of the connection is the end of the response.
+        let mut client = server.client();
+        client.send("GET /fork HTTP/1.0\r\n\r\n");
+        let began = Instant::now();
+        let answer = String::from_utf8(client.rest().unwrap()).unwrap();
+        assert!(began.elapsed().as_secs() < 10, "{config}");
+        idle.expect_closed();
+        let (_, child) = answer.split_once("\r\n\r\n").unwrap();
+        let child = Process::find(child.parse().unwrap()).unwrap();
+        assert!(child.is_alive());
+        child.signal(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
 #[test]
 fn one_that_outlives_the_server_does_not_keep_its_address() {
     let server = serve("", FORKS);

@@ -1,10 +1,12 @@
 //! HTTP/1.1 on a real socket: what the protocol's own tests cannot see.
 
-use std::time::Duration;
+use std::{io::Write, net::TcpStream, thread, time::Duration};
+
+use nix::sys::signal::Signal;
 
 use crate::{
     corpus::{self, CASES, unescape},
-    harness::{Server, Setup, eventually},
+    harness::{Address, Client, Process, Server, Setup, eventually},
 };
 
 /// Each way to call a WSGI app.
@@ -184,6 +186,48 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
     client.send(post("Content-Length: 3000000"));
     client.send("x".repeat(3_000_000));
     assert_eq!(client.response().status, 413);
+}
+
+/// Many look for an answer only when all is sent, and see none if sending fails before.
+#[test]
+fn a_refused_upload_is_let_come_to_its_end() {
+    const PIECE: usize = 1 << 20;
+    let server = Server::start("[limits]\nbody = '1KiB'");
+    let Address::Tcp(address) = server.address() else {
+        panic!("a TCP address is expected")
+    };
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = post(&format!("Content-Length: {}", 12 * PIECE));
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..12 {
+        stream.write_all(&[b'x'; PIECE]).unwrap();
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(Client::over(stream).response().status, 413);
+}
+
+#[test]
+fn an_empty_line_after_a_request_is_no_request() {
+    let server = Server::start("");
+    for end in ["\r\n", "\r"] {
+        let mut client = server.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: test\r\n\r\n{end}"));
+        client.finish_sending();
+        assert_eq!(client.response().status, 200);
+        client.expect_closed();
+    }
+    let mut client = server.client();
+    for _ in 0..3 {
+        client.send("\r\n");
+        thread::sleep(Duration::from_millis(20));
+        client.get("/");
+    }
+    // It idles, so another worker can have it.
+    client.send("\r\n");
+    let worker = Process::find(server.workers()[0]).unwrap();
+    server.signal(Signal::SIGHUP);
+    eventually("the old worker is gone", || !worker.is_alive());
+    assert_eq!(client.get("/").status, 200);
 }
 
 #[test]

@@ -112,14 +112,40 @@ fn download(server: &Server, size: usize) {
     assert_eq!(received, size);
 }
 
-#[test]
-fn a_body_that_cannot_be_kept_is_answered_500_and_the_app_not_called() {
-    // As on a full disk: a write to a file fails. Python has the signal that comes with it ignored.
-    let full = "import resource
+/// As on a full disk: a write to a file fails. Python has the signal that comes with it ignored.
+const FULL: &str = "import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 ";
-    for (config, app) in [("", APP), ("worker_class = 'gevent'", APP)] {
-        let server = Setup::with(config).app(&format!("{full}{app}")).start();
+
+#[test]
+fn a_response_that_cannot_be_kept_for_its_client_is_cut_short_and_it_is_said() {
+    let app = format!("{FULL}{APP}\n{WSGI}");
+    let chunked = "
+def route_chunks(environ, start_response, query):
+    start_response('200 OK', [])
+    return (bytes(1 << 20) for _ in range(100))
+";
+    let server = Setup::plain().app(&format!("{app}{chunked}")).start();
+    for target in ["/chunks", "/flood?size=104857600"] {
+        let mut client = server.client();
+        server.from_now();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        server.says(&format!("cannot buffer the response to GET {target} in"));
+        server.says("File too large (os error 27); it is cut short");
+        client.try_response("GET").expect_err("a whole response");
+    }
+    assert_eq!(server.text("/"), "hello from /");
+    assert!(
+        !server.has_said("than its Content-Length"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn a_body_that_cannot_be_kept_is_answered_500_and_the_app_not_called() {
+    for config in ["", "worker_class = 'gevent'"] {
+        let server = Setup::with(config).app(&format!("{FULL}{APP}")).start();
         for framing in ["Content-Length: 2000000", "Transfer-Encoding: chunked"] {
             let mut client = server.client();
             client.send(format!(

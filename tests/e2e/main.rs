@@ -53,6 +53,7 @@ mod serving;
 mod signals;
 mod slow_clients;
 mod statsd;
+mod stopping;
 mod systemd;
 mod systemd_units;
 mod threads;

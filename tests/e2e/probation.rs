@@ -127,6 +127,7 @@ fn a_good_reload_passes_and_the_process_that_was_kept_leaves() {
     server.signal(Signal::SIGHUP);
     server.says(APPLIED);
     assert_eq!(server.arbiter().children().len(), 2);
+    server.says("left after");
     for _ in 0..20 {
         assert_eq!(server.text("/version"), "2");
     }

@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Server, Setup, eventually, venv_python};
+use crate::harness::{Process, Server, Setup, eventually, venv_python};
 
 const APP: &str = r#"
 import asyncio, os, time
@@ -313,6 +313,25 @@ assert urlopen("http" + url[2:]).read() == b"[]"
 os._exit(0)
 "#,
     );
+}
+
+#[test]
+fn what_grows_when_it_is_decompressed_is_not_read_far_ahead() {
+    let server = start("");
+    let worker = Process::find(server.workers()[0]).unwrap();
+    let before = worker.peak_memory();
+    client(
+        &server,
+        r#"
+with connect(url + "/lazy") as socket:
+    for number in range(20):
+        socket.send(bytes(8 << 20))
+    for number in range(20):
+        assert socket.recv(timeout=30) == str(8 << 20)
+"#,
+    );
+    let grown = (worker.peak_memory() - before) >> 20;
+    assert!(grown < 80, "{grown} MiB");
 }
 
 #[test]

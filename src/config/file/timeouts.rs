@@ -35,7 +35,8 @@ pub struct Timeouts {
 
     /// What a worker may take to finish its requests when it is told to leave: up to 1d.
     ///
-    /// The default is Gunicorn's, and what Kubernetes grants a pod. What is not finished by then is cut off.
+    /// The default is Gunicorn's, and what Kubernetes grants a pod. What is not finished by then is cut off. When the server
+    /// stops, the requests that wait already are among those to finish.
     #[schemars(example = &"10s")]
     pub graceful: Time,
 

@@ -1,20 +1,23 @@
 //! One WebSocket between the app and its client: messages in and out, and the end of both.
 //!
-//! What the client sends is read ahead of the app up to [`MESSAGES_MAX`] messages, so that pings are answered and a
-//! goodbye is heard; beyond that nothing is read, and the client has to wait. State is never borrowed while Python code
+//! What the client sends is read ahead of the app until the [`Inbox`] is full, so that pings are answered and a goodbye is
+//! heard; beyond that nothing is read, and the client has to wait. State is never borrowed while Python code
 //! runs.
 
 mod deadlines;
 mod handshake;
+mod inbox;
 
-use std::{collections::VecDeque, io, sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use pyo3::{
     exceptions::PyRuntimeError,
     intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyString},
+    types::{PyDict, PyString},
 };
+
+use inbox::{Inbox, Message};
 
 use super::{
     awaitable::Awaited,
@@ -32,8 +35,6 @@ use crate::{
     worker::{Answered, Connection, log_answered},
 };
 
-/// Messages that wait for the app; beyond this nothing is read.
-const MESSAGES_MAX: usize = 32;
 /// Bytes that are received at once.
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// What the log shows for a WebSocket.
@@ -53,17 +54,11 @@ pub(super) enum Phase {
     Denied,
 }
 
-enum Message {
-    Text(Py<PyString>),
-    Bytes(Py<PyBytes>),
-}
-
 pub(super) struct State {
     /// `None` once the WebSocket is over.
     pub(super) connection: Option<Box<Connection>>,
     pub(super) phase: Phase,
-    /// Received and not taken by the app yet.
-    messages: VecDeque<Message>,
+    inbox: Inbox,
     /// The app was told of the connection.
     is_announced: bool,
     /// Received bytes of a frame that is not complete.
@@ -94,7 +89,7 @@ impl Socket {
             state: HeldCell::new(State {
                 connection: Some(connection),
                 phase: Phase::Connecting(Box::new(opening)),
-                messages: VecDeque::new(),
+                inbox: Inbox::default(),
                 is_announced: false,
                 rest: Vec::new(),
                 end: None,
@@ -124,8 +119,9 @@ impl Socket {
             drop(state);
             return message(py, "websocket.connect").map(|dict| Some(dict.into_any().unbind()));
         }
-        if let Some(received) = state.messages.pop_front() {
-            let has_room_again = state.messages.len() == MESSAGES_MAX - 1;
+        let was_full = state.inbox.is_full();
+        if let Some(received) = state.inbox.pop() {
+            let has_room_again = was_full && !state.inbox.is_full();
             drop(state);
             let hub = &this.get().gateway.hub;
             hub.count_message(Count::MessagesReceived);
@@ -222,7 +218,7 @@ impl Socket {
         let result = guard.read(py, &mut scratch, &mut out);
         let state = &mut *guard;
         let is_over = matches!(&state.phase, Phase::Open(open) if open.is_over());
-        let receivers = match state.messages.is_empty() && state.end.is_none() {
+        let receivers = match state.inbox.is_empty() && state.end.is_none() {
             true => Sleepers::default(),
             false => state.waiters.take(Awaited::Message),
         };
@@ -387,7 +383,7 @@ impl State {
                 .connection
                 .as_ref()
                 .is_none_or(|connection| !connection.output.is_empty());
-            if self.messages.len() >= MESSAGES_MAX || open.is_over() || is_blocked {
+            if self.inbox.is_full() || open.is_over() || is_blocked {
                 return Ok(());
             }
             scratch.clear();
@@ -412,19 +408,13 @@ impl State {
             let now = Instant::now();
             let mut consumed = 0;
             let mut has_event = false;
-            while self.messages.len() < MESSAGES_MAX {
+            while !self.inbox.is_full() {
                 let received = open.receive(&mut scratch[consumed..], now, out);
                 consumed += received.consumed;
                 match received.event {
                     None => break,
-                    Some(Event::Text(text)) => {
-                        let text = PyString::new(py, text).unbind();
-                        self.messages.push_back(Message::Text(text));
-                    }
-                    Some(Event::Binary(data)) => {
-                        let data = PyBytes::new(py, data).unbind();
-                        self.messages.push_back(Message::Bytes(data));
-                    }
+                    Some(Event::Text(text)) => self.inbox.push_text(py, text),
+                    Some(Event::Binary(data)) => self.inbox.push_bytes(py, data),
                     Some(Event::Ping(_) | Event::Pong(_)) => {}
                     Some(Event::Closed { code, reason }) => {
                         self.end.get_or_insert((code, reason.to_owned()));

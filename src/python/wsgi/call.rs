@@ -90,6 +90,8 @@ pub(super) struct State {
     pub(super) logged_environ: Vec<(String, Vec<u8>)>,
     /// The connection cannot be used after this.
     pub(super) must_close: bool,
+    /// The rest of the response was given up, through no fault of the app's.
+    is_given_up: bool,
     /// The request was answered with 504 in the app's place.
     pub(super) is_timed_out: bool,
     date: CachedDate,
@@ -111,6 +113,7 @@ impl State {
             sending: Sending::default(),
             logged_environ: Vec::new(),
             must_close: false,
+            is_given_up: false,
             is_timed_out: false,
             date: CachedDate::default(),
         }
@@ -127,7 +130,14 @@ impl State {
         self.sending = Sending::default();
         self.logged_environ.clear();
         self.must_close = false;
+        self.is_given_up = false;
         self.is_timed_out = false;
+    }
+
+    /// The client is gone, or what it does not read yet cannot be kept: nothing more is sent.
+    pub(super) fn give_up(&mut self) {
+        self.must_close = true;
+        self.is_given_up = true;
     }
 
     /// Forgets what `start_response` said, as a second call with `exc_info` asks for.
@@ -205,7 +215,7 @@ impl State {
     }
 
     /// Sends a part of a body whose end is not known yet: the head with the first one, framing around each. Never waits
-    /// while the interpreter is held. An error: the client is gone.
+    /// while the interpreter is held. An error: see [`State::give_up`].
     pub(super) fn send_part(&mut self, py: Python<'_>, bytes: &[u8]) -> io::Result<()> {
         let shape = match self.shape {
             Some(shape) => shape,
@@ -301,9 +311,10 @@ impl State {
             .send_end(py, &self.desk, connection, &self.head.lines, last)
     }
 
-    /// How many bytes the response is short of its Content-Length.
+    /// How many bytes the app gave less than its Content-Length said.
     pub(super) fn missing_bytes(&self) -> u64 {
         match self.shape {
+            _ if self.is_given_up => 0,
             Some(ResponseShape {
                 framing: ResponseFraming::Length(length),
                 send_body: true,

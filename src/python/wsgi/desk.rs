@@ -51,9 +51,13 @@ impl Desk {
 
     /// Whether the response is still the app's to give: asked before its first byte goes out.
     pub(super) fn may_answer(&self) -> bool {
+        self.seat().may_answer()
+    }
+
+    fn seat(&self) -> &Seat {
         match self {
-            Self::Thread { crew, seat } => crew.seats[*seat].may_answer(),
-            Self::Greenlet { seat, .. } => seat.may_answer(),
+            Self::Thread { crew, seat } => &crew.seats[*seat],
+            Self::Greenlet { seat, .. } => seat,
         }
     }
 
@@ -70,9 +74,7 @@ impl Desk {
     pub(super) fn hold_back(&self, parts: &[&[u8]]) -> Option<u64> {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         match self {
-            Self::Thread { crew, seat } if bytes <= HELD_BYTES_MAX => {
-                crew.seats[*seat].hold_back(parts)
-            }
+            Self::Thread { .. } if bytes <= HELD_BYTES_MAX => self.seat().hold_back(parts),
             Self::Thread { .. } | Self::Greenlet { .. } => None,
         }
     }
@@ -97,7 +99,8 @@ impl Desk {
     }
 
     /// Waits while too much of a streamed response waits for its client; what this desk's thread could do meanwhile goes
-    /// on. Nothing may be borrowed. An error is an exception raised in a greenlet that waits.
+    /// on. `timeouts.write` bounds it, `timeouts.worker` does not count it, and `timeouts.request` ends it: the app is
+    /// interrupted when it goes on. Nothing may be borrowed. An error is an exception raised in a greenlet that waits.
     pub(super) fn wait_for_room(&self, py: Python<'_>, token: u64) -> PyResult<()> {
         let most = match self {
             Self::Thread { .. } => THREAD_BACKLOG_MAX,
@@ -105,7 +108,9 @@ impl Desk {
         };
         let mut pause = FIRST_LOOK;
         // A client that is gone is noticed by the next part.
-        while self.backlog(token).is_ok_and(|waiting| waiting > most) {
+        let is_full = || self.backlog(token).is_ok_and(|waiting| waiting > most);
+        while is_full() && !self.seat().is_interrupted() {
+            self.note_progress();
             match self {
                 Self::Thread { .. } => py.detach(|| std::thread::sleep(pause)),
                 Self::Greenlet { sleep, .. } => {

@@ -169,7 +169,7 @@ impl Gateway {
             if state.started && !state.head_is_sent() {
                 if state.may_answer() {
                     let sent = state.send_whole(&body);
-                    state.must_close |= sent.is_err();
+                    sent.unwrap_or_else(|_| state.give_up());
                 }
                 return Ok(());
             }
@@ -207,8 +207,8 @@ impl Gateway {
             let mut state = call.get().state(py);
             check_started(&state)?;
             if !state.may_answer() || state.send_part(py, bytes.as_bytes()).is_err() {
-                // Nobody reads any more: the app is closed, not asked for the rest.
-                state.must_close = true;
+                // The app is closed, not asked for the rest.
+                state.give_up();
                 return Ok(());
             }
             if let Some(token) = state.queued_at() {
@@ -220,7 +220,7 @@ impl Gateway {
         check_started(&state)?;
         if state.may_answer() {
             let sent = state.end_body(py);
-            state.must_close |= sent.is_err();
+            sent.unwrap_or_else(|_| state.give_up());
         }
         Ok(())
     }

@@ -197,7 +197,7 @@ fn write(call: &Bound<'_, Call>, arguments: &[Borrowed<'_, '_, PyAny>]) -> PyRes
     if state.may_answer() {
         // A client that is gone is noticed at the end; the app may have work to finish.
         let sent = state.send_part(py, data.as_bytes());
-        state.must_close |= sent.is_err();
+        sent.unwrap_or_else(|_| state.give_up());
     }
     let queued_at = state.queued_at();
     let desk = Arc::clone(&state.desk);

@@ -1,11 +1,11 @@
-//! Which connections come to this worker and which go to others: accepting, the lobby, balance and draining.
+//! Which connections come to this worker and which go to others: accepting, the lobby and balance.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use super::{Drain, FIRST_LISTENER, LINGER_MS, LOBBY, Reactor, WAIT_MS_MAX};
+use super::{FIRST_LISTENER, LINGER_MS, LOBBY, Reactor, WAIT_MS_MAX};
 use crate::{
     sys::{Watch, net},
     wire::Count,
@@ -15,57 +15,74 @@ use crate::{
 /// Connections accepted for one event.
 const ACCEPTS_MAX: usize = 64;
 /// While this worker is above its share it looks again after this long.
-const SHARE_RECHECK_MS: u64 = 50;
+pub(super) const SHARE_RECHECK_MS: u64 = 50;
 
 impl Reactor {
     pub(super) fn accept(&mut self, listener: usize, thread_is_free: bool) {
-        let room = self
-            .settings
-            .connections_max
-            .saturating_sub(self.table.len());
         let is_alone = !self.acceptor.has_colleagues();
         let allowed = match (thread_is_free, self.app_is_slow) {
             // It may be long until a thread is free, and nobody else takes them.
             _ if is_alone => usize::MAX,
             (false, _) => self.acceptor.idle_others(),
             (true, true) => 1,
-            (true, false) => self.acceptor.allowance(self.table.len()),
+            (true, false) => match self.acceptor.allowance(self.table.len()) {
+                // The others are busy, perhaps for long.
+                0 if self.acceptor.idle_others() == 0 => 1,
+                allowance => allowance,
+            },
         };
-        let allowed = if self.is_closing() {
-            room
-        } else {
-            allowed.min(room)
-        };
+        let allowed = allowed.min(self.room());
         if allowed == 0 {
             self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
             return;
         }
         for _ in 0..allowed.min(ACCEPTS_MAX) {
-            let Some(open) = &self.acceptor.listeners[listener].socket else {
+            let Some((socket, peer)) = self.accept_one(listener) else {
                 return;
             };
+            match thread_is_free || is_alone {
+                true => self.welcome(socket, peer, self.settings.header_ms),
+                false => self.pass_on(socket, peer, self.settings.header_ms),
+            }
+        }
+    }
+
+    /// How many connections more this worker may hold.
+    pub(super) fn room(&self) -> usize {
+        self.settings
+            .connections_max
+            .saturating_sub(self.table.len())
+    }
+
+    /// The next connection of a backlog; `None` when it is empty, or cannot be had now.
+    pub(super) fn accept_one(&mut self, listener: usize) -> Option<(OwnedFd, Peer)> {
+        loop {
+            let open = self.acceptor.listeners[listener].socket.as_ref()?;
             match net::accept(open.as_fd()) {
                 Ok((socket, address)) => {
                     self.counters().add(Count::Accepted, 1);
                     let introduction = self.settings.first_introduction();
                     let peer = self.settings.peer(listener, address, introduction);
-                    match thread_is_free || is_alone {
-                        true => self.welcome(socket, peer, self.settings.header_ms),
-                        false => self.pass_on(socket, peer),
-                    }
+                    return Some((socket, peer));
                 }
+                // That client has gone; others may wait behind it.
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EINTR | libc::ECONNABORTED | libc::EPROTO)
+                    ) => {}
                 Err(error) => {
                     self.on_accept_error(&error);
-                    return;
+                    return None;
                 }
             }
         }
     }
 
-    /// A connection was accepted for a worker that is free while this one is not.
-    pub(super) fn pass_on(&mut self, socket: OwnedFd, peer: Peer) {
+    /// A connection was accepted for a worker that is free while this one is not, or may not be.
+    pub(super) fn pass_on(&mut self, socket: OwnedFd, peer: Peer, patience_ms: u64) {
         if self.leave(&peer, socket.as_fd()).is_err() {
-            self.welcome(socket, peer, self.settings.header_ms);
+            self.put_off(socket, peer, patience_ms);
         }
     }
 
@@ -76,7 +93,7 @@ impl Reactor {
 
     pub(super) fn on_accept_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED | libc::EPROTO) => {}
+            Some(libc::EAGAIN) => {}
             Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL) => {
                 crate::critical!(
                     "{} cannot accept: {error}; the app has closed or replaced a descriptor of the server, so the worker ends",
@@ -112,37 +129,45 @@ impl Reactor {
 
     /// A new connection; its first request is often there already.
     pub(super) fn welcome(&mut self, socket: OwnedFd, peer: Peer, patience_ms: u64) {
+        // Where an app is slow and clients pipeline, such requests wait in the line of each worker: a connection that is left to
+        // the others whenever there is time would go from line to line and be the first in none.
+        let must_stay = self.app_is_slow && self.waiting.requests_in_line() > 0;
+        if !self.waiting.is_line_empty() && !must_stay {
+            return self.put_off(socket, peer, patience_ms);
+        }
+        let mut connection = self.admit(socket, peer, patience_ms);
+        if let Some(job) = self.receive(&mut connection).settle(self, connection) {
+            self.waiting.push(job);
+        }
+    }
+
+    fn admit(&mut self, socket: OwnedFd, peer: Peer, patience_ms: u64) -> Box<Connection> {
         let token = self.table.open();
         let mut connection = Box::new(Connection::new(socket, token, peer));
         connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
-        // Where an app is slow and clients pipeline, such requests wait in the line of each worker: a connection that is left to
-        // the others whenever there is time would go from line to line and be the first in none.
-        let must_stay = self.app_is_slow && self.waiting.requests_in_line() > 0;
-        if !self.waiting.is_line_empty() && !must_stay {
-            // Its request stays unread until its turn: should the turn be long in coming, another worker can have it.
-            self.arm(token, connection.deadline_ms);
-            self.table.put(connection);
-            self.waiting.push_unread(token);
-        } else if let Some(job) = self.receive(&mut connection).settle(self, connection) {
-            self.waiting.push(job);
-        }
+        connection
+    }
+
+    /// The request of a new connection stays unread until its turn: should the turn be long in coming, another worker can
+    /// have it.
+    pub(super) fn put_off(&mut self, socket: OwnedFd, peer: Peer, patience_ms: u64) {
+        let connection = self.admit(socket, peer, patience_ms);
+        self.arm(connection.token, connection.deadline_ms);
+        self.waiting.push_unread(connection.token);
+        self.table.put(connection);
     }
 
     pub(super) fn take_from_lobby(&mut self, thread_is_free: bool) {
-        let room = self
-            .settings
-            .connections_max
-            .saturating_sub(self.table.len());
         let wanted = match (thread_is_free, self.app_is_slow) {
-            _ if !self.acceptor.has_colleagues() => usize::MAX,
+            _ if !self.has_heirs() => usize::MAX,
             (false, _) => 0,
             // One at a time where the app is slow: the others are for whoever is free.
             (true, true) => 1,
             (true, false) => self.acceptor.allowance(self.table.len()).max(1),
         };
-        let count = wanted.min(room).min(ACCEPTS_MAX);
+        let count = wanted.min(self.room()).min(ACCEPTS_MAX);
         if count == 0 {
             self.watch_lobby(false);
         }
@@ -167,7 +192,10 @@ impl Reactor {
             let known = listeners
                 .iter()
                 .position(|known| known.passed.id == listener);
-            let patience_ms = self.settings.keepalive_ms.max(LINGER_MS);
+            let patience_ms = match self.is_closing() {
+                true => LINGER_MS,
+                false => self.settings.keepalive_ms.max(LINGER_MS),
+            };
             let peer = self
                 .settings
                 .peer(known.unwrap_or(0), address, introduction);
@@ -246,7 +274,7 @@ impl Reactor {
 
     /// False: it has to stay.
     fn leave_unread(&mut self, token: u64) -> bool {
-        if !self.acceptor.has_colleagues() {
+        if !self.has_heirs() {
             return false;
         }
         let Some(connection) = self.table.take(token) else {
@@ -279,87 +307,13 @@ impl Reactor {
         Ok(())
     }
 
-    /// Takes no new connections from now on. What is idle goes to other workers; when the whole server stops, what waits
-    /// in the backlog is still taken, and every answer closes its connection.
-    pub fn start_draining(&mut self, closing: bool) {
-        if self.is_closing() {
-            return;
-        }
-        self.drain = Some(Drain {
-            closing,
-            hand_over_again_ms: None,
-        });
-        if closing {
-            for listener in 0..self.acceptor.listeners.len() {
-                self.accept(listener, true);
-            }
-            self.take_from_lobby(true);
-        }
-        self.acceptor.close(&self.epoll, FIRST_LISTENER);
-        self.watch_lobby(false);
-        match closing {
-            true => self.hurry_idle(),
-            false => self.hand_over_idle(),
-        }
-    }
-
-    /// What idles has little time left for another request.
-    fn hurry_idle(&mut self) {
-        let deadline_ms = self.now_ms + LINGER_MS;
-        for token in self.table.tokens_here() {
-            let Some(mut connection) = self.table.take(token) else {
-                continue;
-            };
-            if connection.is_idle() {
-                connection.deadline_ms = connection.deadline_ms.min(deadline_ms);
-                self.hold(connection);
-            } else {
-                self.table.put(connection);
-            }
-        }
-    }
-
-    /// What idles goes to the other workers. The lobby has room for some hundreds; the rest follows when they have taken those.
-    fn hand_over_idle(&mut self) {
-        let mut is_full = false;
-        for token in self.table.tokens_here() {
-            let Some(connection) = self.table.take(token) else {
-                continue;
-            };
-            let is_movable = connection.is_movable();
-            if let Err(connection) = self.hand_over(connection) {
-                self.table.put(connection);
-                is_full |= is_movable;
-            }
-            if is_full {
-                break;
-            }
-        }
-        if let Some(drain) = &mut self.drain {
-            drain.hand_over_again_ms = is_full.then_some(self.now_ms + SHARE_RECHECK_MS);
-        }
-    }
-
-    /// Goes on with what the lobby had no room for.
-    pub(super) fn go_on_draining(&mut self) {
-        if self.hand_over_in_ms() == Some(0) {
-            self.hand_over_idle();
-        }
-    }
-
-    /// Milliseconds until there is something to go on with.
-    fn hand_over_in_ms(&self) -> Option<u64> {
-        let again_ms = self.drain.as_ref()?.hand_over_again_ms?;
-        Some(again_ms.saturating_sub(self.now_ms))
-    }
-
     /// No thread is free. Where no other worker serves, new connections wait here and not outside: requests that come back
     /// again and again would keep them out. But while no call ends they stay outside, where they survive a worker that is
     /// stuck. Returns whether no other worker serves.
     pub fn watch_if_alone(&mut self, threads_move_on: bool) -> bool {
         let is_alone = !self.acceptor.has_colleagues();
         if is_alone && self.is_open && self.drain.is_none() {
-            let has_room = self.has_room();
+            let has_room = self.room() > 0;
             let may_try = self.now_ms >= self.accept_again_ms;
             self.watch_intake(threads_move_on && has_room && may_try);
         }
@@ -380,10 +334,10 @@ impl Reactor {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);
         }
         timeout_ms = timeout_ms.min(self.health_in_ms().unwrap_or(u64::MAX));
-        timeout_ms = timeout_ms.min(self.hand_over_in_ms().unwrap_or(u64::MAX));
+        timeout_ms = timeout_ms.min(self.drain_in_ms(free_threads).unwrap_or(u64::MAX));
         self.lacks_room = false;
         if free_threads > 0 && self.is_open && self.drain.is_none() {
-            let has_room = self.has_room();
+            let has_room = self.room() > 0;
             self.lacks_room = !has_room;
             let may_try = self.now_ms >= self.accept_again_ms;
             let has_share = self.acceptor.allowance(self.table.len()) > 0;

@@ -8,6 +8,7 @@
 //! handed over. Every connection that is here has a deadline and stands in the timers.
 
 mod counting;
+mod drain;
 mod grouping;
 mod health;
 mod holding;
@@ -25,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use drain::Drain;
 use grouping::Streak;
 use holding::Held;
 pub(super) use holding::{QUICK_CALL_NS_MAX, is_in_time};
@@ -57,9 +59,8 @@ const FIRST_LISTENER: u64 = SPECIAL + 16;
 
 /// Events fetched at once.
 pub(super) const EVENTS_MAX: usize = 64;
-/// How long an idle connection may still send a request to a server that stops, and how long a closed one lingers.
+/// How long an idle connection may still send a request to a server that stops, and how long a closed one may be silent.
 const LINGER_MS: u64 = 1_000;
-const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long an idle connection keeps its input buffer.
 const BUFFER_KEPT_MS: u64 = 2_000;
 /// The longest wait while there are connections: deadlines may have been set by another thread meanwhile.
@@ -91,13 +92,6 @@ pub struct Refused {
     pub body_bytes: u64,
     /// Since the first byte of the request; zero if it came at once.
     pub lasted: Duration,
-}
-
-struct Drain {
-    /// The whole server stops: there is nobody to hand a connection to.
-    closing: bool,
-    /// The lobby had no room for all that idles here: when to try again, milliseconds.
-    hand_over_again_ms: Option<u64>,
 }
 
 pub struct Reactor {
@@ -218,22 +212,9 @@ impl Reactor {
         self.epoll.add(lifeline, LIFELINE, Watch::Level)
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_some()
-    }
-
     /// Whether a response may say that the connection goes on. A server that stops says `Connection: close`.
     pub fn may_persist(&self) -> bool {
         self.settings.keepalive_ms > 0 && !self.is_closing()
-    }
-
-    fn is_closing(&self) -> bool {
-        self.drain.as_ref().is_some_and(|drain| drain.closing)
-    }
-
-    /// Draining, and nothing is held any more.
-    pub fn is_drained(&self) -> bool {
-        self.drain.is_some() && self.table.is_empty()
     }
 
     /// Takes what epoll reported.
@@ -335,13 +316,8 @@ impl Reactor {
 
     /// Anything that goes on with the next turn of the loop, and of which no event will tell.
     pub fn needs_turn(&self) -> bool {
-        let gained_room = self.lacks_room && self.has_room();
+        let gained_room = self.lacks_room && self.room() > 0;
         !self.again.is_empty() || self.has_cold_work() || gained_room
-    }
-
-    /// Whether one more connection is allowed here.
-    fn has_room(&self) -> bool {
-        self.table.len() < self.settings.connections_max
     }
 
     /// Whether [`Reactor::do_cold_work`] would read or write files.
@@ -553,6 +529,7 @@ impl Outcome {
             Self::HandOver => {
                 if let Err(connection) = reactor.hand_over(connection) {
                     reactor.hold(connection);
+                    reactor.hand_over_later();
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::{LINGER_BYTES_MAX, LINGER_MS, Outcome, Reactor, Refused};
+use super::{LINGER_MS, Outcome, Reactor, Refused};
 use crate::{
     http::{Refusal, RequestHead, date, response},
     sys::{self, Readiness, net},
@@ -14,6 +14,9 @@ use crate::{
 
 /// Receives on one connection before the others get their turn.
 const RECEIVES_MAX: usize = 4;
+/// How long a client may go on sending after our last answer. It may be in the middle of an upload, and many look for an
+/// answer only when all is sent.
+const LINGER_MS_MAX: u64 = 10_000;
 /// What is kept for the log of the first line of a request that is refused.
 const REFUSED_LINE_BYTES_MAX: usize = 1024;
 
@@ -108,6 +111,7 @@ impl Reactor {
     /// The peer sends no more and its request is not complete.
     pub(super) fn end_of_input(&mut self, connection: &mut Connection) -> Outcome {
         match connection.stage {
+            Stage::Head(_) if !RequestHead::has_begun(connection.request_bytes()) => Outcome::Close,
             Stage::Head(_) | Stage::InlineBody { .. } | Stage::Body(_) => {
                 self.refuse(connection, Refusal::new(400, "the request was cut short"))
             }
@@ -216,7 +220,7 @@ impl Reactor {
     pub(super) fn start_lingering(&mut self, connection: &mut Connection) -> Outcome {
         net::shut_down_writing(connection.socket());
         connection.stage = Stage::Lingering {
-            bytes_left: LINGER_BYTES_MAX,
+            until_ms: self.now_ms + LINGER_MS_MAX,
         };
         connection.deadline_ms = self.now_ms + LINGER_MS;
         connection.discard_input();
@@ -224,19 +228,22 @@ impl Reactor {
     }
 
     pub(super) fn linger(&mut self, connection: &mut Connection) -> Outcome {
-        loop {
+        let Stage::Lingering { until_ms } = connection.stage else {
+            return Outcome::Close;
+        };
+        for _ in 0..RECEIVES_MAX {
             let received = connection.receive();
-            let discarded = connection.discard_input();
-            let Stage::Lingering { bytes_left } = &mut connection.stage else {
-                return Outcome::Close;
-            };
-            *bytes_left = bytes_left.saturating_sub(discarded);
+            connection.discard_input();
             match received {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Wait,
-                Ok(_) if !connection.ended && *bytes_left > 0 => {}
+                Ok(_) if !connection.ended => {
+                    connection.deadline_ms = until_ms.min(self.now_ms + LINGER_MS);
+                }
                 Ok(_) | Err(_) => return Outcome::Close,
             }
         }
+        self.again.push(connection.token);
+        Outcome::Wait
     }
 
     /// The current stage lasted too long. What came in time may be unread still, and what the client made room for unsent:
@@ -247,6 +254,10 @@ impl Reactor {
                 Outcome::Wait if connection.deadline_ms <= self.now_ms => {}
                 outcome => return outcome,
             }
+        }
+        if self.waits_unread(connection) {
+            connection.deadline_ms = self.now_ms + LINGER_MS;
+            return Outcome::Wait;
         }
         if connection.stage.awaits_input() {
             match self.receive(connection) {

@@ -5,7 +5,7 @@ use std::{io, os::fd::AsFd};
 
 use super::Reactor;
 use crate::{
-    sys::{self, Readiness},
+    sys::{self, Readiness, Unshared},
     worker::{
         connection::Connection,
         output::{Sent, TURN_BYTES_MAX},
@@ -15,7 +15,8 @@ use crate::{
 
 impl Reactor {
     /// Queues what a streaming app produced for a client that does not read fast enough. How much may wait is the
-    /// producer's to bound, by [`Reactor::stream_backlog`]. An error: the client is gone.
+    /// producer's to bound, by [`Reactor::stream_backlog`]. An error: the client is gone, or it cannot be kept here, which is
+    /// told; nothing more of the response is sent then.
     pub fn queue_streamed(&mut self, connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
         self.register(connection);
         let deadline_ms = sys::monotonic_ns() / 1_000_000 + self.settings.write_ms;
@@ -25,13 +26,19 @@ impl Reactor {
         if lent.broken {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if lent.socket.is_none() {
-            lent.socket = Some(connection.socket().try_clone_to_owned()?);
-        }
         if lent.output.is_empty() {
             lent.deadline_ms = deadline_ms;
         }
-        lent.output.push_streamed(bytes)?;
+        if let Err(error) = keep(lent, connection, bytes) {
+            lent.broken = true;
+            crate::error!(
+                "{} cannot buffer the response to {} in {}: {error}; it is cut short",
+                self.who(),
+                connection.described(),
+                std::env::temp_dir().display()
+            );
+            return Err(error);
+        }
         if self.flush_lent(connection.token) == Some(Sent::AsMuchAsAllowed) {
             self.wake();
         }
@@ -110,4 +117,12 @@ impl Reactor {
         }
         Some(sent)
     }
+}
+
+fn keep(lent: &mut Lent, connection: &Connection, bytes: &[u8]) -> io::Result<()> {
+    if lent.socket.is_none() {
+        let socket = connection.socket().try_clone_to_owned()?;
+        lent.socket = Some(Unshared::new(socket));
+    }
+    lent.output.push_streamed(bytes)
 }

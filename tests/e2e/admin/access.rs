@@ -99,7 +99,14 @@ fn a_page_whose_name_was_made_to_resolve_here_reads_nothing_at_the_unix_socket()
     for path in ["/", "/status", "/events", "/config", "/healthz", "/nothing"] {
         assert_eq!(read(path, "evil.example:9000"), 403, "{path}");
     }
-    for host in ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]", "x", ""] {
+    for host in [
+        "localhost",
+        "localhost:9000",
+        "127.0.0.1:9000",
+        "[::1]",
+        "x",
+        "",
+    ] {
         assert_eq!(read("/status", host), 200, "{host:?}");
     }
 }
