@@ -171,7 +171,8 @@ impl Reactor {
             return again_ms.map(|again_ms| again_ms.saturating_sub(self.now_ms));
         }
         let may_try = self.now_ms >= self.accept_again_ms;
-        self.watch_lobby(free_threads > 0 && may_try && self.room() > 0);
+        self.lacks_room = self.room() == 0;
+        self.watch_lobby(free_threads > 0 && may_try && !self.lacks_room);
         (!may_try).then_some(SHARE_RECHECK_MS)
     }
 }

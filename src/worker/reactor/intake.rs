@@ -334,8 +334,8 @@ impl Reactor {
             timeout_ms = timeout_ms.min(WAIT_MS_MAX);
         }
         timeout_ms = timeout_ms.min(self.health_in_ms().unwrap_or(u64::MAX));
-        timeout_ms = timeout_ms.min(self.drain_in_ms(free_threads).unwrap_or(u64::MAX));
         self.lacks_room = false;
+        timeout_ms = timeout_ms.min(self.drain_in_ms(free_threads).unwrap_or(u64::MAX));
         if free_threads > 0 && self.is_open && self.drain.is_none() {
             let has_room = self.room() > 0;
             self.lacks_room = !has_room;
