@@ -6,6 +6,7 @@
 //! and stops watching while it is above it.
 
 use std::{
+    io,
     os::fd::AsFd,
     sync::{Arc, atomic::Ordering::SeqCst},
 };
@@ -91,17 +92,18 @@ impl Acceptor {
         idle.count()
     }
 
-    /// Starts or stops watching the listeners; their tokens are `first_token` and up.
-    pub fn watch(&mut self, wanted: bool, epoll: &Epoll, first_token: u64) {
+    /// Starts or stops watching the listeners; their tokens are `first_token` and up. An error when a listener cannot be watched
+    /// any more: the app has closed or replaced it.
+    pub fn watch(&mut self, wanted: bool, epoll: &Epoll, first_token: u64) -> io::Result<()> {
         if wanted == self.watching {
-            return;
+            return Ok(());
         }
+        let mut result = Ok(());
         for (index, listener) in self.listeners.iter().enumerate() {
             let Some(socket) = &listener.socket else {
                 continue;
             };
-            // Both fail only for lack of kernel memory, or where the other call failed before.
-            let _ = if wanted {
+            let changed = if wanted {
                 epoll.add(
                     socket.as_fd(),
                     first_token + index as u64,
@@ -110,11 +112,19 @@ impl Acceptor {
             } else {
                 epoll.remove(socket.as_fd())
             };
+            // Else both fail only for lack of kernel memory, or where the other call failed before.
+            if let Err(error) = changed
+                && wanted
+                && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBADF))
+            {
+                result = Err(error);
+            }
         }
         self.watching = wanted;
         self.board.slots()[self.slot]
             .watching
             .store(u32::from(wanted), SeqCst);
+        result
     }
 
     /// Whether connections can still be had.
@@ -125,7 +135,7 @@ impl Acceptor {
     /// Gives the sockets up, for good. Once nobody holds an address any more, clients are refused there at once, and the
     /// next server can have it; a copy kept by a worker that only finishes its requests would let them wait in vain.
     pub fn close(&mut self, epoll: &Epoll, first_token: u64) {
-        self.watch(false, epoll, first_token);
+        let _ = self.watch(false, epoll, first_token);
         for listener in &mut self.listeners {
             listener.socket = None;
         }

@@ -60,7 +60,7 @@ impl Reactor {
                 false => 0,
             },
         });
-        self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+        let _ = self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
         self.watch_lobby(false);
         match closing {
             true => self.hurry_idle(),

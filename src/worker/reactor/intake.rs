@@ -33,7 +33,7 @@ impl Reactor {
         };
         let allowed = allowed.min(self.room());
         if allowed == 0 {
-            self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+            let _ = self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
             return;
         }
         for _ in 0..allowed.min(ACCEPTS_MAX) {
@@ -94,15 +94,17 @@ impl Reactor {
     pub(super) fn on_accept_error(&mut self, error: &io::Error) {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => {}
-            Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL) => {
-                crate::critical!(
-                    "{} cannot accept: {error}; the app has closed or replaced a descriptor of the server, so the worker ends",
-                    self.who()
-                );
-                self.calls.is_broken = true;
-            }
+            Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL) => self.lose_listener(error),
             _ => self.pause_intake("accept", error),
         }
+    }
+
+    fn lose_listener(&mut self, error: &io::Error) {
+        crate::critical!(
+            "{} cannot accept: {error}; the app has closed or replaced a descriptor of the server, so the worker ends",
+            self.who()
+        );
+        self.calls.is_broken = true;
     }
 
     /// Out of descriptors or memory: what waits stays in the backlog and in the lobby for a while.
@@ -321,7 +323,9 @@ impl Reactor {
     }
 
     fn watch_intake(&mut self, wanted: bool) {
-        self.acceptor.watch(wanted, &self.epoll, FIRST_LISTENER);
+        if let Err(error) = self.acceptor.watch(wanted, &self.epoll, FIRST_LISTENER) {
+            self.lose_listener(&error);
+        }
         self.watch_lobby(wanted);
     }
 
@@ -351,7 +355,7 @@ impl Reactor {
                 timeout_ms = timeout_ms.min(SHARE_RECHECK_MS);
             }
         }
-        if self.needs_turn() || self.waiting.has_aside() {
+        if self.calls.is_broken || self.needs_turn() || self.waiting.has_aside() {
             return 0;
         }
         if timeout_ms == u64::MAX {
