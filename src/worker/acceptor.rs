@@ -92,39 +92,49 @@ impl Acceptor {
         idle.count()
     }
 
-    /// Starts or stops watching the listeners; their tokens are `first_token` and up. An error when a listener cannot be watched
-    /// any more: the app has closed or replaced it.
-    pub fn watch(&mut self, wanted: bool, epoll: &Epoll, first_token: u64) -> io::Result<()> {
-        if wanted == self.watching {
+    /// Watches the listeners; their tokens are `first_token` and up. An error when one cannot be watched any more: the app has
+    /// closed or replaced it.
+    pub fn watch(&mut self, epoll: &Epoll, first_token: u64) -> io::Result<()> {
+        if self.watching {
             return Ok(());
         }
         let mut result = Ok(());
-        for (index, listener) in self.listeners.iter().enumerate() {
+        for (token, listener) in (first_token..).zip(&self.listeners) {
             let Some(socket) = &listener.socket else {
                 continue;
             };
-            let changed = if wanted {
-                epoll.add(
-                    socket.as_fd(),
-                    first_token + index as u64,
-                    crate::sys::Watch::Level,
-                )
-            } else {
-                epoll.remove(socket.as_fd())
-            };
-            // Else both fail only for lack of kernel memory, or where the other call failed before.
-            if let Err(error) = changed
-                && wanted
+            // Else it fails only for lack of kernel memory, or where it could not be given up before.
+            if let Err(error) = epoll.add(socket.as_fd(), token, crate::sys::Watch::Level)
                 && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBADF))
             {
                 result = Err(error);
             }
         }
-        self.watching = wanted;
+        self.show_watching(true);
+        result
+    }
+
+    /// Watches them no more.
+    pub fn stop_watching(&mut self, epoll: &Epoll) {
+        if !self.watching {
+            return;
+        }
+        for socket in self
+            .listeners
+            .iter()
+            .filter_map(|open| open.socket.as_ref())
+        {
+            // Fails where it could not be watched before.
+            let _ = epoll.remove(socket.as_fd());
+        }
+        self.show_watching(false);
+    }
+
+    fn show_watching(&mut self, watching: bool) {
+        self.watching = watching;
         self.board.slots()[self.slot]
             .watching
-            .store(u32::from(wanted), SeqCst);
-        result
+            .store(u32::from(watching), SeqCst);
     }
 
     /// Whether connections can still be had.
@@ -134,8 +144,8 @@ impl Acceptor {
 
     /// Gives the sockets up, for good. Once nobody holds an address any more, clients are refused there at once, and the
     /// next server can have it; a copy kept by a worker that only finishes its requests would let them wait in vain.
-    pub fn close(&mut self, epoll: &Epoll, first_token: u64) {
-        let _ = self.watch(false, epoll, first_token);
+    pub fn close(&mut self, epoll: &Epoll) {
+        self.stop_watching(epoll);
         for listener in &mut self.listeners {
             listener.socket = None;
         }

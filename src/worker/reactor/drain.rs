@@ -4,7 +4,7 @@
 //! work, until that is empty too. Each looks there last thing, so what one leaves there is never the last one's to miss.
 //! `timeouts.graceful` bounds it all, and is the arbiter's to keep.
 
-use super::{FIRST_LISTENER, LINGER_MS, Reactor, intake::SHARE_RECHECK_MS};
+use super::{LINGER_MS, Reactor, intake::SHARE_RECHECK_MS};
 use crate::{sys::Readiness, worker::connection::Connection};
 
 /// How long a worker that is told to leave while no other serves keeps the listeners for the arbiter's word.
@@ -60,7 +60,7 @@ impl Reactor {
                 false => 0,
             },
         });
-        let _ = self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+        self.acceptor.stop_watching(&self.epoll);
         self.watch_lobby(false);
         match closing {
             true => self.hurry_idle(),
@@ -123,7 +123,7 @@ impl Reactor {
             .is_some_and(|again_ms| again_ms <= self.now_ms);
         let may_close = drain.listens_until_ms <= self.now_ms || self.acceptor.has_colleagues();
         if may_close {
-            self.acceptor.close(&self.epoll, FIRST_LISTENER);
+            self.acceptor.close(&self.epoll);
         }
         if must_hand_over {
             self.hand_over_idle();
@@ -147,7 +147,7 @@ impl Reactor {
             }
         }
         if self.room() > 0 && self.now_ms >= self.accept_again_ms {
-            self.acceptor.close(&self.epoll, FIRST_LISTENER);
+            self.acceptor.close(&self.epoll);
         }
     }
 

@@ -33,7 +33,7 @@ impl Reactor {
         };
         let allowed = allowed.min(self.room());
         if allowed == 0 {
-            let _ = self.acceptor.watch(false, &self.epoll, FIRST_LISTENER);
+            self.acceptor.stop_watching(&self.epoll);
             return;
         }
         for _ in 0..allowed.min(ACCEPTS_MAX) {
@@ -323,7 +323,9 @@ impl Reactor {
     }
 
     fn watch_intake(&mut self, wanted: bool) {
-        if let Err(error) = self.acceptor.watch(wanted, &self.epoll, FIRST_LISTENER) {
+        if !wanted {
+            self.acceptor.stop_watching(&self.epoll);
+        } else if let Err(error) = self.acceptor.watch(&self.epoll, FIRST_LISTENER) {
             self.lose_listener(&error);
         }
         self.watch_lobby(wanted);
