@@ -1,52 +1,32 @@
-//! Between the loop and the reactor. The loop calls [`Turn`] when the reactor's descriptor is readable and when time is
-//! up; a turn starts a task for each request that came in, tells exchanges what happened to their connections, and looks
-//! at their deadlines.
-//!
-//! Where Python can (3.12), a task starts at once and most apps are done before it is ever scheduled; for 3.11 see
-//! `first_step`. The ones that are not are kept here: asyncio itself holds tasks by weak references only.
+//! Between the loop and the reactor. The loop has a [`turn`] made when there is something to do; a turn starts a task for each
+//! request that came in ([`begin`]), tells those that are [`suspended`] what happened to their connections, and looks at
+//! their deadlines. Here is what all of them share.
 
-use std::{ffi::CStr, sync::Arc, time::Duration};
+mod begin;
+mod suspended;
+mod turn;
+
+use std::{sync::Arc, time::Duration};
 
 use pyo3::{
     call::PyCallArgs,
-    exceptions::PyRuntimeError,
     intern,
     prelude::*,
     types::{PyDict, PyString},
 };
 
+use self::suspended::Suspended;
 use super::{
-    awaitable::Done,
-    exchange::Exchange,
-    first_step::FirstSteps,
-    frames::{ReceiveFrame, SendFrame},
-    outcome::Outcome,
-    party::Party,
-    request_objects::RequestObjects,
-    run::Run,
+    awaitable::Done, first_step::FirstSteps, outcome::Outcome, request_objects::RequestObjects,
     scope::ScopeBuilder,
-    socket::Socket,
 };
 use crate::{
-    http::{Refusal, RequestTraits, ResponseShape},
-    python::{
-        app::formatted,
-        copy,
-        date::CachedDate,
-        driver::loop_watch,
-        ffi::{self, Behaviour, Builtin, HeldCell},
-        hooks::RequestHooks,
-        stacks,
-    },
-    sys::{self, Readiness},
-    websocket::{self, DeflateSettings, Opening},
-    worker::{Connection, Hub, Leaving},
+    http::{RequestTraits, ResponseShape},
+    python::{app::formatted, date::CachedDate, ffi::HeldCell, hooks::RequestHooks},
+    sys::Readiness,
+    websocket::{self, DeflateSettings},
+    worker::{Hub, Leaving},
 };
-
-/// How often the deadlines of exchanges are looked at, at the least, milliseconds.
-const SWEEP_MS_MAX: u64 = 1_000;
-/// And at the most.
-const SWEEP_MS_MIN: u64 = 10;
 
 /// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
 const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
@@ -76,11 +56,7 @@ pub(super) struct Gateway {
 struct Inner {
     scopes: ScopeBuilder,
     date: CachedDate,
-    /// Those whose app is suspended.
-    suspended: Vec<Option<Party>>,
-    free: Vec<usize>,
-    /// By the low half of the connection's token: where its exchange is, and the token.
-    by_token: Vec<Option<(u64, usize)>>,
+    suspended: Suspended,
     reports: Vec<(u64, Readiness)>,
     /// To be used again.
     spare: Option<RequestObjects>,
@@ -141,9 +117,7 @@ impl Gateway {
             inner: HeldCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
-                suspended: Vec::new(),
-                free: Vec::new(),
-                by_token: Vec::new(),
+                suspended: Suspended::default(),
                 reports: Vec::new(),
                 spare: None,
                 scratch: Vec::new(),
@@ -155,14 +129,6 @@ impl Gateway {
                 has_ended: false,
             }),
         }))
-    }
-
-    /// The callable that makes a turn.
-    pub(super) fn turn_callable(self: &Arc<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let turning = Bound::new(py, Turning(Arc::clone(self)))?;
-        let turn = ffi::builtin::<Turn>(&turning)?;
-        self.inner.borrow(py).turn = Some(turn.clone_ref(py));
-        Ok(turn)
     }
 
     /// The loop has ended and is run again only to let what is left come to its end: no more turns.
@@ -183,17 +149,6 @@ impl Gateway {
 
     pub(super) fn write_ms(&self) -> u64 {
         self.hub.station.live.write_ms()
-    }
-
-    fn sweep_every_ms(&self) -> u64 {
-        let station = &self.hub.station;
-        let slow_ns = station.slow.limit_ns().unwrap_or(0);
-        [station.live.request_timeout_ns(), slow_ns]
-            .into_iter()
-            .filter(|limit_ns| *limit_ns > 0)
-            .map(|limit_ns| (limit_ns / 8_000_000).clamp(SWEEP_MS_MIN, SWEEP_MS_MAX))
-            .min()
-            .unwrap_or(SWEEP_MS_MAX)
     }
 
     pub(super) fn done(&self, py: Python<'_>) -> Py<PyAny> {
@@ -255,7 +210,7 @@ impl Gateway {
     pub(super) fn on_finished(&self, py: Python<'_>, token: Option<u64>) -> PyResult<()> {
         let mut inner = self.inner.borrow(py);
         if let Some(token) = token {
-            inner.forget_token(token);
+            inner.suspended.forget_token(token);
         }
         if inner.is_turning {
             return Ok(());
@@ -307,9 +262,9 @@ impl Gateway {
     pub(super) fn forget(&self, py: Python<'_>, place: Option<usize>, token: Option<u64>) {
         let mut inner = self.inner.borrow(py);
         if let Some(token) = token.filter(|_| place.is_some()) {
-            inner.forget_token(token);
+            inner.suspended.forget_token(token);
         }
-        let forgotten = place.and_then(|place| inner.take(place));
+        let forgotten = place.and_then(|place| inner.suspended.take(place));
         let must_turn = !inner.is_turning && self.hub.leaving() != Leaving::No;
         drop(inner);
         drop(forgotten);
@@ -318,323 +273,8 @@ impl Gateway {
         }
     }
 
-    fn turn_soon(&self, py: Python<'_>) -> PyResult<()> {
-        let mut inner = self.inner.borrow(py);
-        let Some(turn) = inner.turn.as_ref().map(|turn| turn.clone_ref(py)) else {
-            return Ok(());
-        };
-        inner.is_turning = true;
-        drop(inner);
-        self.schedule(py, intern!(py, "call_soon"), (turn,))
-            .map(drop)
-    }
-
     /// The apps that have not returned yet.
     pub(super) fn running(&self, py: Python<'_>) -> usize {
-        let inner = self.inner.borrow(py);
-        inner.suspended.len() - inner.free.len()
+        self.inner.borrow(py).suspended.count()
     }
-
-    fn turn(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        let has_task_factory = !self.get_task_factory.bind(py).call0()?.is_none();
-        let mut inner = self.inner.borrow(py);
-        if inner.has_ended {
-            return Ok(());
-        }
-        inner.is_turning = true;
-        inner.has_task_factory = has_task_factory;
-        drop(inner);
-        match self.hub.has_cold_work() {
-            true => py.detach(|| self.hub.turn()),
-            false => self.hub.turn(),
-        }
-        loop {
-            while let Some(connection) = self.hub.next_job() {
-                self.begin(py, connection)?;
-            }
-            if !self.pass_reports_on(py)? {
-                break;
-            }
-        }
-        self.sweep(py)?;
-        stacks::add_tasks(py, self.asyncio_loop.bind(py));
-        loop_watch::start_when_wanted(&self.hub);
-        let rest_ms = py.detach(|| self.hub.rest());
-        self.inner.borrow(py).is_turning = false;
-        match self.hub.leaving() {
-            Leaving::Now => return self.stop(py),
-            Leaving::WhenDone if self.running(py) == 0 => return self.stop(py),
-            Leaving::WhenDone | Leaving::No => {}
-        }
-        match rest_ms {
-            0 => self.turn_soon(py),
-            rest_ms => self.turn_within(py, rest_ms),
-        }
-    }
-
-    fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        self.asyncio_loop
-            .call_method0(py, intern!(py, "stop"))
-            .map(drop)
-    }
-
-    /// Sees to it that there is a turn after so many milliseconds at the latest.
-    fn turn_within(&self, py: Python<'_>, rest_ms: u64) -> PyResult<()> {
-        let now_ms = sys::monotonic_ns() / 1_000_000;
-        let mut inner = self.inner.borrow(py);
-        let must_sweep = inner.suspended.len() > inner.free.len();
-        let rest_ms = match must_sweep {
-            true => rest_ms.min(inner.next_sweep_ms.saturating_sub(now_ms).max(1)),
-            false => rest_ms,
-        };
-        let due_ms = now_ms + rest_ms;
-        match &inner.timer {
-            Some((_, at_ms)) if *at_ms > now_ms && *at_ms <= due_ms => return Ok(()),
-            _ => {}
-        }
-        let overtaken = inner.timer.take();
-        let Some(turn) = inner.turn.as_ref().map(|turn| turn.clone_ref(py)) else {
-            return Ok(());
-        };
-        drop(inner);
-        if let Some((timer, _)) = overtaken {
-            timer.call_method0(py, intern!(py, "cancel"))?;
-        }
-        let seconds = rest_ms as f64 / 1_000.0;
-        let timer = self.schedule(py, intern!(py, "call_later"), (seconds, turn))?;
-        self.inner.borrow(py).timer = Some((timer.unbind(), due_ms));
-        Ok(())
-    }
-
-    /// Starts a request's task.
-    fn begin(self: &Arc<Self>, py: Python<'_>, mut connection: Box<Connection>) -> PyResult<()> {
-        let is_half_closed = connection.half_closed;
-        let scope = self.inner.borrow(py).scopes.build(
-            py,
-            &mut connection,
-            &self.hub.station.request_ids,
-        )?;
-        let scope = match scope {
-            Ok(scope) => scope,
-            Err(refusal) => {
-                let exchange = Exchange::new(Arc::clone(self), connection);
-                Exchange::refuse(&Bound::new(py, exchange)?, refusal);
-                return Ok(());
-            }
-        };
-        if websocket::handshake::is_asked_for(connection.head(), connection.request_bytes()) {
-            return self.begin_socket(py, connection, scope);
-        }
-        let spare = self.inner.borrow(py).spare.take();
-        let objects = match spare {
-            Some(spare) => spare.renew(py, connection),
-            None => RequestObjects::new(py, self, connection)?,
-        };
-        let exchange = objects.exchange.bind(py);
-        let mut context = None;
-        if let Some(hooks) = &self.hooks {
-            let own = self.fresh_context(py)?;
-            let met = hooks.meet_asgi(py, &scope, &own)?;
-            let before = hooks.before(py, &met);
-            exchange.get().state.borrow(py).met = Some(met);
-            if let Err(error) = before {
-                self.report(py, &error, "a hook before a request failed");
-                Exchange::refuse(exchange, Refusal::APP_FAILED);
-                return Ok(());
-            }
-            context = Some(own.call_method0(intern!(py, "copy"))?);
-        }
-        let messages = [&objects.receive, &objects.send];
-        let is_suspended = self.start(objects.run.bind(py), scope, messages, context)?;
-        if is_suspended && is_half_closed {
-            Exchange::start_grace(exchange)?;
-        }
-        if !is_suspended && !objects.are_kept(py) {
-            self.inner.borrow(py).spare = Some(objects);
-        }
-        Ok(())
-    }
-
-    /// Starts the task of a WebSocket; the app decides whether it becomes one.
-    fn begin_socket(
-        self: &Arc<Self>,
-        py: Python<'_>,
-        connection: Box<Connection>,
-        scope: Bound<'_, PyDict>,
-    ) -> PyResult<()> {
-        let deflate = self.socket_compression.as_ref();
-        let (head, bytes) = (connection.head(), connection.request_bytes());
-        let opening = match Opening::read(head, bytes, deflate) {
-            Ok(opening) => opening,
-            Err(rejection) => {
-                Socket::reject(self, connection, &rejection);
-                return Ok(());
-            }
-        };
-        self.inner
-            .borrow(py)
-            .scopes
-            .make_websocket(py, &scope, opening.subprotocols())?;
-        let socket = Bound::new(py, Socket::new(Arc::clone(self), connection, opening))?;
-        let messages = [
-            ffi::builtin::<ReceiveFrame>(&socket)?,
-            ffi::builtin::<SendFrame>(&socket)?,
-        ];
-        let run = Bound::new(py, Run::new(Party::Socket(socket.unbind())))?;
-        self.start(&run, scope, messages.each_ref(), None).map(drop)
-    }
-
-    /// Has the app called in this context, or in a copy of it; without one, in a copy of the current one. True: it is suspended in its task.
-    fn start<'py>(
-        &self,
-        run: &Bound<'py, Run>,
-        scope: Bound<'py, PyDict>,
-        [receive, send]: [&Py<PyAny>; 2],
-        context: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<bool> {
-        let py = run.py();
-        let arguments = [
-            scope.into_any().unbind(),
-            receive.clone_ref(py),
-            send.clone_ref(py),
-        ];
-        run.get().prepare(py, self.app.clone_ref(py), arguments);
-        let task = self.start_run(run, context.as_ref())?;
-        let is_suspended = task.is_some();
-        if let Some(task) = task {
-            self.keep(run.get().party(), task)?;
-        }
-        Ok(is_suspended)
-    }
-
-    /// Returns the task, unless all is over already.
-    fn start_run<'py>(
-        &self,
-        run: &Bound<'py, Run>,
-        context: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (py, party) = (run.py(), run.get().party());
-        let new_task = |task_type: &Bound<'py, PyAny>, options| match context {
-            Some(context) => context.call_method(intern!(py, "run"), (task_type, run), options),
-            None => task_type.call((run,), options),
-        };
-        let task = if self.inner.borrow(py).has_task_factory {
-            let create_task = self.asyncio_loop.bind(py).getattr("create_task")?;
-            new_task(&create_task, None)?
-        } else if let (Some(steps), Party::Request(_)) = (&self.first_steps, party) {
-            let task = steps.get().take(run, context)?;
-            return Ok(task.map(|task| task.into_bound(py)));
-        } else {
-            new_task(self.task_type.bind(py), Some(self.task_options.bind(py)))?
-        };
-        let is_done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
-        Ok((!is_done || !party.is_over(py)).then_some(task))
-    }
-
-    /// Keeps what is not over, and has the kernel report what happens to its connection.
-    fn keep(&self, party: &Party, task: Bound<'_, PyAny>) -> PyResult<()> {
-        let py = task.py();
-        let mut inner = self.inner.borrow(py);
-        let place = inner.free.pop().unwrap_or_else(|| {
-            inner.suspended.push(None);
-            inner.suspended.len() - 1
-        });
-        inner.suspended[place] = Some(party.clone_ref(py));
-        if let Some(token) = party.suspend(py, task.unbind(), place) {
-            let index = token as u32 as usize;
-            if inner.by_token.len() <= index {
-                inner.by_token.resize(index + 1, None);
-            }
-            inner.by_token[index] = Some((token, place));
-        }
-        Ok(())
-    }
-
-    /// Tells exchanges what happened to their connections. False: nothing did.
-    fn pass_reports_on(&self, py: Python<'_>) -> PyResult<bool> {
-        let mut reports = std::mem::take(&mut self.inner.borrow(py).reports);
-        reports.clear();
-        self.hub.take_reports(&mut reports);
-        for (token, readiness) in &reports {
-            let party = self.inner.borrow(py).find(py, *token);
-            if let Some(party) = party {
-                party.on_event(py, *readiness)?;
-            }
-        }
-        let had_some = !reports.is_empty();
-        self.inner.borrow(py).reports = reports;
-        Ok(had_some)
-    }
-
-    fn sweep(&self, py: Python<'_>) -> PyResult<()> {
-        let now_ns = sys::monotonic_ns();
-        let mut inner = self.inner.borrow(py);
-        if now_ns / 1_000_000 < inner.next_sweep_ms {
-            return Ok(());
-        }
-        inner.next_sweep_ms = now_ns / 1_000_000 + self.sweep_every_ms();
-        let suspended: Vec<Party> = inner
-            .suspended
-            .iter()
-            .flatten()
-            .map(|party| party.clone_ref(py))
-            .collect();
-        drop(inner);
-        for party in suspended {
-            party.sweep(py, now_ns)?;
-        }
-        Ok(())
-    }
-}
-
-impl Inner {
-    fn take(&mut self, place: usize) -> Option<Party> {
-        let exchange = self.suspended.get_mut(place)?.take();
-        self.free.push(place);
-        exchange
-    }
-
-    fn find(&self, py: Python<'_>, token: u64) -> Option<Party> {
-        let (known, place) = (*self.by_token.get(token as u32 as usize)?)?;
-        if known != token {
-            return None;
-        }
-        self.suspended
-            .get(place)?
-            .as_ref()
-            .map(|party| party.clone_ref(py))
-    }
-
-    fn forget_token(&mut self, token: u64) {
-        if let Some(entry) = self.by_token.get_mut(token as u32 as usize)
-            && entry.is_some_and(|(known, _)| known == token)
-        {
-            *entry = None;
-        }
-    }
-}
-
-/// What [`Turn`] is bound to.
-#[pyclass(frozen, module = "rgunicorn")]
-pub(super) struct Turning(Arc<Gateway>);
-
-pub(super) struct Turn;
-
-impl Builtin for Turn {
-    type This = Turning;
-    const NAME: &'static CStr = c"turn";
-    const DOC: &'static CStr = c"turn()\n\nServe what has come in.";
-    const BEHAVIOUR: Behaviour<Turning> = turn;
-}
-
-fn turn(turning: &Bound<'_, Turning>, _: &[Borrowed<'_, '_, PyAny>]) -> PyResult<Py<PyAny>> {
-    let (py, gateway) = (turning.py(), &turning.get().0);
-    copy::end_if_copy(py, None);
-    if let Err(error) = gateway.turn(py) {
-        // The server's own objects could not be made: out of memory, most likely.
-        gateway.report(py, &error, "a worker's loop failed; the worker ends");
-        gateway.stop(py)?;
-        return Err(PyRuntimeError::new_err("the worker ends"));
-    }
-    Ok(py.None())
 }
