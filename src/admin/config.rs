@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     reply::{Reply, Response},
     request::Request,
-    scene::Scene,
+    situation::Situation,
     status::ReloadStatus,
     view::Reload,
 };
@@ -30,8 +30,8 @@ pub(super) struct ReloadChanges {
     pub changes: Vec<Change>,
 }
 
-pub(super) fn config(_: &Request, scene: &mut Scene<'_>) -> Reply {
-    let view = &scene.view;
+pub(super) fn config(_: &Request, situation: &mut Situation<'_>) -> Reply {
+    let view = &situation.view;
     let told = ConfigStatus {
         config_file: view.config_file.clone(),
         values: view.effective.to_vec(),

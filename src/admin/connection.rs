@@ -12,7 +12,7 @@ use super::{
     reply::{Follow, Reply, Response, Then},
     request::Request,
     route,
-    scene::Scene,
+    situation::Situation,
 };
 use crate::{
     http::{
@@ -143,36 +143,36 @@ impl Connection {
     }
 
     /// The shell has answered.
-    pub(super) fn hear(&mut self, answer: Answer, scene: &mut Scene<'_>, link: &Link) {
+    pub(super) fn hear(&mut self, answer: Answer, situation: &mut Situation<'_>, link: &Link) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting { then, traits, .. } => {
-                let reply = then(answer, scene);
-                self.begin(reply, traits, scene, link);
+                let reply = then(answer, situation);
+                self.begin(reply, traits, situation, link);
             }
             other => self.stage = other,
         }
     }
 
     /// Does what can be done now.
-    pub(super) fn turn(&mut self, happened: PollFlags, scene: &mut Scene<'_>, link: &Link) {
+    pub(super) fn turn(&mut self, happened: PollFlags, situation: &mut Situation<'_>, link: &Link) {
         if happened.contains(PollFlags::POLLIN) && self.is_reading() {
-            self.receive(scene.now_ns);
+            self.receive(situation.now_ns);
         } else if happened.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
             self.stage = Stage::Over;
         }
-        while self.step(scene, link) {}
-        if !self.is_over() && self.deadline_ns <= scene.now_ns {
-            self.on_deadline(scene);
+        while self.step(situation, link) {}
+        if !self.is_over() && self.deadline_ns <= situation.now_ns {
+            self.on_deadline(situation);
         }
     }
 
     /// True: there is more to do.
-    fn step(&mut self, scene: &mut Scene<'_>, link: &Link) -> bool {
+    fn step(&mut self, situation: &mut Situation<'_>, link: &Link) -> bool {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Head => self.read_head(scene, link),
-            Stage::Body(request, decoder) => self.read_body(request, decoder, scene, link),
-            Stage::Following { follow, shape } => self.follow(follow, shape, scene),
-            Stage::Sending { keeps } => self.send_rest(keeps, scene.now_ns),
+            Stage::Head => self.read_head(situation, link),
+            Stage::Body(request, decoder) => self.read_body(request, decoder, situation, link),
+            Stage::Following { follow, shape } => self.follow(follow, shape, situation),
+            Stage::Sending { keeps } => self.send_rest(keeps, situation.now_ns),
             other @ (Stage::Waiting { .. } | Stage::Over) => {
                 self.stage = other;
                 false
@@ -194,7 +194,7 @@ impl Connection {
         }
     }
 
-    fn read_head(&mut self, scene: &mut Scene<'_>, link: &Link) -> bool {
+    fn read_head(&mut self, situation: &mut Situation<'_>, link: &Link) -> bool {
         match self.head.parse(&self.input, &LIMITS) {
             Ok(Progress::Partial) => {
                 self.stage = Stage::Head;
@@ -205,11 +205,11 @@ impl Connection {
                 let decoder = BodyDecoder::new(self.head.framing, &LIMITS);
                 if self.head.expect_continue {
                     self.output.extend_from_slice(response::CONTINUE);
-                    let _told_later = self.send(scene.now_ns);
+                    let _told_later = self.send(situation.now_ns);
                 }
                 self.input.drain(..self.head.length);
                 self.head.reset();
-                self.read_body(Box::new(request), decoder, scene, link)
+                self.read_body(Box::new(request), decoder, situation, link)
             }
             Err(refusal) => {
                 self.refuse(refusal.status, refusal.detail);
@@ -222,7 +222,7 @@ impl Connection {
         &mut self,
         request: Box<Request>,
         mut decoder: BodyDecoder,
-        scene: &mut Scene<'_>,
+        situation: &mut Situation<'_>,
         link: &Link,
     ) -> bool {
         match decoder.decode(&self.input, |_| {}) {
@@ -232,8 +232,8 @@ impl Connection {
                     self.stage = Stage::Body(request, decoder);
                     return false;
                 }
-                let reply = route::answer(&request, scene);
-                self.begin(reply, request.traits, scene, link);
+                let reply = route::answer(&request, situation);
+                self.begin(reply, request.traits, situation, link);
                 true
             }
             Err(refusal) => {
@@ -243,12 +243,18 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, reply: Reply, traits: RequestTraits, scene: &mut Scene<'_>, link: &Link) {
+    fn begin(
+        &mut self,
+        reply: Reply,
+        traits: RequestTraits,
+        situation: &mut Situation<'_>,
+        link: &Link,
+    ) {
         match reply {
             Reply::Now(response) => self.respond(&response, traits),
             Reply::Later { order, then } => match link.give(order) {
                 Some(ticket) => {
-                    self.deadline_ns = scene.now_ns + ANSWER_NS;
+                    self.deadline_ns = situation.now_ns + ANSWER_NS;
                     self.stage = Stage::Waiting {
                         ticket,
                         then,
@@ -265,7 +271,7 @@ impl Connection {
                 write_head(&mut self.output, 200, "application/x-ndjson", &[]);
                 shape.write_fields(&mut self.output, traits.version);
                 response::write_head_end(&mut self.output);
-                self.deadline_ns = scene.now_ns + SEND_NS;
+                self.deadline_ns = situation.now_ns + SEND_NS;
                 self.stage = Stage::Following { follow, shape };
             }
         }
@@ -305,14 +311,14 @@ impl Connection {
         &mut self,
         mut follow: Box<dyn Follow>,
         shape: ResponseShape,
-        scene: &mut Scene<'_>,
+        situation: &mut Situation<'_>,
     ) -> bool {
         if self.output.len() - self.sent < OUTPUT_BYTES_MAX {
             let mut lines = Vec::new();
             if self.sent == self.output.len() {
-                self.deadline_ns = scene.now_ns + SEND_NS;
+                self.deadline_ns = situation.now_ns + SEND_NS;
             }
-            let is_done = follow.advance(scene, &mut lines);
+            let is_done = follow.advance(situation, &mut lines);
             let is_chunked = shape.framing == ResponseFraming::Chunked;
             write_piece(&mut self.output, &lines, is_chunked);
             if is_done {
@@ -326,7 +332,7 @@ impl Connection {
             }
         }
         self.stage = Stage::Following { follow, shape };
-        let _all_or_some = self.send(scene.now_ns);
+        let _all_or_some = self.send(situation.now_ns);
         false
     }
 
@@ -374,7 +380,7 @@ impl Connection {
         Ok(true)
     }
 
-    fn on_deadline(&mut self, scene: &mut Scene<'_>) {
+    fn on_deadline(&mut self, situation: &mut Situation<'_>) {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting { traits, .. } => {
                 let late = Response::problem(
@@ -383,8 +389,8 @@ impl Connection {
                     "look at /status and the error log: it may still do what it was told",
                 );
                 self.respond(&late, traits);
-                self.deadline_ns = scene.now_ns + SEND_NS;
-                let _rest_is_polled_for = self.send_rest(traits.persistent, scene.now_ns);
+                self.deadline_ns = situation.now_ns + SEND_NS;
+                let _rest_is_polled_for = self.send_rest(traits.persistent, situation.now_ns);
             }
             // Only what waits to be sent has this deadline.
             other @ Stage::Following { .. } if self.sent == self.output.len() => self.stage = other,

@@ -7,7 +7,7 @@ use super::{
     progress::{Goal, Progress},
     reply::{Reply, Response, Then},
     request::Request,
-    scene::Scene,
+    situation::Situation,
 };
 use crate::config::LogLevel;
 
@@ -15,16 +15,16 @@ use crate::config::LogLevel;
 const WORKERS_MAX: u16 = 256;
 
 /// `POST /reload`: lines of JSON until it is decided.
-pub(super) fn reload(request: &Request, scene: &mut Scene<'_>) -> Reply {
-    follow(Order::Reload, request, scene)
+pub(super) fn reload(request: &Request, situation: &mut Situation<'_>) -> Reply {
+    follow(Order::Reload, request, situation)
 }
 
 /// `POST /scale?workers=4`: lines of JSON until so many serve, or one cannot boot.
-pub(super) fn scale(request: &Request, scene: &mut Scene<'_>) -> Reply {
+pub(super) fn scale(request: &Request, situation: &mut Situation<'_>) -> Reply {
     let workers = request.query.get("workers").map(str::parse::<u16>);
     match workers {
         Some(Ok(workers)) if (1..=WORKERS_MAX).contains(&workers) => {
-            follow(Order::Scale(workers), request, scene)
+            follow(Order::Scale(workers), request, situation)
         }
         _ => wrong(
             "`workers` must be a number from 1 to 256",
@@ -34,13 +34,13 @@ pub(super) fn scale(request: &Request, scene: &mut Scene<'_>) -> Reply {
 }
 
 /// `POST /stop` or `POST /stop?quick`.
-pub(super) fn stop(request: &Request, _: &mut Scene<'_>) -> Reply {
+pub(super) fn stop(request: &Request, _: &mut Situation<'_>) -> Reply {
     let quick = request.query.is_on("quick");
     simple(Order::Stop { quick })
 }
 
 /// `POST /worker/kill?pid=812` or `…&quick`.
-pub(super) fn kill_worker(request: &Request, _: &mut Scene<'_>) -> Reply {
+pub(super) fn kill_worker(request: &Request, _: &mut Situation<'_>) -> Reply {
     let quick = request.query.is_on("quick");
     match request.query.get("pid").map(str::parse) {
         Some(Ok(pid)) => simple(Order::EndWorker { pid, quick }),
@@ -52,7 +52,7 @@ pub(super) fn kill_worker(request: &Request, _: &mut Scene<'_>) -> Reply {
 }
 
 /// `POST /log-level?level=debug`.
-pub(super) fn log_level(request: &Request, _: &mut Scene<'_>) -> Reply {
+pub(super) fn log_level(request: &Request, _: &mut Situation<'_>) -> Reply {
     let text = request.query.get("level").unwrap_or_default();
     match serde_json::from_value::<LogLevel>(text.into()) {
         Ok(level) => simple(Order::LogLevel(level)),
@@ -64,7 +64,7 @@ pub(super) fn log_level(request: &Request, _: &mut Scene<'_>) -> Reply {
 }
 
 /// `POST /upgrade`: whether it came about is in the status.
-pub(super) fn upgrade(_: &Request, _: &mut Scene<'_>) -> Reply {
+pub(super) fn upgrade(_: &Request, _: &mut Situation<'_>) -> Reply {
     simple(Order::Upgrade)
 }
 
@@ -84,8 +84,8 @@ fn simple(order: Order) -> Reply {
 }
 
 /// An order whose course the client watches.
-fn follow(order: Order, request: &Request, scene: &Scene<'_>) -> Reply {
-    let deadline_ns = match Progress::deadline_ns(request, scene.now_ns) {
+fn follow(order: Order, request: &Request, situation: &Situation<'_>) -> Reply {
+    let deadline_ns = match Progress::deadline_ns(request, situation.now_ns) {
         Ok(deadline_ns) => deadline_ns,
         Err(problem) => return problem.into(),
     };

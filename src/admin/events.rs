@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     reply::{Reply, Response},
     request::Request,
-    scene::{Scene, moment_text},
+    situation::{Situation, moment_text},
 };
 use crate::config::LogLevel;
 
@@ -69,7 +69,7 @@ impl Events {
 }
 
 /// `GET /events`, and `GET /events?after=17` for those with a greater number.
-pub(super) fn events(request: &Request, scene: &mut Scene<'_>) -> Reply {
+pub(super) fn events(request: &Request, situation: &mut Situation<'_>) -> Reply {
     let after = match request.query.get("after").map(str::parse) {
         None => 0,
         Some(Ok(number)) => number,
@@ -78,7 +78,11 @@ pub(super) fn events(request: &Request, scene: &mut Scene<'_>) -> Reply {
             return Response::problem(400, what, "leave it out for all that are remembered").into();
         }
     };
-    Response::json(200, &json!({ "events": scene.link.events_after(after) })).into()
+    Response::json(
+        200,
+        &json!({ "events": situation.link.events_after(after) }),
+    )
+    .into()
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {

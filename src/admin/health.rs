@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     reply::{Reply, Response},
     request::Request,
-    scene::{Scene, seconds},
+    situation::{Situation, seconds},
     view::ServerState,
 };
 
@@ -13,9 +13,9 @@ use super::{
 const BUSY_MAX_NS: u64 = 30_000_000_000;
 
 /// 200 while the arbiter works. Busy workers are no reason to restart it.
-pub(super) fn alive(_: &Request, scene: &mut Scene<'_>) -> Reply {
-    if scene.busy_ns > BUSY_MAX_NS {
-        let busy_seconds = seconds(scene.busy_ns);
+pub(super) fn alive(_: &Request, situation: &mut Situation<'_>) -> Reply {
+    if situation.busy_ns > BUSY_MAX_NS {
+        let busy_seconds = seconds(situation.busy_ns);
         let body = json!({ "status": "stuck", "why": "the arbiter makes no progress", "busy_seconds": busy_seconds });
         return Response::json(503, &body).into();
     }
@@ -23,8 +23,8 @@ pub(super) fn alive(_: &Request, scene: &mut Scene<'_>) -> Reply {
 }
 
 /// 200 while a worker of the serving generation takes connections, and new ones are welcome.
-pub(super) fn ready(_: &Request, scene: &mut Scene<'_>) -> Reply {
-    let view = &scene.view;
+pub(super) fn ready(_: &Request, situation: &mut Situation<'_>) -> Reply {
+    let view = &situation.view;
     let (ready, wanted) = (view.workers_ready(), view.workers_wanted);
     let why = match (view.state, ready) {
         (ServerState::Starting, _) => "the first workers boot",

@@ -4,7 +4,7 @@
 use super::{
     reply::{Reply, Response},
     request::Request,
-    scene::Scene,
+    situation::Situation,
 };
 
 const PAGE: &str = include_str!("page.html");
@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; \
     style-src 'sha256-lxsJ+AEthsdhboVra8t88JOFlroMbiaQ/IKWVmFXABY='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(super) fn page(_: &Request, _: &mut Scene<'_>) -> Reply {
+pub(super) fn page(_: &Request, _: &mut Situation<'_>) -> Reply {
     Response {
         status: 200,
         content_type: "text/html; charset=utf-8",

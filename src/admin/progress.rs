@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     reply::{Follow, Response},
     request::Request,
-    scene::Scene,
+    situation::Situation,
     status::ReloadStatus,
     view::{GenerationState, Outcome, ScaleFailure, ServerState, View},
 };
@@ -116,9 +116,9 @@ impl Progress {
 }
 
 impl Follow for Progress {
-    fn advance(&mut self, scene: &mut Scene<'_>, out: &mut Vec<u8>) -> bool {
-        let (mut line, mut is_last) = self.line(&scene.view);
-        if !is_last && self.deadline_ns <= scene.now_ns {
+    fn advance(&mut self, situation: &mut Situation<'_>, out: &mut Vec<u8>) -> bool {
+        let (mut line, mut is_last) = self.line(&situation.view);
+        if !is_last && self.deadline_ns <= situation.now_ns {
             line = json!({ "event": "timeout", "help": "it goes on; look at /status" });
             is_last = true;
         }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     link::{Answer, Order},
-    scene::Scene,
+    situation::Situation,
 };
 
 /// A response, now or later.
@@ -20,14 +20,14 @@ pub(super) enum Reply {
     Follow(Box<dyn Follow>),
 }
 
-pub(super) type Then = Box<dyn FnOnce(Answer, &mut Scene<'_>) -> Reply + Send>;
+pub(super) type Then = Box<dyn FnOnce(Answer, &mut Situation<'_>) -> Reply + Send>;
 
 /// Something whose course a client watches.
 pub(super) trait Follow: Send {
     /// Appends what is new, each line with its line end. True: that was the last of it.
     ///
     /// Called whenever the view changed, and when the deadline has come.
-    fn advance(&mut self, scene: &mut Scene<'_>, out: &mut Vec<u8>) -> bool;
+    fn advance(&mut self, situation: &mut Situation<'_>, out: &mut Vec<u8>) -> bool;
 
     /// CLOCK_MONOTONIC nanoseconds at which it is to be called though nothing changed.
     fn deadline_ns(&self) -> u64;

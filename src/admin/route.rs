@@ -6,7 +6,7 @@ use super::{
     config, control, events, guard, health, metrics, page,
     reply::{Reply, Response},
     request::Request,
-    scene::Scene,
+    situation::Situation,
     stacks, status,
 };
 
@@ -18,7 +18,7 @@ pub(super) struct Route {
     pub(super) access: Access,
     /// For the list of routes.
     about: &'static str,
-    handler: fn(&Request, &mut Scene<'_>) -> Reply,
+    handler: fn(&Request, &mut Situation<'_>) -> Reply,
 }
 
 /// What a stranger needs, one who comes over TCP. On the UNIX socket there are no strangers.
@@ -54,15 +54,15 @@ const ROUTES: &[Route] = &[
 ];
 
 /// Finds the handler, asks the guard, and answers.
-pub(super) fn answer(request: &Request, scene: &mut Scene<'_>) -> Reply {
+pub(super) fn answer(request: &Request, situation: &mut Situation<'_>) -> Reply {
     let route = find(request, ROUTES);
     let access = route.as_ref().map_or(Access::Read, |route| route.access);
     // A stranger does not even learn what there is.
-    if let Err(refusal) = guard::admit(request, access, &scene.policy) {
+    if let Err(refusal) = guard::admit(request, access, &situation.policy) {
         return refusal.into();
     }
     match route {
-        Ok(route) => (route.handler)(request, scene),
+        Ok(route) => (route.handler)(request, situation),
         Err(refusal) => refusal.into(),
     }
 }

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{
     connection::Connection,
     link::{Door, DoorKind, Link},
-    scene::{Memory, Scene},
+    situation::{Memory, Situation},
 };
 use crate::{
     sys::{monotonic_ns, net},
@@ -35,19 +35,19 @@ pub(super) fn run(link: &Link, board: Scoreboard) {
         link.bell().drain();
         // Before the look at what was published: the shell publishes what an order led to, and then answers.
         let answers = link.take_answers();
-        let mut scene = Scene::now(link, &board, &mut memory);
+        let mut situation = Situation::now(link, &board, &mut memory);
         for (ticket, answer) in answers {
             let mut waiting = connections.iter_mut();
             if let Some(one) = waiting.find(|one| one.waits_for() == Some(ticket)) {
-                guarded(one, |one| one.hear(answer, &mut scene, link));
+                guarded(one, |one| one.hear(answer, &mut situation, link));
             }
         }
         for (one, happened) in connections.iter_mut().zip(&happened.connections) {
-            guarded(one, |one| one.turn(*happened, &mut scene, link));
+            guarded(one, |one| one.turn(*happened, &mut situation, link));
         }
         connections.retain(|one| !one.is_over());
         for (door, _) in doors.iter().zip(&happened.doors).filter(|(_, rung)| **rung) {
-            accept(door, &mut connections, scene.now_ns);
+            accept(door, &mut connections, situation.now_ns);
         }
     }
 }

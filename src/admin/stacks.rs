@@ -6,11 +6,11 @@ use super::{
     link::{Answer, Order},
     reply::{Reply, Response, Then},
     request::Request,
-    scene::Scene,
+    situation::Situation,
 };
 
 /// `GET /stacks?pid=812`: the worker is interrupted for as long as it takes to write its stacks.
-pub(super) fn stacks(request: &Request, _: &mut Scene<'_>) -> Reply {
+pub(super) fn stacks(request: &Request, _: &mut Situation<'_>) -> Reply {
     let Some(Ok(pid)) = request.query.get("pid").map(str::parse::<u32>) else {
         let what = "`pid` must be the process id of a worker";
         return Response::problem(400, what, "such as `GET /stacks?pid=812`").into();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     reply::{Reply, Response},
     request::Request,
-    scene::Scene,
+    situation::Situation,
     view::{
         Generation, GenerationState, Outcome, Reload, ServerState, Upgrade, Worker, WorkerState,
     },
@@ -94,13 +94,13 @@ pub struct ReloadStatus {
     pub generation: Option<u64>,
 }
 
-pub(super) fn status(_: &Request, scene: &mut Scene<'_>) -> Reply {
-    Response::json(200, &Status::now(scene)).into()
+pub(super) fn status(_: &Request, situation: &mut Situation<'_>) -> Reply {
+    Response::json(200, &Status::now(situation)).into()
 }
 
 impl Status {
-    fn now(scene: &mut Scene<'_>) -> Self {
-        let view = std::sync::Arc::clone(&scene.view);
+    fn now(situation: &mut Situation<'_>) -> Self {
+        let view = std::sync::Arc::clone(&situation.view);
         let pid = std::process::id();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,8 +108,8 @@ impl Status {
             name: view.name.clone(),
             config_file: view.config_file.clone(),
             state: view.state,
-            uptime_seconds: scene.seconds_since(view.started_ns),
-            memory_bytes: scene.memory_of(pid),
+            uptime_seconds: situation.seconds_since(view.started_ns),
+            memory_bytes: situation.memory_of(pid),
             workers_ready: view.workers_ready(),
             workers_wanted: view.workers_wanted,
             trouble: view.trouble.clone(),
@@ -118,12 +118,12 @@ impl Status {
             generations: view
                 .generations
                 .iter()
-                .map(|generation| GenerationStatus::now(generation, &view.workers, scene))
+                .map(|generation| GenerationStatus::now(generation, &view.workers, situation))
                 .collect(),
             workers: view
                 .workers
                 .iter()
-                .map(|worker| WorkerStatus::now(worker, scene))
+                .map(|worker| WorkerStatus::now(worker, situation))
                 .collect(),
             reload: view.reloads.last().map(ReloadStatus::of),
             upgrade: view.upgrade.clone(),
@@ -132,7 +132,7 @@ impl Status {
 }
 
 impl GenerationStatus {
-    fn now(generation: &Generation, workers: &[Worker], scene: &mut Scene<'_>) -> Self {
+    fn now(generation: &Generation, workers: &[Worker], situation: &mut Situation<'_>) -> Self {
         let own = workers
             .iter()
             .filter(|worker| worker.generation == generation.generation);
@@ -140,8 +140,8 @@ impl GenerationStatus {
             generation: generation.generation,
             state: generation.state,
             pid: generation.pid,
-            age_seconds: scene.seconds_since(generation.started_ns),
-            memory_bytes: generation.pid.and_then(|pid| scene.memory_of(pid)),
+            age_seconds: situation.seconds_since(generation.started_ns),
+            memory_bytes: generation.pid.and_then(|pid| situation.memory_of(pid)),
             workers: own.count(),
             python: generation.python.clone(),
             reload: generation.reload,
@@ -150,8 +150,8 @@ impl GenerationStatus {
 }
 
 impl WorkerStatus {
-    fn now(worker: &Worker, scene: &mut Scene<'_>) -> Self {
-        let slot = scene.slot(worker.worker, worker.slot);
+    fn now(worker: &Worker, situation: &mut Situation<'_>) -> Self {
+        let slot = situation.slot(worker.worker, worker.slot);
         let count = |read: fn(&crate::wire::Slot) -> u64| slot.map_or(0, read);
         let mut in_flight = slot
             .map(|slot| slot.requests_in_flight())
@@ -162,10 +162,10 @@ impl WorkerStatus {
             pid: worker.pid,
             generation: worker.generation,
             state: worker.state,
-            age_seconds: scene.seconds_since(worker.started_ns),
+            age_seconds: situation.seconds_since(worker.started_ns),
             memory_bytes: Some(worker.pid)
                 .filter(|pid| *pid != 0)
-                .and_then(|pid| scene.memory_of(pid)),
+                .and_then(|pid| situation.memory_of(pid)),
             requests: count(|slot| slot.requests.load(Relaxed)),
             errors: count(|slot| slot.errors.load(Relaxed)),
             connections: slot.map_or(0, |slot| slot.connections.load(Relaxed)),
@@ -173,7 +173,7 @@ impl WorkerStatus {
                 .into_iter()
                 .map(|(started_ns, request)| RequestStatus {
                     request,
-                    seconds: scene.seconds_since(started_ns),
+                    seconds: situation.seconds_since(started_ns),
                 })
                 .collect(),
         }
@@ -184,10 +184,10 @@ impl ReloadStatus {
     pub(super) fn of(reload: &Reload) -> Self {
         let took = reload
             .ended_ns
-            .map(|ended| super::scene::seconds(ended.saturating_sub(reload.began_ns)));
+            .map(|ended| super::situation::seconds(ended.saturating_sub(reload.began_ns)));
         Self {
             reload: reload.reload,
-            at: super::scene::moment_text(reload.at_us),
+            at: super::situation::moment_text(reload.at_us),
             told: reload.told.clone(),
             outcome: reload.outcome,
             reason: reload.reason.clone(),

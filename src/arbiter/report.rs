@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{info, wire::Scoreboard};
 
-/// What reports are about, by number.
-pub(super) struct Scene<'a> {
+/// Writes reports to the error log. They name things by number; here is what the numbers stand for.
+pub(super) struct Reporter<'a> {
     pub(super) now: Moment,
     pub(super) processes: &'a Processes,
     pub(super) board: &'a Scoreboard,
@@ -28,7 +28,7 @@ pub(super) struct Scene<'a> {
     pub(super) serving: Option<ReloadId>,
 }
 
-impl Scene<'_> {
+impl Reporter<'_> {
     pub(super) fn tell(&self, report: &Report) {
         match report {
             Report::Unchanged(reload) => info!("{}", self.reload_label(*reload)),

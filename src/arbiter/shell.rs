@@ -41,7 +41,7 @@ use super::{
     pidfile::Pidfile,
     processes::Processes,
     reading::{self, Reading, Resources, Unfit},
-    report::Scene,
+    report::Reporter,
     running::{Notice, Running},
     service_manager::ServiceManager,
     statsd::Statsd,
@@ -305,7 +305,7 @@ impl Shell {
             && self.live_is_taken()
         {
             self.settling = None;
-            self.scene().tell_done(reload);
+            self.reporter().tell_done(reload);
             self.history
                 .conclude(reload, clock::now(), Outcome::Done, None, None);
             self.tell_reload_done(reload);
@@ -393,8 +393,8 @@ impl Shell {
         self.admin.note_busy();
     }
 
-    fn scene(&self) -> Scene<'_> {
-        Scene {
+    fn reporter(&self) -> Reporter<'_> {
+        Reporter {
             now: clock::now(),
             processes: &self.processes,
             board: &self.shared.board,

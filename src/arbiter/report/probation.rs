@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Scene,
+    Reporter,
     words::{exit_words, failure_words, misconduct_words, seconds},
 };
 use crate::{
@@ -19,7 +19,7 @@ pub(super) fn tell_proven(generation: GenerationId, dismissed: GenerationId) {
     );
 }
 
-impl Scene<'_> {
+impl Reporter<'_> {
     pub(super) fn tell_rolling_back(
         &self,
         reload: ReloadId,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Scene,
+    Reporter,
     words::{failure_words, seconds},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     wire::EXIT_SICK,
 };
 
-impl Scene<'_> {
+impl Reporter<'_> {
     pub(super) fn tell_adopted(&self, reload: ReloadId, change: Change) {
         let doing = match change {
             Change::Scale => self

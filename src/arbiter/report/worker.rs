@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
-    Scene,
+    Reporter,
     words::{exit_words, killer, limit, reason, seconds},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     wire::crash_in,
 };
 
-impl Scene<'_> {
+impl Reporter<'_> {
     pub(super) fn tell_worker(
         &self,
         generation: GenerationId,

@@ -78,7 +78,7 @@ impl Shell {
     }
 
     fn report(&mut self, report: &Report) {
-        self.scene().tell(report);
+        self.reporter().tell(report);
         self.tell_hooks(report);
         self.note_in_history(report);
         self.note_scale(report);

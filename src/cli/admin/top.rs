@@ -19,7 +19,7 @@ use crate::{
     cli::{FAILED, OK},
     sys::SignalBell,
 };
-use frame::{Line, Order, Scene};
+use frame::{Frame, Line, Order};
 use rates::{Look, Rates};
 use screen::{Screen, Wish};
 
@@ -142,14 +142,14 @@ impl Watch {
         let (Some(first), Some(last)) = (self.looks.front(), self.looks.back()) else {
             return Vec::new();
         };
-        let scene = Scene {
+        let frame = Frame {
             look: last,
             rates: &Rates::between(first, last),
             window: last.figures.uptime_seconds - first.figures.uptime_seconds,
             events: &self.events,
             order: self.order,
         };
-        scene.lines(width, height)
+        frame.lines(width, height)
     }
 }
 

@@ -58,7 +58,7 @@ impl Order {
 }
 
 /// What is shown.
-pub(super) struct Scene<'a> {
+pub(super) struct Frame<'a> {
     pub(super) look: &'a Look,
     pub(super) rates: &'a Rates,
     /// Seconds that the rates are of.
@@ -68,7 +68,7 @@ pub(super) struct Scene<'a> {
     pub(super) order: Order,
 }
 
-impl Scene<'_> {
+impl Frame<'_> {
     /// As many lines as there are, `height` at most, none wider than `width`. Workers give way first, then what
     /// stands last.
     pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {

@@ -15,7 +15,7 @@ use crate::{
 const MEMORY_AGE_MAX_NS: u64 = 1_000_000_000;
 
 /// The server as handlers see it, for one turn of the thread.
-pub(super) struct Scene<'a> {
+pub(super) struct Situation<'a> {
     pub(super) view: Arc<View>,
     pub(super) policy: Arc<Policy>,
     pub(super) now_ns: u64,
@@ -26,7 +26,7 @@ pub(super) struct Scene<'a> {
     pub(super) memory: &'a mut Memory,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Situation<'a> {
     pub(super) fn now(link: &'a Link, board: &'a Scoreboard, memory: &'a mut Memory) -> Self {
         let now_ns = monotonic_ns();
         Self {
