@@ -5,6 +5,7 @@
 
 mod admin;
 mod counting;
+mod history;
 mod hooks;
 mod live;
 mod obey;
@@ -178,7 +179,8 @@ impl Shell {
         let mut listeners = Listeners::default();
         listeners.adopt_passed(activation::passed());
         let manager = ServiceManager::find(now, listeners.kept());
-        let admin = admin::admin(config, &shared.board, now).map_err(|error| failed(&error))?;
+        let admin =
+            admin::closed_admin(config, &shared.board, now).map_err(|error| failed(&error))?;
         let resources = open_patiently(&loaded, &mut listeners)
             .map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         listeners.forget_kept();

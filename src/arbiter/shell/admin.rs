@@ -4,19 +4,15 @@ use std::sync::Arc;
 
 use super::Shell;
 use crate::{
-    admin::{Admin, Generation, GenerationState, Outcome, ServerState, View, Worker, WorkerState},
-    arbiter::{
-        clock,
-        core::{self, GenerationId, Moment, ReloadId, Report, State},
-        report::failure_words,
-    },
+    admin::{Admin, Generation, GenerationState, ServerState, View, Worker, WorkerState},
+    arbiter::core::{self, GenerationId, Moment, State},
     config::{self, Config},
     warning,
     wire::Scoreboard,
 };
 
 /// An interface at which nobody can ask yet.
-pub(super) fn admin(
+pub(super) fn closed_admin(
     config: &Config,
     board: &Scoreboard,
     started: Moment,
@@ -146,67 +142,6 @@ impl Shell {
                 started_ns: worker.started.nanoseconds(),
             })
             .collect()
-    }
-
-    /// What a report says of a reload.
-    pub(super) fn note_in_history(&mut self, report: &Report) {
-        let now = clock::now();
-        let history = &mut self.history;
-        match report {
-            Report::Unchanged(reload) => {
-                history.conclude(*reload, now, Outcome::Unchanged, None, None);
-            }
-            Report::Adopted { reload, .. } => history.accept(*reload, None, now),
-            Report::Rolling {
-                reload, generation, ..
-            } => history.accept(*reload, Some(*generation), now),
-            Report::TakenBack { reload, .. } => {
-                history.accept(*reload, None, now);
-                let reason = Some("back to what served".to_owned());
-                history.conclude(*reload, now, Outcome::Done, reason, None);
-            }
-            Report::Serving { reload, .. } => {
-                history.conclude(*reload, now, Outcome::Done, None, None);
-            }
-            Report::Undone {
-                reload,
-                generation,
-                failure,
-                ..
-            } => {
-                let reason = format!(
-                    "generation {} could not boot: {}",
-                    generation.0,
-                    failure_words(failure)
-                );
-                let handle = self.processes.generations.get(generation);
-                let problems = handle.and_then(|handle| handle.last_words.as_ref()?.text());
-                history.conclude(*reload, now, Outcome::Rejected, Some(reason), problems);
-            }
-            Report::RollingBack {
-                reload,
-                generation,
-                back_to,
-                ..
-            } => {
-                let (bad, good) = (generation.0, back_to.0);
-                let reason = format!("generation {bad} misbehaved, {good} comes back");
-                history.conclude(*reload, now, Outcome::RolledBack, Some(reason), None);
-            }
-            Report::Stopping { .. } => history.stop(now),
-            _ => {}
-        }
-    }
-
-    /// Rejected before anything was started for it.
-    pub(super) fn note_rejected(&mut self, reload: ReloadId, reason: &str, problems: Option<&str>) {
-        self.history.conclude(
-            reload,
-            clock::now(),
-            Outcome::Rejected,
-            Some(reason.to_owned()),
-            problems.map(str::to_owned),
-        );
     }
 }
 

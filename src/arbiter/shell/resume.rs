@@ -88,7 +88,7 @@ impl Shell {
             serving: state.serving,
             settling: None,
             listeners,
-            admin: super::admin::admin(&config, &shared.board, state.started)?,
+            admin: super::admin::closed_admin(&config, &shared.board, state.started)?,
             doors: Doors::resume(state.doors)?,
             history: state.history,
             started: state.started,
