@@ -14,11 +14,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    causes::with_causes,
     listeners::{
         ListenError, tcp,
         unix::{SocketFile, open_private, sweep},
     },
-    reading::told,
 };
 use crate::{
     admin::{Door, DoorKind, Policy},
@@ -196,7 +196,7 @@ type Opened = Result<(PathBuf, OwnedFd, SocketFile), String>;
 fn open_at(path: &Path) -> Opened {
     match open_private(path, BACKLOG) {
         Ok((socket, file)) => Ok((path.to_owned(), socket, file)),
-        Err(error) => Err(told(&error)),
+        Err(error) => Err(with_causes(&error)),
     }
 }
 
@@ -226,7 +226,7 @@ fn open_somewhere() -> Opened {
                 }
                 Err(ListenError::InUse { .. } | ListenError::NotASocket { .. }) => {}
                 Err(error) => {
-                    reasons.push(told(&error));
+                    reasons.push(with_causes(&error));
                     break;
                 }
             }

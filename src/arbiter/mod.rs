@@ -2,6 +2,7 @@
 
 pub mod activation;
 mod barrier;
+mod causes;
 pub mod clock;
 mod commands;
 pub mod core;
@@ -29,6 +30,7 @@ pub mod trial;
 pub mod upgrade;
 pub mod watcher;
 
+pub use causes::with_causes;
 pub use generation_process::{GenerationProcess, SERVER_SOFTWARE, SpawnError};
 pub use obstacles::obstacles;
 pub use stacks::{StackProbe, StacksError};

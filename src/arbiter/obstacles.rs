@@ -2,9 +2,10 @@
 //! machine does not have (users, directories) was found when it was loaded.
 
 use super::{
+    causes::with_causes,
     interpreter,
     listeners::obstacles as listener_obstacles,
-    reading::{Unfit, check_room, told},
+    reading::{Unfit, check_room},
 };
 use crate::{
     config::{Config, LogTarget},
@@ -28,7 +29,7 @@ pub fn obstacles(running: &Config, wanted: &Config) -> Vec<String> {
     found.extend(is_folder("log.error", &log.error));
     let listeners = listener_obstacles(running, wanted);
     found.extend(listeners.into_iter().map(Unfit::from));
-    found.iter().map(|unfit| told(unfit)).collect()
+    found.iter().map(|unfit| with_causes(unfit)).collect()
 }
 
 fn is_folder(key: &'static str, target: &LogTarget) -> Option<Unfit> {

@@ -1,8 +1,9 @@
 //! One reading of the configuration with all that it needs, checked and opened before anything that runs is touched.
 
-use std::{error::Error, fmt::Write, io, path::PathBuf, rc::Rc, sync::Arc};
+use std::{io, path::PathBuf, rc::Rc, sync::Arc};
 
 use super::{
+    causes::with_causes,
     core::{Moment, Rules},
     engine::{self, EngineError},
     interpreter::{self, Interpreter, InterpreterError},
@@ -71,7 +72,7 @@ impl Unfit {
         let help = self
             .help()
             .map_or(String::new(), |help| format!("; {help}"));
-        format!("{}{place}{help}", told(self))
+        format!("{}{place}{help}", with_causes(self))
     }
 
     /// The key that asks for what cannot be had.
@@ -224,20 +225,6 @@ pub(super) fn rules(config: &Config) -> Rules {
     }
 }
 
-/// An error with its causes, unless it tells them itself.
-pub(super) fn told(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.contains(&told) {
-            let _ = write!(text, ": {told}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,7 +266,7 @@ mod tests {
         let target = LogTarget::File("/no/such/place/access.log".into());
         let problem = open_log("log.access", &target, None).unwrap_err();
         assert_eq!(
-            told(&problem),
+            with_causes(&problem),
             "`log.access`: `/no/such/place/access.log` cannot be opened: No such file or directory (os error 2)"
         );
     }

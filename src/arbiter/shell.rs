@@ -32,7 +32,9 @@ use nix::{
 };
 
 use super::{
-    activation, clock,
+    activation,
+    causes::with_causes,
+    clock,
     commands::Commands,
     core::{Core, Event, GenerationId, Moment, ReloadId},
     doors::Doors,
@@ -161,7 +163,7 @@ pub(super) enum StartError {
 impl Shell {
     /// Everything up to the first order: after this the server can be stopped as any other.
     pub(super) fn start(loader: Box<dyn ConfigLoader>) -> Result<Self, StartError> {
-        let failed = |error: &dyn std::error::Error| StartError::Other(reading::told(error));
+        let failed = |error: &dyn std::error::Error| StartError::Other(with_causes(error));
         let now = clock::now();
         let invocation = Invocation::find().map_err(|error| failed(&error))?;
         let mut watcher = Watcher::new(loader.path(), now).map_err(|error| failed(&error))?;

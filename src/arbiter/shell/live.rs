@@ -5,6 +5,7 @@ use std::{fs::OpenOptions, io, os::fd::OwnedFd, sync::atomic::Ordering::SeqCst};
 use super::Shell;
 use crate::{
     arbiter::{
+        causes::with_causes,
         core::{GenerationId, ReloadId, WorkerId},
         reading::{self, Reading},
     },
@@ -60,7 +61,7 @@ impl Shell {
             Err(problem) => error!(
                 "generation={} cannot be told what changed: {}; it goes on as before",
                 generation.0,
-                reading::told(&problem)
+                with_causes(&problem)
             ),
         }
     }
@@ -125,7 +126,7 @@ impl Shell {
         let problem = match reading::open_log(kind.key, target, identity) {
             Ok(Some(sink)) => return sink.descriptor().try_clone_to_owned(),
             Ok(None) => return Ok(OpenOptions::new().write(true).open("/dev/null")?.into()),
-            Err(problem) => reading::told(&problem),
+            Err(problem) => with_causes(&problem),
         };
         if let Some(descriptor) = self.log_in_use(kind, target) {
             warning!("{problem}; the old one stays in use");

@@ -11,7 +11,9 @@ use nix::sys::signal::Signal;
 use super::Shell;
 use crate::{
     arbiter::{
-        GenerationProcess, clock,
+        GenerationProcess,
+        causes::with_causes,
+        clock,
         core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId, WorkerReport},
         open_files,
         pidfile::Pidfile,
@@ -115,7 +117,7 @@ impl Shell {
             Some(reading) => {
                 let resources = &reading.resources;
                 GenerationProcess::spawn(&resources.interpreter, &resources.engine, &reading.config)
-                    .map_err(|error| reading::told(&error))
+                    .map_err(|error| with_causes(&error))
             }
             None => Err("its configuration is not known".to_owned()),
         };
@@ -151,7 +153,7 @@ impl Shell {
         let live = match page {
             Ok(live) => handle.live.insert(live),
             Err(problem) => {
-                let (id, reason) = (generation.0, reading::told(&problem));
+                let (id, reason) = (generation.0, with_causes(&problem));
                 error!("generation={id} cannot be started: {reason}");
                 return self.processes.tell_generation(generation, Signal::SIGKILL);
             }
@@ -237,7 +239,7 @@ impl Shell {
         match sent {
             Ok(()) | Err(ChannelError::Closed) => {}
             Err(problem) => {
-                let (id, reason) = (generation.0, reading::told(&problem));
+                let (id, reason) = (generation.0, with_causes(&problem));
                 error!("generation={id} cannot be talked to: {reason}; it is killed");
                 self.processes.tell_generation(generation, Signal::SIGKILL);
             }

@@ -13,7 +13,9 @@ use super::{DISREGARDED, SIGNALS, Shared, Shell, StartError, orders::Orders};
 use crate::{
     admin::{Outcome, Upgrade},
     arbiter::{
-        GenerationProcess, clock,
+        GenerationProcess,
+        causes::with_causes,
+        clock,
         commands::Commands,
         core::{GenerationId, ReloadId, WorkerId},
         doors::Doors,
@@ -156,7 +158,7 @@ fn resumed_readings(
         let resources = Resources {
             interpreter: reading.interpreter,
             engine: reading.engine,
-            identity: identity.map_err(|error| io::Error::other(reading::told(&error)))?,
+            identity: identity.map_err(|error| io::Error::other(with_causes(&error)))?,
             listeners: reading.listeners,
         };
         let reading = Reading {
