@@ -15,3 +15,29 @@ pub fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Unread {
+        #[error("cannot be read")]
+        Silent { source: io::Error },
+        #[error("cannot be read: {source}")]
+        Telling { source: io::Error },
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let source = || io::Error::other("no such disk");
+        for error in [
+            Unread::Silent { source: source() },
+            Unread::Telling { source: source() },
+        ] {
+            assert_eq!(with_causes(&error), "cannot be read: no such disk");
+        }
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    error::Error as _,
     io::{self, IsTerminal as _},
 };
 
@@ -10,7 +9,7 @@ use clap::ArgMatches;
 
 use super::{ConfigSource, OK, tell};
 use crate::{
-    arbiter::trial,
+    arbiter::{trial, with_causes},
     config::{Loaded, LogLevel},
 };
 
@@ -42,12 +41,7 @@ fn beyond_the_text(loaded: &Loaded, boots: bool) -> Result<(), String> {
     };
     tried.map_err(|error| {
         let (key, help) = (error.key(), error.help());
-        let mut text = format!("error: {error}");
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let mut text = format!("error: {}", with_causes(&error));
         if let Some(place) = key.and_then(|key| loaded.origins.get(key)) {
             text.push_str(&format!("\n --> {place}"));
         }
