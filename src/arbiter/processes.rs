@@ -9,7 +9,7 @@ use nix::{
 
 use super::{
     GenerationProcess, StackProbe, StacksError,
-    core::{Exit, GenerationId, Order, ReloadId, WorkerId},
+    core::{Exit, GenerationId, ReloadId, WorkerId, WorkerSignal},
 };
 use crate::{
     sys::PidFd,
@@ -92,13 +92,13 @@ impl Processes {
             .is_none_or(|generation| generation.process.is_none())
     }
 
-    /// Carries an order out. A process that has gone meanwhile is no error: its end is on its way.
-    pub(super) fn signal(&self, worker: WorkerId, order: Order) {
-        let signal = match order {
-            Order::Drain => Signal::SIGTERM,
-            Order::Quit => Signal::SIGQUIT,
-            Order::Abort => Signal::SIGABRT,
-            Order::Kill => Signal::SIGKILL,
+    /// Sends it. A process that has gone meanwhile is no error: its end is on its way.
+    pub(super) fn signal(&self, worker: WorkerId, signal: WorkerSignal) {
+        let signal = match signal {
+            WorkerSignal::Drain => Signal::SIGTERM,
+            WorkerSignal::Quit => Signal::SIGQUIT,
+            WorkerSignal::Abort => Signal::SIGABRT,
+            WorkerSignal::Kill => Signal::SIGKILL,
         };
         self.tell_worker(worker, signal);
     }

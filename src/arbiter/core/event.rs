@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use std::time::Duration;
 
-use super::{Counts, Misconduct, Moment, Order, Why};
+use super::{Counts, Misconduct, Moment, Why, WorkerSignal};
 
 /// Numbered from 1 in the order of their start, failed ones included: a number is never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ pub enum Action {
     KillGeneration(GenerationId),
     Signal {
         worker: WorkerId,
-        order: Order,
+        signal: WorkerSignal,
     },
     /// The worker was reaped or never was: its slot is free.
     Release {
@@ -321,9 +321,9 @@ pub enum WorkerReport {
     Stuck {
         stalled: Duration,
     },
-    /// A time allowed for something ran out; what follows is the next order.
+    /// A time allowed for something ran out; what follows is the next signal.
     Overdue {
-        order: Order,
+        signal: WorkerSignal,
         why: Why,
         after: Duration,
     },

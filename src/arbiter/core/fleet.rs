@@ -1,8 +1,8 @@
 //! The workers: what happens to each, and how many there have to be.
 
 use super::{
-    ABORT_AFTER, Action, Core, Exit, Failure, GenerationId, Misconduct, Moment, Order, Process,
-    Report, Retirement, Role, State, Why, Worker, WorkerId, WorkerReport,
+    ABORT_AFTER, Action, Core, Exit, Failure, GenerationId, Misconduct, Moment, Process, Report,
+    Retirement, Role, State, Why, Worker, WorkerId, WorkerReport, WorkerSignal,
 };
 
 impl Core {
@@ -11,8 +11,8 @@ impl Core {
             return;
         };
         let graceful = self.generations[&worker.generation].rules.graceful;
-        let order = worker.on_forked(now, graceful);
-        actions.extend(order.map(|order| Action::Signal { worker: id, order }));
+        let signal = worker.on_forked(now, graceful);
+        actions.extend(signal.map(|signal| Action::Signal { worker: id, signal }));
     }
 
     pub(super) fn not_forked(
@@ -107,7 +107,7 @@ impl Core {
         }));
         actions.push(Action::Signal {
             worker: id,
-            order: Order::Drain,
+            signal: WorkerSignal::Drain,
         });
     }
 
@@ -305,8 +305,8 @@ impl Core {
             if let Some(id) = booting {
                 let graceful = self.generations[&target].rules.graceful;
                 let worker = self.workers.get_mut(&id);
-                let order = worker.and_then(|worker| worker.discard(now, Why::Scaled, graceful));
-                actions.extend(order.map(|order| Action::Signal { worker: id, order }));
+                let signal = worker.and_then(|worker| worker.discard(now, Why::Scaled, graceful));
+                actions.extend(signal.map(|signal| Action::Signal { worker: id, signal }));
             } else if let Some((id, _)) = self.find(target, Worker::is_ready) {
                 self.drain(now, id, Why::Scaled, actions);
             }
@@ -415,8 +415,8 @@ impl Core {
             return;
         };
         let graceful = self.generations[&worker.generation].rules.graceful;
-        if let Some(order) = worker.drain(now, why, graceful) {
-            actions.push(Action::Signal { worker: id, order });
+        if let Some(signal) = worker.drain(now, why, graceful) {
+            actions.push(Action::Signal { worker: id, signal });
         }
     }
 

@@ -36,7 +36,7 @@ pub use event::{
 };
 pub use moment::Moment;
 pub use probation::{Counts, Misconduct};
-pub use worker::{ABORT_AFTER, KILL_AFTER, Order, State, Why, Worker};
+pub use worker::{ABORT_AFTER, KILL_AFTER, State, Why, Worker, WorkerSignal};
 
 use generation::{Generation, Process, Role};
 use slots::Slots;
@@ -195,14 +195,14 @@ impl Core {
         let mut hung = Vec::new();
         for (&id, worker) in &mut self.workers {
             let generation = worker.generation;
-            if let Some((order, why, after)) = worker.enforce(now) {
+            if let Some((signal, why, after)) = worker.enforce(now) {
                 actions.push(Action::Report(Report::Worker {
                     generation,
                     worker: id,
-                    report: WorkerReport::Overdue { order, why, after },
+                    report: WorkerReport::Overdue { signal, why, after },
                 }));
-                actions.push(Action::Signal { worker: id, order });
-                if (order, why) == (Order::Abort, Why::NotReady) {
+                actions.push(Action::Signal { worker: id, signal });
+                if (signal, why) == (WorkerSignal::Abort, Why::NotReady) {
                     not_ready.push((id, generation, worker.started, after));
                 }
             } else if !worker.is_forked() && worker.deadline().is_some_and(|at| at <= now) {

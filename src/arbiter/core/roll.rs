@@ -341,11 +341,11 @@ impl Core {
         let graceful = generation.rules.graceful;
         for (&worker_id, worker) in &mut self.workers {
             if worker.generation == id
-                && let Some(order) = worker.discard(now, why, graceful)
+                && let Some(signal) = worker.discard(now, why, graceful)
             {
                 actions.push(Action::Signal {
                     worker: worker_id,
-                    order,
+                    signal,
                 });
             }
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Core, Moment, Order, Phase, Process, Report, Role, Stop, Why};
+use super::{Action, Core, Moment, Phase, Process, Report, Role, Stop, Why, WorkerSignal};
 
 /// With what force the server stops. INT and QUIT during a stop are the next one: a person does not want to wait. TERM is not,
 /// for many say it twice without meaning more: a unit's `ExecStop=` and then systemd, a hook and then the platform.
@@ -52,7 +52,7 @@ impl Core {
         }
         for (&id, worker) in &mut self.workers {
             let graceful = self.generations[&worker.generation].rules.graceful;
-            let order = match force {
+            let signal = match force {
                 Force::Graceful => worker
                     .drain(now, Why::Stopping, graceful)
                     .or_else(|| worker.discard(now, Why::Stopping, graceful)),
@@ -60,7 +60,8 @@ impl Core {
                 Force::Kill if worker.is_forked() => Some(worker.kill(Why::Stopping)),
                 Force::Kill => worker.discard(now, Why::Stopping, graceful),
             };
-            actions.extend(order.map(|order: Order| Action::Signal { worker: id, order }));
+            actions
+                .extend(signal.map(|signal: WorkerSignal| Action::Signal { worker: id, signal }));
         }
         if force == Force::Kill {
             let ids: Vec<_> = self.generations.keys().copied().collect();

@@ -1,4 +1,4 @@
-//! One worker: what it is doing, and which order follows when its time is up.
+//! One worker: what it is doing, and which signal follows when its time is up.
 //!
 //! ```text
 //! Forking ──> Booting ──> Ready ──> Retiring ──> Draining ──> Quitting ──> Killed
@@ -17,7 +17,7 @@ use super::{GenerationId, Moment, Retirement};
 
 /// Signals to a worker, in order of force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum WorkerSignal {
     /// TERM: hand over what can be handed over, finish the rest, leave.
     Drain,
     /// QUIT: leave now.
@@ -198,7 +198,7 @@ impl Worker {
     }
 
     /// Ends a worker that serves; `None` for one that does not, or is being ended.
-    pub fn drain(&mut self, now: Moment, why: Why, graceful: Duration) -> Option<Order> {
+    pub fn drain(&mut self, now: Moment, why: Why, graceful: Duration) -> Option<WorkerSignal> {
         if !self.serves() {
             return None;
         }
@@ -207,7 +207,7 @@ impl Worker {
 
     /// Ends a worker that is not known to serve, now or as soon as it exists. It is told to drain and not killed, for it
     /// may have become ready, and taken a connection, a moment ago; while it boots, that ends it at once.
-    pub fn discard(&mut self, now: Moment, why: Why, graceful: Duration) -> Option<Order> {
+    pub fn discard(&mut self, now: Moment, why: Why, graceful: Duration) -> Option<WorkerSignal> {
         match self.state {
             State::Forking { deadline } => {
                 self.state = State::Unwanted { why, deadline };
@@ -226,7 +226,7 @@ impl Worker {
     }
 
     /// It exists. One that became unwanted meanwhile is ended.
-    pub fn on_forked(&mut self, now: Moment, graceful: Duration) -> Option<Order> {
+    pub fn on_forked(&mut self, now: Moment, graceful: Duration) -> Option<WorkerSignal> {
         match self.state {
             State::Forking { deadline } => {
                 self.state = State::Booting { deadline };
@@ -244,17 +244,17 @@ impl Worker {
         }
     }
 
-    fn begin_drain(&mut self, now: Moment, why: Why, graceful: Duration) -> Order {
+    fn begin_drain(&mut self, now: Moment, why: Why, graceful: Duration) -> WorkerSignal {
         self.state = State::Draining {
             why,
             since: now,
             quit_at: now + graceful,
         };
-        Order::Drain
+        WorkerSignal::Drain
     }
 
     /// Ends a worker at once, by the gentlest signal that does.
-    pub fn quit(&mut self, now: Moment, why: Why) -> Option<Order> {
+    pub fn quit(&mut self, now: Moment, why: Why) -> Option<WorkerSignal> {
         match self.state {
             State::Ready { .. } | State::Retiring { .. } | State::Draining { .. } => {
                 self.state = State::Quitting {
@@ -262,7 +262,7 @@ impl Worker {
                     since: now,
                     kill_at: now + KILL_AFTER,
                 };
-                Some(Order::Quit)
+                Some(WorkerSignal::Quit)
             }
             State::Forking { .. } => self.discard(now, why, Duration::ZERO),
             State::Booting { .. } => Some(self.kill(why)),
@@ -274,22 +274,22 @@ impl Worker {
         }
     }
 
-    pub fn kill(&mut self, why: Why) -> Order {
+    pub fn kill(&mut self, why: Why) -> WorkerSignal {
         self.state = State::Killed { why };
-        Order::Kill
+        WorkerSignal::Kill
     }
 
-    fn abort(&mut self, now: Moment, why: Why) -> Order {
+    fn abort(&mut self, now: Moment, why: Why) -> WorkerSignal {
         self.state = State::Aborting {
             why,
             since: now,
             kill_at: now + KILL_AFTER,
         };
-        Order::Abort
+        WorkerSignal::Abort
     }
 
-    /// The order that follows when the time of the present one is up, and how long that was.
-    pub fn enforce(&mut self, now: Moment) -> Option<(Order, Why, Duration)> {
+    /// The signal that follows when the time of the present one is up, and how long that was.
+    pub fn enforce(&mut self, now: Moment) -> Option<(WorkerSignal, Why, Duration)> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
@@ -300,7 +300,7 @@ impl Worker {
             }
             State::Draining { why, since, .. } => self
                 .quit(now, why)
-                .map(|order| (order, why, now.since(since))),
+                .map(|signal| (signal, why, now.since(since))),
             State::Quitting { why, since, .. } => Some((self.kill(why), why, now.since(since))),
             State::Stuck { since, .. } => {
                 Some((self.abort(now, Why::Stuck), Why::Stuck, now.since(since)))

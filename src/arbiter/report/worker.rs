@@ -7,7 +7,7 @@ use super::{
     words::{exit_words, killer, limit, reason, seconds},
 };
 use crate::{
-    arbiter::core::{Exit, GenerationId, Moment, Order, Why, WorkerId, WorkerReport},
+    arbiter::core::{Exit, GenerationId, Moment, Why, WorkerId, WorkerReport, WorkerSignal},
     config::LogLevel,
     critical, error, info, warning,
     wire::crash_in,
@@ -35,8 +35,8 @@ impl Reporter<'_> {
                 seconds(*stalled),
                 self.in_flight(worker)
             ),
-            WorkerReport::Overdue { order, why, after } => {
-                self.tell_overdue(&who, worker, *order, *why, *after);
+            WorkerReport::Overdue { signal, why, after } => {
+                self.tell_overdue(&who, worker, *signal, *why, *after);
             }
             WorkerReport::Died { exit, why, uptime } => {
                 self.tell_died(&who, worker, *exit, *why, *uptime);
@@ -44,21 +44,28 @@ impl Reporter<'_> {
         }
     }
 
-    fn tell_overdue(&self, who: &str, worker: WorkerId, order: Order, why: Why, after: Duration) {
+    fn tell_overdue(
+        &self,
+        who: &str,
+        worker: WorkerId,
+        signal: WorkerSignal,
+        why: Why,
+        after: Duration,
+    ) {
         let after = seconds(after);
-        match (order, why) {
-            (Order::Abort, Why::NotReady) => error!(
+        match (signal, why) {
+            (WorkerSignal::Abort, Why::NotReady) => error!(
                 "{who} not ready after {after} (timeouts.boot): ended, with the Python stacks of where it hangs"
             ),
-            (Order::Quit, _) => warning!(
+            (WorkerSignal::Quit, _) => warning!(
                 "{who} not drained after {after} (timeouts.graceful): told to quit{}",
                 self.in_flight(worker)
             ),
-            (Order::Abort, _) => warning!(
+            (WorkerSignal::Abort, _) => warning!(
                 "{who} still makes no progress: its Python stacks follow{}",
                 self.in_flight(worker)
             ),
-            (Order::Kill | Order::Drain, _) => {
+            (WorkerSignal::Kill | WorkerSignal::Drain, _) => {
                 warning!("{who} did not obey within {after}: killed");
             }
         }

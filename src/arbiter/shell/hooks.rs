@@ -4,8 +4,8 @@ use super::Shell;
 use crate::{
     arbiter::{
         clock,
-        commands::{Facts, HookEvent, Job},
         core::{GenerationId, ReloadId, Report, WorkerReport},
+        hook_commands::{Facts, HookEvent, Job},
         report::{exit_words, failure_words, is_expected, misconduct_words},
     },
     config::Config,

@@ -52,7 +52,7 @@ impl Shell {
             Action::KillGeneration(generation) => {
                 self.processes.tell_generation(generation, Signal::SIGKILL);
             }
-            Action::Signal { worker, order } => self.processes.signal(worker, order),
+            Action::Signal { worker, signal } => self.processes.signal(worker, signal),
             Action::Release { worker, slot } => self.release(worker, slot),
             Action::Abandon { slot, .. } => self.kill_in_slot(slot),
             Action::Commit { reload, .. } => self.commit(reload),

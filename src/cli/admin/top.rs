@@ -19,7 +19,7 @@ use crate::{
     cli::{FAILED, OK},
     sys::SignalBell,
 };
-use frame::{Frame, Line, Order};
+use frame::{Frame, Line, SortBy};
 use rates::{Look, Rates};
 use screen::{Screen, Wish};
 
@@ -81,7 +81,7 @@ fn show(context: &Context<'_>, watch: &mut Watch) -> io::Result<()> {
         match screen.wish(next)? {
             _ if !signals.take().is_empty() => return Ok(()),
             Some(Wish::Quit) => return Ok(()),
-            Some(Wish::Sort) => watch.order = watch.order.next(),
+            Some(Wish::Sort) => watch.sort_by = watch.sort_by.next(),
             Some(Wish::Redraw) => {}
             None => {
                 next = Instant::now() + PAUSE;
@@ -99,7 +99,7 @@ struct Watch {
     /// The oldest first.
     looks: VecDeque<Look>,
     events: Vec<Event>,
-    order: Order,
+    sort_by: SortBy,
 }
 
 impl Default for Watch {
@@ -107,7 +107,7 @@ impl Default for Watch {
         Self {
             looks: VecDeque::new(),
             events: Vec::new(),
-            order: Order::Start,
+            sort_by: SortBy::Start,
         }
     }
 }
@@ -147,7 +147,7 @@ impl Watch {
             rates: &Rates::between(first, last),
             window: last.figures.uptime_seconds - first.figures.uptime_seconds,
             events: &self.events,
-            order: self.order,
+            sort_by: self.sort_by,
         };
         frame.lines(width, height)
     }

@@ -192,14 +192,14 @@ fn tell(action: &Action) -> Option<String> {
         Action::Retire(generation) => format!("retire g{}", generation.0),
         Action::AbortGeneration(generation) => format!("abort g{}", generation.0),
         Action::KillGeneration(generation) => format!("kill g{}", generation.0),
-        Action::Signal { worker, order } => {
-            let order = match order {
-                Order::Drain => "drain",
-                Order::Quit => "quit",
-                Order::Abort => "abort",
-                Order::Kill => "kill",
+        Action::Signal { worker, signal } => {
+            let signal = match signal {
+                WorkerSignal::Drain => "drain",
+                WorkerSignal::Quit => "quit",
+                WorkerSignal::Abort => "abort",
+                WorkerSignal::Kill => "kill",
             };
-            format!("{order} w{}", worker.0)
+            format!("{signal} w{}", worker.0)
         }
         Action::Release { .. } => return None,
         Action::Abandon { worker, .. } => format!("abandon w{}", worker.0),

@@ -131,12 +131,13 @@ impl Play {
                 | Action::KillGeneration(generation) => {
                     assert!(self.world.generations[&generation], "is not gone");
                 }
-                Action::Signal { worker, order } => {
+                Action::Signal { worker, signal } => {
                     let why = self.core.worker(worker).and_then(Worker::why);
                     let (_, fate) = self.world.workers.get_mut(&worker).expect("not reaped");
                     assert_ne!(*fate, Fate::Ordered, "a signal needs a process");
-                    replaced |=
-                        order == Order::Drain && why == Some(Why::Replaced) && *fate == Fate::Ready;
+                    replaced |= signal == WorkerSignal::Drain
+                        && why == Some(Why::Replaced)
+                        && *fate == Fate::Ready;
                     *fate = Fate::Ending;
                 }
                 Action::Release { worker, .. } => {

@@ -30,14 +30,14 @@ pub(super) struct Line {
 
 /// By what workers are sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SortBy {
     Start,
     Busy,
     Requests,
     Memory,
 }
 
-impl Order {
+impl SortBy {
     pub(super) fn next(self) -> Self {
         match self {
             Self::Start => Self::Busy,
@@ -65,7 +65,7 @@ pub(super) struct Frame<'a> {
     pub(super) window: f64,
     /// The oldest first.
     pub(super) events: &'a [Event],
-    pub(super) order: Order,
+    pub(super) sort_by: SortBy,
 }
 
 impl Frame<'_> {
@@ -127,7 +127,7 @@ impl Frame<'_> {
                 status.workers_ready,
                 status.workers_wanted,
                 serving.map_or("-".to_owned(), |serving| serving.to_string()),
-                self.order.name()
+                self.sort_by.name()
             )),
         ]
     }
@@ -139,11 +139,11 @@ impl Frame<'_> {
                 value(self, other).total_cmp(&value(self, one))
             }
         };
-        match self.order {
-            Order::Start => {}
-            Order::Busy => workers.sort_by(falling(Self::busy)),
-            Order::Requests => workers.sort_by(falling(Self::rate)),
-            Order::Memory => {
+        match self.sort_by {
+            SortBy::Start => {}
+            SortBy::Busy => workers.sort_by(falling(Self::busy)),
+            SortBy::Requests => workers.sort_by(falling(Self::rate)),
+            SortBy::Memory => {
                 workers.sort_by(falling(|_, one| one.memory_bytes.unwrap_or(0) as f64));
             }
         }

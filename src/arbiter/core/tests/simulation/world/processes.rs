@@ -33,7 +33,7 @@ impl World {
                     let soon = self.milliseconds(20);
                     self.after(soon, Happening::GenerationExits(generation, exit));
                 }
-                Action::Signal { worker, order } => self.signal(worker, order),
+                Action::Signal { worker, signal } => self.signal(worker, signal),
                 Action::Release { worker, .. } => {
                     assert!(self.workers.remove(&worker).is_some(), "released once");
                 }
@@ -84,23 +84,27 @@ impl World {
         }
     }
 
-    fn signal(&mut self, worker: WorkerId, order: Order) {
+    fn signal(&mut self, worker: WorkerId, signal: WorkerSignal) {
         let (generation, fate) = self.workers[&worker];
         assert_ne!(fate, Fate::Ordered, "a signal needs a process");
         let told = match fate {
             Fate::Ending(since) => since,
             Fate::Ordered | Fate::Booting | Fate::Ready => self.now,
         };
-        self.assert_grace(worker, order, told);
+        self.assert_grace(worker, signal, told);
         self.workers
             .insert(worker, (generation, Fate::Ending(told)));
         let obeys = !self.fault(10);
-        let takes = match order {
-            Order::Drain if fate == Fate::Ready && self.chance(20) => self.milliseconds(30_000),
-            Order::Drain if fate == Fate::Ready => self.milliseconds(1000),
-            Order::Drain | Order::Quit | Order::Abort | Order::Kill => self.milliseconds(50),
+        let takes = match signal {
+            WorkerSignal::Drain if fate == Fate::Ready && self.chance(20) => {
+                self.milliseconds(30_000)
+            }
+            WorkerSignal::Drain if fate == Fate::Ready => self.milliseconds(1000),
+            WorkerSignal::Drain | WorkerSignal::Quit | WorkerSignal::Abort | WorkerSignal::Kill => {
+                self.milliseconds(50)
+            }
         };
-        if obeys || order == Order::Kill {
+        if obeys || signal == WorkerSignal::Kill {
             self.after(takes, Happening::Exits(worker, Exit::Code(0)));
         }
     }

@@ -28,9 +28,9 @@ impl World {
     }
 
     /// Who may finish is let finish, however often a graceful stop is asked for.
-    pub(super) fn assert_grace(&self, worker: WorkerId, order: Order, told: Moment) {
+    pub(super) fn assert_grace(&self, worker: WorkerId, signal: WorkerSignal, told: Moment) {
         let why = self.core.worker(worker).and_then(Worker::why);
-        let is_forced = order != Order::Drain && why == Some(Why::Stopping);
+        let is_forced = signal != WorkerSignal::Drain && why == Some(Why::Stopping);
         if self.stops_gracefully && is_forced {
             let had = self.now.since(told);
             assert!(had >= GRACEFUL, "{worker:?} had only {had:?}");
