@@ -44,6 +44,11 @@ impl Reactor {
         self.acceptor.has_colleagues() || (is_closing && self.acceptor.has_leaving_others())
     }
 
+    /// Whether a connection is left to the other workers as it is now: this one leaves, and they stay.
+    pub(super) fn hands_over(&self, connection: &Connection) -> bool {
+        self.is_draining() && !self.is_closing() && connection.is_movable()
+    }
+
     /// Takes no new connections from now on, but for what waits when the whole server stops, which is then `closing`. May
     /// be said of a worker that drains already. Its slot says that it drains, so that of several that are told at once one
     /// knows itself to be the last.

@@ -207,12 +207,11 @@ impl Reactor {
         if connection.unread {
             return self.receive(connection);
         }
-        if self.drain.is_some() && connection.is_movable() {
-            if self.is_closing() {
-                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
-            } else {
-                return Outcome::HandOver;
-            }
+        if self.hands_over(connection) {
+            return Outcome::HandOver;
+        }
+        if self.is_closing() && connection.is_movable() {
+            connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
         }
         Outcome::Wait
     }
