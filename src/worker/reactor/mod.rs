@@ -402,7 +402,7 @@ impl Reactor {
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();
-        connection.half_closed |= events.has_ended();
+        connection.end_was_announced |= events.has_ended();
         connection.output.append(lent.output);
         drop(lent.socket);
         connection.stage = Stage::Replying { then_close };

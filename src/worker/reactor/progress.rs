@@ -26,7 +26,7 @@ impl Reactor {
         connection: &mut Connection,
         readiness: Readiness,
     ) -> Outcome {
-        connection.half_closed |= readiness.has_ended();
+        connection.end_was_announced |= readiness.has_ended();
         if !connection.output.is_empty() {
             return self.flush(connection, readiness);
         }
@@ -51,9 +51,9 @@ impl Reactor {
                 Err(_) => return Outcome::Close,
             };
             // No event tells of an end that was told already.
-            connection.unread = more || connection.half_closed;
+            connection.unread = more || connection.end_was_announced;
             match self.advance(connection, was_idle) {
-                Outcome::Wait if connection.ended => return self.end_of_input(connection),
+                Outcome::Wait if connection.end_was_read => return self.end_of_input(connection),
                 Outcome::Wait if connection.unread => {}
                 outcome => return outcome,
             }
@@ -189,9 +189,9 @@ impl Reactor {
 
     /// The response is out.
     pub(super) fn after_reply(&mut self, connection: &mut Connection, then_close: bool) -> Outcome {
-        if then_close || (connection.ended && !connection.has_pipelined()) {
+        if then_close || (connection.end_was_read && !connection.has_pipelined()) {
             let may_have_more = connection.unread || connection.has_pipelined();
-            return if may_have_more && !connection.ended {
+            return if may_have_more && !connection.end_was_read {
                 self.start_lingering(connection)
             } else {
                 Outcome::Close
@@ -200,7 +200,7 @@ impl Reactor {
         connection.finish_request();
         connection.deadline_ms = self.now_ms + self.settings.keepalive_ms;
         match self.advance(connection, true) {
-            Outcome::Wait if connection.ended => return self.end_of_input(connection),
+            Outcome::Wait if connection.end_was_read => return self.end_of_input(connection),
             Outcome::Wait => {}
             outcome => return outcome,
         }
@@ -235,7 +235,7 @@ impl Reactor {
             connection.discard_input();
             match received {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Wait,
-                Ok(_) if !connection.ended => {
+                Ok(_) if !connection.end_was_read => {
                     connection.deadline_ms = until_ms.min(self.now_ms + LINGER_MS);
                 }
                 Ok(_) | Err(_) => return Outcome::Close,
