@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::{LINGER_MS, Outcome, Reactor, Refused};
+use super::{Outcome, Reactor, Refused, drain::STOP_IDLE_MS};
 use crate::{
     http::{Refusal, RequestHead, date, response},
     sys::{self, Readiness, net},
@@ -17,6 +17,8 @@ const RECEIVES_MAX: usize = 4;
 /// How long a client may go on sending after our last answer. It may be in the middle of an upload, and many look for an
 /// answer only when all is sent.
 const LINGER_MS_MAX: u64 = 10_000;
+/// How long it may be silent meanwhile.
+const LINGER_SILENCE_MS: u64 = 1_000;
 /// What is kept for the log of the first line of a request that is refused.
 const REFUSED_LINE_BYTES_MAX: usize = 1024;
 
@@ -211,7 +213,7 @@ impl Reactor {
             return Outcome::HandOver;
         }
         if self.is_closing() && connection.is_movable() {
-            connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
+            connection.deadline_ms = connection.deadline_ms.min(self.now_ms + STOP_IDLE_MS);
         }
         Outcome::Wait
     }
@@ -221,7 +223,7 @@ impl Reactor {
         connection.stage = Stage::Lingering {
             until_ms: self.now_ms + LINGER_MS_MAX,
         };
-        connection.deadline_ms = self.now_ms + LINGER_MS;
+        connection.deadline_ms = self.now_ms + LINGER_SILENCE_MS;
         connection.discard_input();
         self.linger(connection)
     }
@@ -236,7 +238,7 @@ impl Reactor {
             match received {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Wait,
                 Ok(_) if !connection.end_was_read => {
-                    connection.deadline_ms = until_ms.min(self.now_ms + LINGER_MS);
+                    connection.deadline_ms = until_ms.min(self.now_ms + LINGER_SILENCE_MS);
                 }
                 Ok(_) | Err(_) => return Outcome::Close,
             }
@@ -255,7 +257,7 @@ impl Reactor {
             }
         }
         if self.waits_unread(connection) {
-            connection.deadline_ms = self.now_ms + LINGER_MS;
+            connection.deadline_ms = self.now_ms + STOP_IDLE_MS;
             return Outcome::Wait;
         }
         if connection.stage.awaits_input() {
