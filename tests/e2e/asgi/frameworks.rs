@@ -194,6 +194,44 @@ async def app(scope, receive, send):
 }
 
 #[test]
+fn a_stream_that_has_nothing_to_say_ends_when_its_client_leaves() {
+    let server = start(
+        r#"
+import asyncio
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+left = 0
+
+async def quiet(request):
+    async def pieces():
+        global left
+        try:
+            yield "subscribed"
+            await asyncio.sleep(3600)
+        finally:
+            left += 1
+    return StreamingResponse(pieces(), media_type="text/event-stream")
+
+async def count(request):
+    return PlainTextResponse(str(left))
+
+app = Starlette(routes=[Route("/", quiet), Route("/left", count)])
+"#,
+    );
+    let mut client = server.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.some().unwrap();
+    assert_eq!(server.text("/left"), "0");
+    drop(client);
+    eventually("the stream ended", || server.text("/left") == "1");
+    server.signal(Signal::SIGTERM);
+    let exit = server.ended();
+    assert!(!exit.log.contains("the app failed"), "{}", exit.log);
+}
+
+#[test]
 fn fastapi_is_served() {
     let server = start(
         r#"
