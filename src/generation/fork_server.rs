@@ -32,8 +32,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the process has to do that needs the interpreter, or ends the loop.
 #[derive(Debug)]
-pub enum Order {
-    /// Prepare: the first order.
+pub enum ForkServerTask {
+    /// Prepare: the first task.
     Start(Box<WorkerSettings>, Vec<OwnedFd>),
     /// Fork a worker; [`ForkServer::forked`] or [`ForkServer::not_forked`] is the answer.
     Fork {
@@ -62,7 +62,7 @@ pub struct ForkServer {
     hooks: HookProcesses,
     /// Where the process of a hook writes its stacks when it crashes.
     last_words: Option<Arc<LastWords>>,
-    /// [`Order::Retire`] was given.
+    /// [`ForkServerTask::Retire`] was given.
     is_retired: bool,
     /// `timeouts.graceful`
     grace: Duration,
@@ -107,33 +107,33 @@ impl ForkServer {
         self.last_words = Some(last_words);
     }
 
-    /// Waits for the next order. Call it without the interpreter's lock.
-    pub fn next_order(&mut self) -> Order {
+    /// Waits for the next task. Call it without the interpreter's lock.
+    pub fn next_task(&mut self) -> ForkServerTask {
         loop {
             for signal in self.signals.take() {
                 if signal == LIVE_SIGNAL {
-                    return Order::TakeLive;
+                    return ForkServerTask::TakeLive;
                 }
             }
             self.outputs.read();
             self.reap();
             self.kill_who_stays();
-            if let Some(order) = self.take_order() {
-                return order;
+            if let Some(task) = self.take_task() {
+                return task;
             }
             if !self.children.may_grow() && !self.is_retired {
                 self.is_retired = true;
-                return Order::Retire;
+                return ForkServerTask::Retire;
             }
             let is_done = self.children.are_done();
             if is_done {
                 self.hooks.end();
             }
             if let Some(occasion) = self.hooks.take_next() {
-                return Order::RunHook(occasion);
+                return ForkServerTask::RunHook(occasion);
             }
             if is_done && self.hooks.is_idle() {
-                return Order::Leave;
+                return ForkServerTask::Leave;
             }
             self.wait();
         }
@@ -227,18 +227,18 @@ impl ForkServer {
         }
     }
 
-    /// The next order that has arrived. `None` when there is none now, or never again.
-    fn take_order(&mut self) -> Option<Order> {
+    /// The next task that has arrived. `None` when there is none now, or never again.
+    fn take_task(&mut self) -> Option<ForkServerTask> {
         loop {
             let received = self.channel.as_mut()?.receive();
             match received {
                 Ok(Received::Message(ToGeneration::Start(settings), descriptors)) => {
-                    return Some(Order::Start(settings, descriptors));
+                    return Some(ForkServerTask::Start(settings, descriptors));
                 }
                 Ok(Received::Message(ToGeneration::Fork { worker, slot }, descriptors)) => {
                     match self.stack_sheet(descriptors) {
                         Ok(sheet) => {
-                            return Some(Order::Fork {
+                            return Some(ForkServerTask::Fork {
                                 worker,
                                 slot,
                                 sheet,

@@ -15,7 +15,7 @@ mod outputs;
 mod thread;
 
 pub use children::Children;
-pub use fork_server::{ForkServer, Order};
+pub use fork_server::{ForkServer, ForkServerTask};
 pub use hook_processes::{HOOK_RAISED, HOOK_SECONDS_MAX, HookProcesses, Occasion};
 pub use import_output::ImportOutput;
 pub use inherited::{Inherited, Lobby, StartError, WorkerStart};

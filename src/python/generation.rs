@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::WorkerClass,
-    generation::{ForkServer, Inherited, Order},
+    generation::{ForkServer, ForkServerTask, Inherited},
     sys::{
         self, SignalBell, die_with_parent, release_program_files, seal_heap, set_process_title,
         trim_heap,
@@ -49,11 +49,13 @@ pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
         format: FORMAT,
     });
     let (settings, descriptors) = loop {
-        match py.detach(|| server.next_order()) {
-            Order::Start(settings, descriptors) => break (*settings, descriptors),
-            Order::Leave => return 0,
-            Order::Fork { worker, .. } => server.not_forked(worker, "not started".to_owned()),
-            Order::TakeLive | Order::Retire | Order::RunHook(_) => {}
+        match py.detach(|| server.next_task()) {
+            ForkServerTask::Start(settings, descriptors) => break (*settings, descriptors),
+            ForkServerTask::Leave => return 0,
+            ForkServerTask::Fork { worker, .. } => {
+                server.not_forked(worker, "not started".to_owned())
+            }
+            ForkServerTask::TakeLive | ForkServerTask::Retire | ForkServerTask::RunHook(_) => {}
         }
     };
     server.grant(settings.config.timeouts.graceful);

@@ -31,7 +31,7 @@ use super::{
     connection::Connection,
     reactor::Reactor,
     seat::Seat,
-    station::{Equipment, Orders, Station},
+    station::{Equipment, Station, WorkerOrders},
 };
 use crate::{
     sys::{self, Alarm, Epoll, Event},
@@ -272,7 +272,7 @@ impl Crew {
         self.obey(orders);
     }
 
-    fn obey(&self, orders: Orders) {
+    fn obey(&self, orders: WorkerOrders) {
         if let Some(grace_ns) = orders.leave_within_ns {
             self.leave_within(grace_ns);
         }
@@ -283,7 +283,7 @@ impl Crew {
 
     /// A thread is lost; the others leave, and the arbiter sees that the worker is gone.
     pub fn abandon(&self) {
-        self.obey(Orders::QUIT);
+        self.obey(WorkerOrders::QUIT);
     }
 
     /// All threads leave as soon as they are out of the app.

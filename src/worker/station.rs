@@ -52,14 +52,14 @@ pub struct Equipment {
 
 /// What the worker has been told to do, beside draining, which the reactor does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Orders {
+pub struct WorkerOrders {
     /// Nothing is held any more: leave.
     pub leave: bool,
     /// Leave within so many nanoseconds, whatever is held.
     pub leave_within_ns: Option<u64>,
 }
 
-impl Orders {
+impl WorkerOrders {
     /// Stop now, but let what is nearly done be done.
     pub const QUIT: Self = Self {
         leave: true,
@@ -183,11 +183,11 @@ impl Station {
     }
 
     /// Acts on what the reactor saw beside connections; returns what is left to do.
-    pub fn attend(&self, reactor: &mut Reactor) -> Orders {
+    pub fn attend(&self, reactor: &mut Reactor) -> WorkerOrders {
         if self.live.is_new() {
             self.take_live(reactor);
         }
-        let mut orders = Orders::default();
+        let mut orders = WorkerOrders::default();
         let Calls {
             signals,
             arbiter_is_gone,
@@ -197,12 +197,12 @@ impl Station {
         if signals {
             for signal in self.signals.take() {
                 match signal {
-                    Signal::SIGTERM if !reactor.is_open() => orders = Orders::QUIT,
+                    Signal::SIGTERM if !reactor.is_open() => orders = WorkerOrders::QUIT,
                     Signal::SIGTERM => self.drain_unasked(reactor),
                     Signal::SIGQUIT | Signal::SIGINT => {
                         // Should it not have come from the arbiter, that is how the arbiter learns of it.
                         self.show_leaving();
-                        orders = Orders::QUIT;
+                        orders = WorkerOrders::QUIT;
                     }
                     Signal::SIGUSR1 => {
                         telemetry::reopen();
@@ -227,11 +227,11 @@ impl Station {
                 orders.leave_within_ns = Some(u64::try_from(grace_ns).unwrap_or(u64::MAX));
                 self.drain(reactor, true);
             } else {
-                orders = Orders::QUIT;
+                orders = WorkerOrders::QUIT;
             }
         }
         if is_broken {
-            orders = Orders::QUIT;
+            orders = WorkerOrders::QUIT;
         }
         if let Some(verdict) = health {
             self.on_health(verdict, reactor);

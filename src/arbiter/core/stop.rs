@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Core, Moment, Phase, Process, Report, Role, Stop, Why, WorkerSignal};
+use super::{Action, Core, Moment, Phase, Process, Report, Role, Stop, Why};
 
 /// With what force the server stops. INT and QUIT during a stop are the next one: a person does not want to wait. TERM is not,
 /// for many say it twice without meaning more: a unit's `ExecStop=` and then systemd, a hook and then the platform.
@@ -60,8 +60,7 @@ impl Core {
                 Force::Kill if worker.is_forked() => Some(worker.kill(Why::Stopping)),
                 Force::Kill => worker.discard(now, Why::Stopping, graceful),
             };
-            actions
-                .extend(signal.map(|signal: WorkerSignal| Action::Signal { worker: id, signal }));
+            actions.extend(signal.map(|signal| Action::Signal { worker: id, signal }));
         }
         if force == Force::Kill {
             let ids: Vec<_> = self.generations.keys().copied().collect();

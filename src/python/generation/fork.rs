@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use super::{Prepared, capture::become_captured};
 use crate::{
     config::Config,
-    generation::{ForkServer, Order, OutputPipes, WorkerStart},
+    generation::{ForkServer, ForkServerTask, OutputPipes, WorkerStart},
     python::{app, green::Library, worker},
     sys::{disregard, fork_blocked, restore_defaults, set_process_title},
     telemetry::Printer,
@@ -26,8 +26,8 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
     let own_pid = std::process::id();
     let mut has_forked = false;
     loop {
-        match py.detach(|| server.next_order()) {
-            Order::Fork {
+        match py.detach(|| server.next_task()) {
+            ForkServerTask::Fork {
                 worker,
                 slot,
                 sheet,
@@ -51,7 +51,7 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
                 }
                 Err(error) => server.not_forked(worker, app::told(py, &error)),
             },
-            Order::RunHook(occasion) => {
+            ForkServerTask::RunHook(occasion) => {
                 let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {
                     continue;
                 };
@@ -67,14 +67,14 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
                     }
                 }
             }
-            Order::TakeLive => {
+            ForkServerTask::TakeLive => {
                 py.detach(|| inherited.take_live());
                 server.grant(inherited.settings.config.timeouts.graceful);
             }
             // An address that is given up must not be held open for as long as the last worker takes.
-            Order::Retire => inherited.listeners.clear(),
-            Order::Leave => return 0,
-            Order::Start(..) => crate::error!("the arbiter started a generation twice"),
+            ForkServerTask::Retire => inherited.listeners.clear(),
+            ForkServerTask::Leave => return 0,
+            ForkServerTask::Start(..) => crate::error!("the arbiter started a generation twice"),
         }
     }
 }
