@@ -1,13 +1,8 @@
 //! `rgunicorn check`: everything that is wrong, without serving anything.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _},
-};
-
 use clap::ArgMatches;
 
-use super::{ConfigSource, OK, tell};
+use super::{ConfigSource, OK, color::wants_color, tell};
 use crate::{
     arbiter::{trial, with_causes},
     config::{Loaded, LogLevel},
@@ -50,10 +45,4 @@ fn beyond_the_text(loaded: &Loaded, boots: bool) -> Result<(), String> {
         }
         text
     })
-}
-
-/// See no-color.org.
-pub(super) fn wants_color() -> bool {
-    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_refused
 }

@@ -1,5 +1,7 @@
 //! The grammar of the command line.
 
+use std::path::Path;
+
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use super::{admin, completions, flags, help, init, migrate, plan};
@@ -7,6 +9,8 @@ use crate::arbiter::upgrade::CHECK_FLAG;
 
 /// Looked for in the current directory where no `--config` is given.
 pub(super) const DEFAULT_FILE: &str = "rgunicorn.toml";
+/// Written beside the configuration, under the name that its first line has.
+pub(super) const SCHEMA_FILE: &str = "rgunicorn.schema.json";
 /// Of `check`: boot the app, too.
 pub(super) const BOOT_FLAG: &str = "app-boot";
 
@@ -76,6 +80,14 @@ pub(super) fn file() -> Arg {
         .value_parser(value_parser!(std::path::PathBuf))
         .value_hint(ValueHint::FilePath)
         .help("The configuration; `rgunicorn.toml` in the current directory is found by itself")
+}
+
+/// What names this file in a command that is shown: nothing where it is found by itself.
+pub(super) fn file_flag(path: &Path) -> String {
+    match path == Path::new(DEFAULT_FILE) {
+        true => String::new(),
+        false => format!(" -c {}", path.display()),
+    }
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ pub(super) struct Here {
 }
 
 impl Here {
-    pub(super) fn find() -> io::Result<Self> {
-        let directory = env::current_dir()?;
+    /// The error fits after "cannot start: ".
+    pub(super) fn find() -> Result<Self, String> {
+        let directory = current_directory()?;
         let directory = logical(&directory).unwrap_or(directory);
         Ok(Self::at(directory))
     }
@@ -36,6 +37,11 @@ impl Here {
             groups: RefCell::default(),
         }
     }
+}
+
+/// Where the command was typed; the error is a sentence.
+pub(super) fn current_directory() -> Result<PathBuf, String> {
+    env::current_dir().map_err(|error| format!("the current directory is gone: {error}"))
 }
 
 /// `$PWD` keeps the links that a person went through, so that `current -> releases/7` can be switched under us.

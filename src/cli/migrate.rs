@@ -7,7 +7,13 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, save::save, tell};
+use super::{
+    ConfigSource, OK,
+    command::{DEFAULT_FILE, SCHEMA_FILE, file_flag},
+    machine::current_directory,
+    save::save,
+    tell,
+};
 use crate::migrate::{CMD_ARGS_VARIABLE, Migration, Sources, migrate as translate};
 
 pub(super) fn arguments() -> Vec<Arg> {
@@ -57,8 +63,7 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
     let path = |name: &str| typed.get_one::<PathBuf>(name).cloned();
     let output = path("output").unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     let is_printed = output == Path::new("-");
-    let here =
-        env::current_dir().map_err(|error| format!("the current directory is gone: {error}"))?;
+    let here = current_directory()?;
     let destination = match output.parent() {
         Some(parent) if !is_printed => here.join(parent),
         _ => here.clone(),
@@ -88,10 +93,7 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
 /// What was done, and what to do next.
 fn report(migration: &Migration, path: &Path, folder: &Path) -> String {
     let shown = path.display();
-    let named = match path == Path::new(DEFAULT_FILE) {
-        true => String::new(),
-        false => format!(" -c {shown}"),
-    };
+    let named = file_flag(path);
     let mut lines = vec![format!(
         "{shown}: {} written, {} left out with the reason",
         counted(migration.translated, "key"),

@@ -2,8 +2,10 @@
 
 mod admin;
 mod check;
+mod color;
 mod command;
 mod completions;
+mod find_server;
 mod flags;
 mod help;
 mod init;

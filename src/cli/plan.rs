@@ -8,12 +8,12 @@ use std::{
 
 use clap::{Arg, ArgMatches, value_parser};
 
-use super::{ConfigSource, FAILED, OK, check::wants_color, command::DEFAULT_FILE, source, tell};
+use super::{
+    ConfigSource, FAILED, OK, color::wants_color, command::DEFAULT_FILE, find_server::find_server,
+    source, tell,
+};
 use crate::{
-    arbiter::{
-        obstacles,
-        running::{self, Running},
-    },
+    arbiter::{obstacles, running::Running},
     config::{Change, Config, Plan, changes},
 };
 
@@ -50,7 +50,7 @@ fn planned(before: &ArgMatches, after: &ArgMatches) -> Result<(String, u8), Stri
         .into_iter()
         .find_map(|matches| matches.get_one::<PathBuf>("config"));
     let path = named.map_or(Path::new(DEFAULT_FILE), PathBuf::as_path);
-    let running = server(path, after.get_one("pid").copied());
+    let running = find_server(path, after.get_one("pid").copied());
     let running = running.map_err(|reason| format!("error: {reason}"))?;
     // What the server was started with stays in force, not what is typed here.
     let source = ConfigSource::of(running.standing.clone());
@@ -78,49 +78,6 @@ fn text_of(draft: &Path) -> Result<String, String> {
         source::text_of(draft)
     };
     read.map_err(|reason| format!("error: cannot read `{}`: {reason}", draft.display()))
-}
-
-/// The one server that runs with this file, or has this pid and runs with it; else why there is none.
-pub(super) fn server(path: &Path, pid: Option<u32>) -> Result<Running, String> {
-    let mut found = running::find(path);
-    found.retain(|running| pid.is_none_or(|pid| running.pid == pid));
-    match (found.pop(), found.as_slice()) {
-        (Some(running), []) => Ok(running),
-        (Some(running), others) => {
-            let pids: Vec<String> = others
-                .iter()
-                .chain([&running])
-                .map(|running| running.pid.to_string())
-                .collect();
-            Err(format!(
-                "several servers run with `{}`\n  = help: name one of them with `--pid`: {}",
-                path.display(),
-                pids.join(", ")
-            ))
-        }
-        (None, _) => Err(nobody(path)),
-    }
-}
-
-/// Why no server was found, as far as it can be known.
-fn nobody(path: &Path) -> String {
-    let shown = path.display();
-    if !path.exists() {
-        return format!(
-            "no server runs with `{shown}`, and there is no such file\n  \
-             = help: name the server's file with `-c`, or the server itself with `--pid`"
-        );
-    }
-    if nix::unistd::geteuid().is_root() {
-        return format!(
-            "no server runs with `{shown}`\n  \
-             = help: to look at a file alone, there is `rgunicorn check`"
-        );
-    }
-    format!(
-        "no server runs with `{shown}`, or it is not yours to look into\n  \
-         = help: run this as the server's user or as root; to look at a file alone, there is `rgunicorn check`"
-    )
 }
 
 /// The words of the reload log, one change on each line, and what it costs or what is in its way.

@@ -37,8 +37,7 @@ struct ConfigFile {
 impl ConfigSource {
     /// The error fits after "cannot start: ".
     pub fn find(typed: &[&ArgMatches]) -> Result<Self, String> {
-        let here =
-            Here::find().map_err(|error| format!("the current directory is gone: {error}"))?;
+        let here = Here::find()?;
         let named = typed
             .iter()
             .rev()
@@ -72,8 +71,7 @@ impl ConfigSource {
 
     /// This file and nothing else: neither the environment nor flags.
     pub(super) fn alone(path: &Path) -> Result<Self, String> {
-        let here =
-            Here::find().map_err(|error| format!("the current directory is gone: {error}"))?;
+        let here = Here::find()?;
         Ok(Self {
             file: Some(ConfigFile {
                 absolute: here.directory().join(path),

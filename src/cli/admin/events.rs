@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command, value_parser};
 
-use super::{Context, Failure, common};
+use super::{Failure, Typed, server_arguments};
 use crate::{admin::Event, cli::OK};
 
 pub(super) fn grammar(command: Command) -> Command {
@@ -17,13 +17,13 @@ pub(super) fn grammar(command: Command) -> Command {
                 .value_parser(value_parser!(u64))
                 .help("Only events with a greater number"),
         )
-        .args(common())
+        .args(server_arguments())
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let after = context.matches().get_one::<u64>("after").copied();
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let after = typed.matches().get_one::<u64>("after").copied();
     let after = after.unwrap_or_default();
-    let answer = context.look(&format!("/events?after={after}"))?;
+    let answer = typed.look(&format!("/events?after={after}"))?;
     let events: Vec<Event> = serde_json::from_value(answer["events"].clone()).unwrap_or_default();
     let mut text = String::new();
     for event in &events {
@@ -33,6 +33,6 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
             let _ = writeln!(text, "{}", event.detail.trim_end());
         }
     }
-    context.show(&answer, text.trim_end());
+    typed.show(&answer, text.trim_end());
     Ok(OK)
 }

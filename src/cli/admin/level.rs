@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, builder::PossibleValuesParser};
 
-use super::{Context, Failure, common};
+use super::{Failure, Typed, server_arguments};
 
 pub(super) fn grammar(command: Command) -> Command {
     command
@@ -17,11 +17,11 @@ pub(super) fn grammar(command: Command) -> Command {
                     "debug", "info", "warning", "error", "critical",
                 ])),
         )
-        .args(common())
+        .args(server_arguments())
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let level = context.matches().get_one::<String>("level");
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let level = typed.matches().get_one::<String>("level");
     let level = level.map(String::as_str).unwrap_or_default();
-    context.order(&format!("/log-level?level={level}"))
+    typed.order(&format!("/log-level?level={level}"))
 }

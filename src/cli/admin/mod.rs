@@ -13,6 +13,7 @@ mod stop;
 mod text;
 mod top;
 mod upgrade;
+mod wait;
 mod worker;
 
 use std::{
@@ -23,7 +24,11 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
-use super::{FAILED, OK, command::DEFAULT_FILE, command::file};
+use super::{
+    FAILED, OK,
+    command::{DEFAULT_FILE, file},
+    find_server::find_server,
+};
 use crate::arbiter::running::{self, Running};
 use client::{AskError, Reply, Socket};
 use text::safe_lines;
@@ -37,7 +42,7 @@ const NO_ANSWER: u8 = 5;
 struct Entry {
     name: &'static str,
     grammar: fn(Command) -> Command,
-    run: fn(&Context<'_>) -> Result<u8, Failure>,
+    run: fn(&Typed<'_>) -> Result<u8, Failure>,
 }
 
 #[rustfmt::skip]
@@ -66,14 +71,14 @@ pub(super) fn run(before: &ArgMatches) -> Option<u8> {
     let entry = COMMANDS.iter().find(|entry| entry.name == name)?;
     // `rgunicorn worker kill` has its arguments one level deeper.
     let innermost = after.subcommand().map_or(after, |(_, inner)| inner);
-    let context = Context {
-        typed: [before, innermost],
+    let typed = Typed {
+        levels: [before, innermost],
     };
-    Some((entry.run)(&context).unwrap_or_else(|failure| failure.tell()))
+    Some((entry.run)(&typed).unwrap_or_else(|failure| failure.tell()))
 }
 
 /// Which server, and how the answer is shown.
-fn common() -> [Arg; 4] {
+fn server_arguments() -> [Arg; 4] {
     [
         file(),
         Arg::new("pid")
@@ -93,9 +98,9 @@ fn common() -> [Arg; 4] {
     ]
 }
 
-/// What was typed.
-struct Context<'m> {
-    typed: [&'m ArgMatches; 2],
+/// What was typed, before the command and after it.
+struct Typed<'m> {
+    levels: [&'m ArgMatches; 2],
 }
 
 /// Why it did not work, ready to print, and the exit code.
@@ -128,9 +133,9 @@ impl From<AskError> for Failure {
     }
 }
 
-impl Context<'_> {
+impl Typed<'_> {
     fn matches(&self) -> &ArgMatches {
-        self.typed[1]
+        self.levels[1]
     }
 
     fn is_json(&self) -> bool {
@@ -157,10 +162,10 @@ impl Context<'_> {
 
     fn server(&self) -> Result<Running, Failure> {
         let pid = self.matches().get_one::<u32>("pid").copied();
-        let named = self.typed.iter().rev();
+        let named = self.levels.iter().rev();
         let named = named
             .copied()
-            .find_map(|typed| typed.get_one::<PathBuf>("config"));
+            .find_map(|matches| matches.get_one::<PathBuf>("config"));
         if let (Some(pid), None) = (pid, named) {
             let help = "run this as the server's user or as root, in its container if it has one";
             return running::of_pid(pid).ok_or_else(|| {
@@ -171,7 +176,7 @@ impl Context<'_> {
             });
         }
         let path = named.map_or(Path::new(DEFAULT_FILE), PathBuf::as_path);
-        super::plan::server(path, pid).map_err(|told| Failure::new(NO_SERVER, told))
+        find_server(path, pid).map_err(|told| Failure::new(NO_SERVER, told))
     }
 
     /// Asks how things are, and fails unless the answer is a success.

@@ -3,12 +3,10 @@
 use std::io::{self, Write as _};
 
 use clap::{Arg, Command, value_parser};
-use serde_json::Value;
 
 use super::{
-    Context, Failure, NO_ANSWER, common,
-    reload::{follow, timeout},
-    text::safe_lines,
+    Failure, NO_ANSWER, Typed, server_arguments,
+    wait::{follow, tell_rejected, timeout},
 };
 use crate::cli::{FAILED, OK};
 
@@ -24,23 +22,25 @@ pub(super) fn grammar(command: Command) -> Command {
                 .value_parser(value_parser!(u16).range(1..=256)),
         )
         .arg(timeout())
-        .args(common())
+        .args(server_arguments())
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let workers = context.matches().get_one::<u16>("workers");
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let workers = typed.matches().get_one::<u16>("workers");
     let workers = workers.copied().unwrap_or_default();
-    let last = follow(context, &format!("/scale?workers={workers}&"))?;
+    let last = follow(typed, &format!("/scale?workers={workers}&"))?;
     match last["outcome"].as_str() {
         Some("done") => {
-            if !context.is_json() {
+            if !typed.is_json() {
                 let _ = writeln!(io::stdout(), "{} workers serve", last["workers"]);
             }
             Ok(OK)
         }
         Some("rejected") => {
-            if !context.is_json() {
-                tell(workers, &last);
+            if !typed.is_json() {
+                let reason = last["reason"].as_str().unwrap_or_default();
+                let line = format!("scale to {workers} rejected: {reason}");
+                tell_rejected(&line, last["problems"].as_str());
             }
             Ok(FAILED)
         }
@@ -50,18 +50,4 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
             "the workers were not ready in time; it goes on",
         )),
     }
-}
-
-/// As a reload that is rejected: the app's traceback first, and the outcome in the last line.
-fn tell(workers: u16, last: &Value) {
-    let line = format!(
-        "scale to {workers} rejected: {}",
-        last["reason"].as_str().unwrap_or_default()
-    );
-    let problems = safe_lines(last["problems"].as_str().unwrap_or_default());
-    // Whoever closed the pipe does not want to know.
-    let _ = match problems.trim_end() {
-        "" => writeln!(io::stderr(), "{line}"),
-        problems => writeln!(io::stderr(), "{problems}\n\n{line}"),
-    };
 }

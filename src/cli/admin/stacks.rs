@@ -4,9 +4,9 @@ use clap::{Arg, Command, value_parser};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Failure,
+    Failure, Typed,
     client::{ORDER_PATIENCE, Socket},
-    common, succeeded,
+    server_arguments, succeeded,
 };
 use crate::cli::{FAILED, OK};
 
@@ -19,12 +19,12 @@ pub(super) fn grammar(command: Command) -> Command {
                 .value_parser(value_parser!(u32))
                 .help("The worker; all of them unless given"),
         )
-        .args(common())
+        .args(server_arguments())
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let socket = context.socket()?;
-    let workers = match context.matches().get_one::<u32>("worker") {
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let socket = typed.socket()?;
+    let workers = match typed.matches().get_one::<u32>("worker") {
         Some(pid) => vec![u64::from(*pid)],
         None => workers(&socket)?,
     };
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     if workers.is_empty() {
         text.push_str("no worker runs");
     }
-    context.show(&json!({ "workers": all }), text.trim_end());
+    typed.show(&json!({ "workers": all }), text.trim_end());
     let shows_any = all.iter().any(|answer| answer["stacks"].is_string());
     Ok(if shows_any || all.is_empty() {
         OK

@@ -3,7 +3,7 @@
 use clap::Command;
 
 use super::{
-    Context, Failure, common,
+    Failure, Typed, server_arguments,
     text::{mebibytes, safe, span, table, word},
 };
 use crate::{
@@ -14,18 +14,18 @@ use crate::{
 pub(super) fn grammar(command: Command) -> Command {
     command
         .about("Show the running server: generations, workers and what they are doing, the last reload")
-        .args(common())
+        .args(server_arguments())
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let answer = context.look("/status")?;
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let answer = typed.look("/status")?;
     let status = serde_json::from_value(answer.clone()).map_err(|error| {
         let told = format!("the server is another version than this command: {error}\n  = help: `--json` shows what it says");
         Failure::new(FAILED, told)
     });
     match status {
-        Ok(status) => context.show(&answer, &told(&status)),
-        Err(_) if context.is_json() => context.show(&answer, ""),
+        Ok(status) => typed.show(&answer, &told(&status)),
+        Err(_) if typed.is_json() => typed.show(&answer, ""),
         Err(failure) => return Err(failure),
     }
     Ok(OK)

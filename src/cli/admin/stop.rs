@@ -9,11 +9,10 @@ use clap::{Arg, ArgAction, Command};
 use serde_json::json;
 
 use super::{
-    Context, Failure, NO_ANSWER,
+    Failure, NO_ANSWER, Typed,
     client::{AskError, ORDER_PATIENCE, Socket},
-    common,
-    reload::{time_allowed, timeout},
-    succeeded,
+    server_arguments, succeeded,
+    wait::{time_allowed, timeout},
 };
 use crate::{cli::OK, sys::PidFd};
 
@@ -25,7 +24,7 @@ pub(super) fn grammar(command: Command) -> Command {
         .about("Finish the requests in flight, stop the server and wait until it has gone")
         .arg(quick("Do not wait for the requests in flight"))
         .arg(timeout())
-        .args(common())
+        .args(server_arguments())
 }
 
 pub(super) fn quick(help: &'static str) -> Arg {
@@ -35,16 +34,16 @@ pub(super) fn quick(help: &'static str) -> Arg {
         .help(help)
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let deadline = Instant::now() + time_allowed(context);
-    let socket = context.socket()?;
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let deadline = Instant::now() + time_allowed(typed);
+    let socket = typed.socket()?;
     // Opened before it stops: the number may be another's later.
     let process = socket.server()?.and_then(|pid| PidFd::open(pid).ok());
-    let path = match context.matches().get_flag("quick") {
+    let path = match typed.matches().get_flag("quick") {
         true => "/stop?quick",
         false => "/stop",
     };
-    let patience = time_allowed(context).min(ORDER_PATIENCE);
+    let patience = time_allowed(typed).min(ORDER_PATIENCE);
     let answer = match socket.ask("POST", path, patience) {
         Ok(reply) => succeeded(reply)?,
         // It was gone before it could say so, or goes now.
@@ -58,7 +57,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         }
         thread::sleep(LOOK_EVERY);
     }
-    context.show(&answer, "stopped");
+    typed.show(&answer, "stopped");
     Ok(OK)
 }
 

@@ -13,7 +13,7 @@ use std::{
 use clap::{Arg, ArgAction, Command};
 use nix::sys::signal::Signal;
 
-use super::{Context, Failure, common, succeeded};
+use super::{Failure, Typed, server_arguments, succeeded};
 use crate::{
     admin::Event,
     cli::{FAILED, OK},
@@ -38,7 +38,7 @@ pub(super) fn grammar(command: Command) -> Command {
         .action(ArgAction::SetTrue)
         .help("Look for a second, print what there is as plain text, and end; so too where the output is no terminal");
     // What programs read is `status --json` and `/metrics.json`.
-    let arguments = common().into_iter();
+    let arguments = server_arguments().into_iter();
     command
         .about("Watch the server live: rates, latency, how busy each worker is, the slowest requests, events")
         .after_help("Keys: q quits, s sorts the workers by their start, by how busy they are, by requests per second, or by memory.")
@@ -46,18 +46,18 @@ pub(super) fn grammar(command: Command) -> Command {
         .args(arguments.filter(|argument| argument.get_id() != "json"))
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
     let mut watch = Watch::default();
-    watch.look(context)?;
-    if context.matches().get_flag("once") || !io::stdout().is_terminal() {
+    watch.look(typed)?;
+    if typed.matches().get_flag("once") || !io::stdout().is_terminal() {
         std::thread::sleep(PAUSE);
-        watch.look(context)?;
+        watch.look(typed)?;
         let lines = watch.lines(PAPER.0, PAPER.1);
         // Whoever closed the pipe does not want to know.
         let _ = io::stdout().write_all(text(&lines).as_bytes());
         return Ok(OK);
     }
-    show(context, &mut watch).map_err(|error| {
+    show(typed, &mut watch).map_err(|error| {
         let told = format!("the terminal cannot be used: {error}");
         Failure::new(FAILED, told)
     })?;
@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
 }
 
 /// Until the person at the keys has seen enough.
-fn show(context: &Context<'_>, watch: &mut Watch) -> io::Result<()> {
+fn show(typed: &Typed<'_>, watch: &mut Watch) -> io::Result<()> {
     // They must not end it while the terminal is not as it was.
     let signals = SignalBell::install(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])?;
     let screen = Screen::open()?;
@@ -85,7 +85,7 @@ fn show(context: &Context<'_>, watch: &mut Watch) -> io::Result<()> {
             Some(Wish::Redraw) => {}
             None => {
                 next = Instant::now() + PAUSE;
-                trouble = watch.look(context).err().map(|failure| {
+                trouble = watch.look(typed).err().map(|failure| {
                     // The first line tells what; help is for who reads it once.
                     failure.told.lines().next().unwrap_or_default().to_owned()
                 });
@@ -114,8 +114,8 @@ impl Default for Watch {
 
 impl Watch {
     /// The server is looked for each time: after a restart it is another process.
-    fn look(&mut self, context: &Context<'_>) -> Result<(), Failure> {
-        let socket = context.socket()?;
+    fn look(&mut self, typed: &Typed<'_>) -> Result<(), Failure> {
+        let socket = typed.socket()?;
         let ask = |path| succeeded(socket.ask("GET", path, PATIENCE)?);
         let other = |error: serde_json::Error| {
             let told = format!("the server is another version than this command: {error}");

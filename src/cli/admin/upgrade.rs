@@ -9,11 +9,10 @@ use clap::Command;
 use serde_json::Value;
 
 use super::{
-    Context, Failure, NO_ANSWER,
+    Failure, NO_ANSWER, Typed,
     client::{AskError, Socket},
-    common,
-    reload::{time_allowed, timeout},
-    succeeded,
+    server_arguments, succeeded,
+    wait::{time_allowed, timeout},
 };
 use crate::{
     cli::{FAILED, OK},
@@ -27,12 +26,12 @@ pub(super) fn grammar(command: Command) -> Command {
     command
         .about("Let the program on disk take over in place, as SIGUSR2 does: exit with 1 when it cannot")
         .arg(timeout())
-        .args(common())
+        .args(server_arguments())
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let deadline = Instant::now() + time_allowed(context);
-    let socket = context.socket()?;
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let deadline = Instant::now() + time_allowed(typed);
+    let socket = typed.socket()?;
     // It stays the same process.
     let process = socket.server()?.and_then(|pid| PidFd::open(pid).ok());
     let before = succeeded(socket.look("/status")?)?;
@@ -59,12 +58,12 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     if upgrade["outcome"] == "done" {
         let words = |status: &Value| status["version"].as_str().unwrap_or_default().to_owned();
         let told = format!("rgunicorn {} goes on for {}", words(&after), words(&before));
-        context.show(upgrade, &told);
+        typed.show(upgrade, &told);
         return Ok(OK);
     }
     let reason = upgrade["reason"].as_str().unwrap_or_default();
-    if context.is_json() {
-        context.show(upgrade, "");
+    if typed.is_json() {
+        typed.show(upgrade, "");
         return Ok(FAILED);
     }
     Err(Failure::new(

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, value_parser};
 
-use super::{Context, Failure, common, stop::quick};
+use super::{Failure, Typed, server_arguments, stop::quick};
 
 pub(super) fn grammar(command: Command) -> Command {
     command
@@ -19,17 +19,17 @@ pub(super) fn grammar(command: Command) -> Command {
                         .value_parser(value_parser!(u32)),
                 )
                 .arg(quick("Kill it now: its requests are lost"))
-                .args(common()),
+                .args(server_arguments()),
         )
 }
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
-    let pid = context.matches().get_one::<u32>("worker");
+pub(super) fn run(typed: &Typed<'_>) -> Result<u8, Failure> {
+    let pid = typed.matches().get_one::<u32>("worker");
     let pid = pid.copied().unwrap_or_default();
-    let quick = if context.matches().get_flag("quick") {
+    let quick = if typed.matches().get_flag("quick") {
         "&quick"
     } else {
         ""
     };
-    context.order(&format!("/worker/kill?pid={pid}{quick}"))
+    typed.order(&format!("/worker/kill?pid={pid}{quick}"))
 }

@@ -4,7 +4,6 @@ mod project;
 mod starter;
 
 use std::{
-    env,
     fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -12,12 +11,15 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, ValueHint, value_parser};
 
-use super::{ConfigSource, OK, command::DEFAULT_FILE, save::save, tell};
+use super::{
+    ConfigSource, OK,
+    command::{DEFAULT_FILE, SCHEMA_FILE, file_flag},
+    machine::current_directory,
+    save::save,
+    tell,
+};
 use crate::config::schema_text;
 use project::Project;
-
-/// Beside the new file, under the name that its first line has.
-pub(super) const SCHEMA_FILE: &str = "rgunicorn.schema.json";
 
 pub(super) fn arguments() -> Vec<Arg> {
     vec![
@@ -50,8 +52,7 @@ fn written(typed: &ArgMatches) -> Result<String, String> {
     let path = typed.get_one::<PathBuf>("output").cloned();
     let path = path.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     let is_forced = typed.get_flag("force");
-    let here =
-        env::current_dir().map_err(|error| format!("the current directory is gone: {error}"))?;
+    let here = current_directory()?;
     let folder = here.join(path.parent().unwrap_or(Path::new("")));
     let mut project = Project::look(&folder);
     if let Some(app) = typed.get_one::<String>("app") {
@@ -90,10 +91,7 @@ fn written(typed: &ArgMatches) -> Result<String, String> {
     if !typed.get_flag("no-schema") {
         told.push_str(&write_schema(&folder));
     }
-    let named = match path == Path::new(DEFAULT_FILE) {
-        true => String::new(),
-        false => format!(" -c {}", path.display()),
-    };
+    let named = file_flag(&path);
     told.push_str(&format!(
         "Try it:   rgunicorn check --app{named}\nStart it: rgunicorn{named}\n"
     ));

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use super::{
-    SCHEMA_FILE,
-    project::{App, Project},
-};
+use super::project::{App, Project};
+use crate::cli::command::SCHEMA_FILE;
 
 pub(super) fn text(project: &Project, app: &App) -> String {
     let mut text = format!(
