@@ -20,13 +20,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use nix::sys::socket::{Backlog, SockaddrStorage, getsockname, getsockopt, sockopt};
+use nix::sys::socket::{Backlog, getsockopt, sockopt};
 
 use super::activation::Passed;
 use crate::{
     admin,
     config::{Bind, Config, TcpBind},
-    sys::{Identity, adopt_descriptor, duplicate},
+    sys::{
+        Identity, adopt_descriptor, duplicate,
+        net::{PeerAddress, local_address},
+    },
     wire::{ListenerAddress, PassedListener},
 };
 pub use foresee::obstacles;
@@ -478,15 +481,10 @@ fn address_of(socket: &OwnedFd) -> ListenerAddress {
 }
 
 fn tcp_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    use std::os::fd::AsRawFd;
-    let storage: SockaddrStorage = getsockname(socket.as_raw_fd())?;
-    if let Some(v4) = storage.as_sockaddr_in() {
-        return Ok(SocketAddr::from(std::net::SocketAddrV4::from(*v4)));
+    match local_address(socket.as_fd())? {
+        PeerAddress::Ip(address) => Ok(address),
+        PeerAddress::Unix => Err(io::ErrorKind::InvalidInput.into()),
     }
-    if let Some(v6) = storage.as_sockaddr_in6() {
-        return Ok(SocketAddr::from(std::net::SocketAddrV6::from(*v6)));
-    }
-    Err(io::ErrorKind::InvalidInput.into())
 }
 
 /// The kernel cuts it to `net.core.somaxconn`.

@@ -59,8 +59,8 @@ pub enum ChannelError {
     TooLong { bytes: usize },
     #[error("the other side does not read: {OUTBOX_MAX} messages wait for it")]
     Stuck,
-    #[error("a message is not of the vocabulary")]
-    Vocabulary(#[source] serde_json::Error),
+    #[error("a message cannot be encoded or decoded")]
+    Json(#[source] serde_json::Error),
     #[error(transparent)]
     Os(io::Error),
 }
@@ -88,7 +88,7 @@ impl<Out: Message, In: DeserializeOwned> End<Out, In> {
         message: Out,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        let bytes = serde_json::to_vec(&message.cut_to_fit()).map_err(ChannelError::Vocabulary)?;
+        let bytes = serde_json::to_vec(&message.cut_to_fit()).map_err(ChannelError::Json)?;
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(ChannelError::TooLong { bytes: bytes.len() });
         }
@@ -144,7 +144,7 @@ impl<Out: Message, In: DeserializeOwned> End<Out, In> {
             Ok(0) => Ok(Received::Closed),
             Ok(length) => serde_json::from_slice(&self.inbox[..length])
                 .map(|message| Received::Message(message, descriptors))
-                .map_err(ChannelError::Vocabulary),
+                .map_err(ChannelError::Json),
             Err(error) if is_again(&error) => Ok(Received::Empty),
             Err(error) => Err(ChannelError::Os(error)),
         }

@@ -6,7 +6,7 @@
 
 use std::{
     ops::Range,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 /// Methods that are told apart; the last stands for all others.
@@ -41,8 +41,6 @@ pub const BUCKETS_NS: [u64; 18] = [
 ];
 /// Statuses of requests that never reach the app; the last stands for all others.
 pub const REFUSALS: [u16; 10] = [400, 408, 413, 414, 417, 431, 500, 501, 503, 505];
-/// Durations that are kept as they were, see [`Samples`].
-pub const SAMPLES: usize = 64;
 
 /// A counter that stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,83 +240,6 @@ impl Totals {
     }
 }
 
-/// What a worker is doing now. Gone with it.
-#[repr(C, align(64))]
-pub struct Gauges {
-    /// That run the app; 0 where it runs inside an event loop.
-    pub threads: AtomicU32,
-    /// Requests and open WebSockets that are with the app.
-    pub in_app: AtomicU32,
-    /// Complete requests that wait for a thread.
-    pub waiting: AtomicU32,
-    /// Connections between requests.
-    pub idle: AtomicU32,
-    /// Connections whose request is being received.
-    pub reading: AtomicU32,
-    /// Connections whose response is complete but not all sent.
-    pub writing: AtomicU32,
-    /// Connections that we closed and whose last bytes we read away.
-    pub closing: AtomicU32,
-    /// Open WebSockets.
-    pub websockets: AtomicU32,
-}
-
-impl Gauges {
-    pub(super) fn clear(&self) {
-        for gauge in self.all() {
-            gauge.store(0, Relaxed);
-        }
-    }
-
-    fn all(&self) -> [&AtomicU32; 8] {
-        [
-            &self.threads,
-            &self.in_app,
-            &self.waiting,
-            &self.idle,
-            &self.reading,
-            &self.writing,
-            &self.closing,
-            &self.websockets,
-        ]
-    }
-}
-
-/// The last durations as they were: a histogram does not tell a receiver of timers what it wants to know.
-#[repr(C, align(64))]
-pub struct Samples {
-    /// How many were ever taken; the latest stands before this place, counted modulo [`SAMPLES`].
-    taken: AtomicU64,
-    /// Microseconds.
-    durations: [AtomicU32; SAMPLES],
-}
-
-impl Samples {
-    pub fn take(&self, ns: u64) {
-        let taken = self.taken.load(Relaxed);
-        let us = u32::try_from(ns / 1_000).unwrap_or(u32::MAX);
-        self.durations[taken as usize % SAMPLES].store(us, Relaxed);
-        self.taken.store(taken.wrapping_add(1), Relaxed);
-    }
-
-    /// How many were ever taken.
-    pub fn taken(&self) -> u64 {
-        self.taken.load(Relaxed)
-    }
-
-    /// The latest, microseconds, but not more than `count` and [`SAMPLES`]. One that is replaced meanwhile is read as
-    /// what replaces it.
-    pub fn latest(&self, count: u64) -> impl Iterator<Item = u32> + '_ {
-        let taken = self.taken();
-        let count = count.min(taken).min(SAMPLES as u64);
-        (taken - count..taken).map(|index| self.durations[index as usize % SAMPLES].load(Relaxed))
-    }
-
-    pub(super) fn clear(&self) {
-        self.taken.store(0, Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,20 +306,5 @@ mod tests {
         assert_eq!(totals.requests_total(), 1);
         assert_eq!(totals.responses().collect::<Vec<_>>(), [(599, 1)]);
         assert_eq!(totals.refusals().last(), Some((0, 1)));
-    }
-
-    #[test]
-    fn the_latest_durations_are_kept() {
-        let samples = Samples {
-            taken: AtomicU64::new(0),
-            durations: std::array::from_fn(|_| AtomicU32::new(0)),
-        };
-        assert_eq!(samples.latest(10).count(), 0);
-        for us in 0..SAMPLES as u64 + 3 {
-            samples.take(us * 1_000);
-        }
-        let latest: Vec<_> = samples.latest(2).collect();
-        assert_eq!(latest, [SAMPLES as u32 + 1, SAMPLES as u32 + 2]);
-        assert_eq!(samples.latest(1_000).count(), SAMPLES);
     }
 }

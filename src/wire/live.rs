@@ -8,22 +8,16 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
-        fence,
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::page::Page;
 use crate::{
     config::LiveConfig,
-    sys::{
-        SharedMemory, peek_with_descriptors, receive_with_descriptors, send_with_descriptors,
-        seqpacket_pair,
-    },
+    sys::{peek_with_descriptors, receive_with_descriptors, send_with_descriptors, seqpacket_pair},
 };
 
 /// Wakes generations and workers after something was posted. It is ignored where nobody handles it, so that it does no
@@ -32,10 +26,6 @@ pub const LIVE_SIGNAL: Signal = Signal::SIGURG;
 
 /// Bytes of one posting, as JSON. Pages that no posting reached take no memory.
 pub const LIVE_BYTES_MAX: usize = 64 * 1024;
-
-/// Sequence, length, text.
-const WORDS: usize = 2 + LIVE_BYTES_MAX / 8;
-type Words = [AtomicU64; WORDS];
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Posting {
@@ -85,8 +75,8 @@ pub struct Taken {
 pub enum LiveError {
     #[error("the live keys take {bytes} bytes; there is room for {LIVE_BYTES_MAX}")]
     TooLong { bytes: usize },
-    #[error("a posting is not of the vocabulary")]
-    Vocabulary(#[source] serde_json::Error),
+    #[error("a posting cannot be encoded or decoded")]
+    Json(#[source] serde_json::Error),
     #[error(transparent)]
     Os(#[from] io::Error),
 }
@@ -145,7 +135,7 @@ impl LivePage {
 
     /// For [`LiveView::open`], in this order.
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.page.memory.descriptor(), self.receiver.as_fd()]
+        [self.page.descriptor(), self.receiver.as_fd()]
     }
 
     /// For [`LivePage::resume`], in this order.
@@ -233,72 +223,14 @@ fn look_at_logs(receiver: BorrowedFd<'_>) -> io::Result<(u64, LogDescriptors)> {
 }
 
 fn parsed(text: &[u8]) -> Result<Posting, LiveError> {
-    serde_json::from_slice(text).map_err(LiveError::Vocabulary)
+    serde_json::from_slice(text).map_err(LiveError::Json)
 }
 
 fn checked_text(posting: &Posting) -> Result<Vec<u8>, LiveError> {
-    let text = serde_json::to_vec(posting).map_err(LiveError::Vocabulary)?;
+    let text = serde_json::to_vec(posting).map_err(LiveError::Json)?;
     match text.len() {
         bytes if bytes > LIVE_BYTES_MAX => Err(LiveError::TooLong { bytes }),
         _ => Ok(text),
-    }
-}
-
-/// Text in shared memory under a sequence lock: the sequence is odd while the text is being written.
-#[derive(Debug)]
-struct Page {
-    memory: SharedMemory,
-}
-
-impl Page {
-    fn create() -> io::Result<Self> {
-        let memory = SharedMemory::create("rgunicorn-live", size_of::<Words>())?;
-        Ok(Self { memory })
-    }
-
-    fn open(descriptor: OwnedFd) -> io::Result<Self> {
-        let memory = SharedMemory::open(descriptor, size_of::<Words>())?;
-        Ok(Self { memory })
-    }
-
-    fn words(&self) -> &Words {
-        self.memory.as_ref_of_atomics()
-    }
-
-    fn sequence(&self) -> u64 {
-        self.words()[0].load(Acquire)
-    }
-
-    /// At most [`LIVE_BYTES_MAX`] bytes; by one process alone.
-    fn write(&self, text: &[u8]) {
-        let [sequence, length, words @ ..] = self.words();
-        let odd = sequence.load(Relaxed) | 1;
-        sequence.store(odd, Relaxed);
-        fence(Release);
-        length.store(text.len() as u64, Relaxed);
-        for (cell, bytes) in words.iter().zip(text.chunks(8)) {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            cell.store(u64::from_ne_bytes(word), Relaxed);
-        }
-        sequence.store(odd + 1, Release);
-    }
-
-    /// The text and its sequence; `None` while it is being written.
-    fn read(&self) -> Option<(u64, Vec<u8>)> {
-        let [sequence, length, words @ ..] = self.words();
-        let before = sequence.load(Acquire);
-        if before % 2 == 1 {
-            return None;
-        }
-        let length = length.load(Relaxed) as usize;
-        let bytes = words
-            .iter()
-            .take(length.div_ceil(8))
-            .flat_map(|cell| cell.load(Relaxed).to_ne_bytes());
-        let text = bytes.take(length).collect();
-        fence(Acquire);
-        (sequence.load(Relaxed) == before).then_some((before, text))
     }
 }
 
@@ -307,7 +239,6 @@ mod tests {
     use std::{
         fs::File,
         io::{Read, Write},
-        sync::atomic::AtomicBool,
         time::Duration,
     };
 
@@ -410,34 +341,5 @@ mod tests {
         assert!(page.post(&long, Some(&logs().0)).is_err());
         let taken = view(&page).take().unwrap().unwrap();
         assert_eq!((taken.version, taken.config), (1, keeping(1)));
-    }
-
-    #[test]
-    fn a_reader_never_sees_parts_of_two_postings() {
-        let page = Page::create().unwrap();
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let (mut whole, mut last) = (0, 0);
-                    while !over.load(Relaxed) || whole == 0 {
-                        let Some((sequence, text)) = page.read() else {
-                            continue;
-                        };
-                        whole += 1;
-                        assert!(sequence >= last, "time goes on");
-                        last = sequence;
-                        let length = usize::from(text.first().copied().unwrap_or(0)) * 10;
-                        assert_eq!(text.len(), length);
-                        assert!(text.iter().all(|byte| usize::from(*byte) * 10 == length));
-                    }
-                });
-            }
-            for round in 0..50_000_u32 {
-                let byte = (round % 200 + 1) as u8;
-                page.write(&vec![byte; usize::from(byte) * 10]);
-            }
-            over.store(true, Relaxed);
-        });
     }
 }

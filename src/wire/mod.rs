@@ -4,27 +4,32 @@
 mod channel;
 mod counters;
 mod descriptors;
+mod gauges;
+mod in_flight;
 mod last_words;
 mod live;
 mod message;
+mod page;
+mod samples;
 mod scoreboard;
 mod server_counts;
 mod stack_sheet;
 
 pub use channel::{ArbiterEnd, ChannelError, End, GenerationEnd, Message, Received, channel};
 pub use counters::{
-    BUCKETS_NS, Count, Counters, Distribution, Gauges, Histogram, METHODS, REFUSALS, SAMPLES,
-    STATUS_CLASSES, STATUSES, Samples, Totals,
+    BUCKETS_NS, Count, Counters, Distribution, Histogram, METHODS, REFUSALS, STATUS_CLASSES,
+    STATUSES, Totals,
 };
 pub use descriptors::{ForkDescriptors, StartDescriptors};
+pub use gauges::Gauges;
+pub use in_flight::{InFlight, PATH_SHOWN_MAX};
 pub use last_words::{LastWords, crash_in};
 pub use live::{LIVE_BYTES_MAX, LIVE_SIGNAL, LiveError, LivePage, LiveView, LogDescriptors, Taken};
 pub use message::{
     EXIT_SICK, FORMAT, FromGeneration, ListenerAddress, PassedListener, ToGeneration,
     WorkerSettings,
 };
-pub use scoreboard::{
-    IN_FLIGHT_SHOWN_MAX, InFlight, PATH_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState,
-};
+pub use samples::{SAMPLES, Samples};
+pub use scoreboard::{IN_FLIGHT_SHOWN_MAX, SLOTS_MAX, Scoreboard, Slot, WorkerState};
 pub use server_counts::{LogCount, ReloadOutcome, ServerCounts, WorkerEnd};
 pub use stack_sheet::{Lease, StackSheet};

@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::{
-    counters::{Counters, Gauges, Samples, Totals},
+    counters::{Counters, Totals},
+    gauges::Gauges,
+    in_flight::InFlight,
+    samples::Samples,
     server_counts::ServerCounts,
 };
 use crate::sys::SharedMemory;
@@ -24,8 +27,6 @@ use crate::sys::SharedMemory;
 pub const SLOTS_MAX: usize = 1024;
 /// Requests in flight that one worker shows; more are only counted.
 pub const IN_FLIGHT_SHOWN_MAX: usize = 64;
-/// Bytes of method and target shown for a request in flight; a longer one is cut.
-pub const PATH_SHOWN_MAX: usize = 112;
 /// How often a sum is tried that another move of counters falls into; more often means that somebody scribbled on the board.
 const TOTALS_TRIES_MAX: usize = 10_000;
 
@@ -85,67 +86,6 @@ pub struct Slot {
     pub counters: Counters,
     pub samples: Samples,
     pub in_flight: [InFlight; IN_FLIGHT_SHOWN_MAX],
-}
-
-/// A request that is with the app.
-#[repr(C, align(64))]
-pub struct InFlight {
-    /// Odd while the entry changes.
-    sequence: AtomicU32,
-    /// Bytes of `text` in use; 0 when there is no request.
-    length: AtomicU32,
-    /// CLOCK_MONOTONIC nanoseconds.
-    started: AtomicU64,
-    /// Whole words: this is written for every request.
-    text: [AtomicU64; PATH_SHOWN_MAX / 8],
-}
-
-impl InFlight {
-    /// Shows a request. Called by the thread that owns the entry, before the app is.
-    pub fn begin(&self, now_ns: u64, method: &[u8], target: &[u8]) {
-        let sequence = self.sequence.load(Relaxed);
-        self.sequence.store(sequence.wrapping_add(1), Relaxed);
-        std::sync::atomic::fence(Release);
-        self.started.store(now_ns, Relaxed);
-        let mut text = [0; PATH_SHOWN_MAX];
-        let mut length = 0;
-        for part in [method, b" ", target] {
-            let shown = part.len().min(PATH_SHOWN_MAX - length);
-            text[length..length + shown].copy_from_slice(&part[..shown]);
-            length += shown;
-        }
-        let words = text[..length.next_multiple_of(8)].chunks_exact(8);
-        for (cell, word) in self.text.iter().zip(words) {
-            let word = word.try_into().expect("chunks of eight");
-            cell.store(u64::from_ne_bytes(word), Relaxed);
-        }
-        self.length.store(length as u32, Relaxed);
-        self.sequence.store(sequence.wrapping_add(2), Release);
-    }
-
-    /// The app has returned.
-    pub fn end(&self) {
-        self.length.store(0, Release);
-    }
-
-    /// The request shown here: when it started (CLOCK_MONOTONIC nanoseconds) and `METHOD target`, cut to
-    /// [`PATH_SHOWN_MAX`]. `None` when there is none or it changes just now.
-    pub fn read(&self) -> Option<(u64, String)> {
-        let before = self.sequence.load(Acquire);
-        let length = self.length.load(Acquire) as usize;
-        if before % 2 == 1 || length == 0 {
-            return None;
-        }
-        let started = self.started.load(Relaxed);
-        let words = self
-            .text
-            .iter()
-            .flat_map(|cell| cell.load(Relaxed).to_ne_bytes());
-        let text: Vec<u8> = words.take(length).collect();
-        std::sync::atomic::fence(Acquire);
-        let unchanged = self.sequence.load(Relaxed) == before;
-        unchanged.then(|| (started, String::from_utf8_lossy(&text).into_owned()))
-    }
 }
 
 impl Slot {
@@ -223,8 +163,7 @@ impl Slot {
             counter.store(0, Relaxed);
         }
         for entry in &self.in_flight {
-            entry.sequence.store(0, Relaxed);
-            entry.length.store(0, Relaxed);
+            entry.clear();
         }
     }
 
