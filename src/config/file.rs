@@ -107,6 +107,9 @@ pub struct File {
     /// With the default, an app that refuses the lifespan scope before it received anything is served without, and the
     /// log says so. Any other failure in the app's start-up is one: the worker does not become ready, and a reload is
     /// given up. With `"on"` an app that takes no part has failed, too; with `"off"` it is not asked.
+    ///
+    /// Its shutdown comes after the last request of the worker, and has what is left of `timeouts.graceful`, or a second if that is less. It comes
+    /// also where requests had to be cut off, or the server was told to end at once: they are cancelled first.
     #[schemars(example = &"on")]
     pub lifespan: Lifespan,
 

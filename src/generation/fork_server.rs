@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// What a worker may take to leave after its own bound of `timeouts.graceful`.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+/// What a worker may take to leave after its own bound of `timeouts.graceful`: as long as the arbiter would give it.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the process has to do that needs the interpreter, or ends the loop.
 #[derive(Debug)]

@@ -10,6 +10,9 @@ def why_asgi(app):
     if is_coroutine_function(app):
         return "the app is a coroutine function"
     call = getattr(type(app), "__call__", None)
+    if inspect.ismemberdescriptor(call):
+        # A slot: each app of this type has its own, as Sentry's middleware has.
+        call = getattr(app, "__call__", None)
     if not inspect.isroutine(app) and not inspect.isclass(app) and is_coroutine_function(call):
         return "the app's `__call__` is a coroutine function"
     if takes_three(app):

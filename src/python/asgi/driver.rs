@@ -3,6 +3,7 @@
 use std::{
     os::fd::AsRawFd,
     sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
 };
 
 use pyo3::{
@@ -19,15 +20,11 @@ use super::{
 use crate::{
     config::{self, Config, EventLoop, Lifespan},
     python::{driver::app_exit, hooks::RequestHooks, say, stacks},
+    sys,
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
     worker::{Hub, Leaving},
 };
-
-/// Seconds that cancelled tasks get to end.
-const CANCEL_SECONDS: f64 = 1.0;
-/// And where the worker is told to stop at once.
-const QUIT_SECONDS: f64 = 0.2;
 
 /// The event loop of a worker, made before the app is imported where that is known to be ASGI: apps that ask for "the"
 /// loop when they are imported get this one.
@@ -107,7 +104,7 @@ impl<'a, 'py> Stage<'a, 'py> {
 
     /// Serves until the worker is drained or told to stop; then the app shuts down.
     pub(in crate::python) fn run(
-        self,
+        &self,
         py: Python<'py>,
         hub: Arc<Hub>,
         listeners: Vec<ListenerAddress>,
@@ -115,7 +112,7 @@ impl<'a, 'py> Stage<'a, 'py> {
     ) -> PyResult<()> {
         let scopes = ScopeBuilder::new(
             py,
-            self.state.unbind(),
+            self.state.clone().unbind(),
             &self.config.root_path,
             listeners,
             &self.config.proxy,
@@ -125,7 +122,7 @@ impl<'a, 'py> Stage<'a, 'py> {
         let parts = Parts {
             hub: Arc::clone(&hub),
             stop: service.getattr("stop")?.unbind(),
-            app: self.app,
+            app: self.app.clone_ref(py),
             hooks,
             scopes,
             first_steps: FirstSteps::new(&self.glue, asyncio_loop)?,
@@ -138,29 +135,46 @@ impl<'a, 'py> Stage<'a, 'py> {
         };
         let gateway = Gateway::new(py, asyncio_loop, parts)?;
         let turn = gateway.turn_callable(py)?;
-        let descriptor = hub.descriptor().as_raw_fd();
-        asyncio_loop.call_method1("add_reader", (descriptor, &turn))?;
+        asyncio_loop.call_method1("add_reader", (hub.descriptor().as_raw_fd(), &turn))?;
         asyncio_loop.call_method1("call_soon", (&turn,))?;
         stacks::announce_loop();
         hub.station.announce(&mut hub.reactor());
-        while let Err(error) = service.call_method0("run") {
-            app_exit::drain_after(py, &hub, error)?;
-        }
-        asyncio_loop.call_method1("remove_reader", (descriptor,))?;
-        // The end of the app has a bound of its own.
-        hub.station.slot().stalled_since.store(0, SeqCst);
-        let seconds = match hub.leaving() {
-            Leaving::Now => QUIT_SECONDS,
-            Leaving::WhenDone | Leaving::No => {
-                let graceful = hub.station.live.graceful().as_secs_f64();
-                self.lifespan.call_method1("stop", (graceful,))?;
-                CANCEL_SECONDS
-            }
-        };
-        self.glue.call_method1("close", (asyncio_loop, seconds))?;
+        let served = serve(&service, &hub);
+        let ended = self.end(&gateway);
         py.detach(|| hub.station.finish_logs());
-        Ok(())
+        served.and(ended)
     }
+
+    /// Ends what the app still does, and the loop. The worker is not watched any more: this has a bound of its own.
+    fn end(&self, gateway: &Gateway) -> PyResult<()> {
+        let (py, hub) = (self.glue.py(), &gateway.hub);
+        gateway.stop(py)?;
+        hub.station.slot().stalled_since.store(0, SeqCst);
+        let asyncio_loop = &self.asyncio_loop;
+        asyncio_loop.call_method1("remove_reader", (hub.descriptor().as_raw_fd(),))?;
+        let requests = gateway.tasks(py);
+        let arguments = (asyncio_loop, requests, &self.lifespan, seconds_left(hub));
+        self.glue.call_method1("end", arguments).map(drop)
+    }
+}
+
+/// Runs the loop until the gateway stops it.
+fn serve(service: &Bound<'_, PyAny>, hub: &Hub) -> PyResult<()> {
+    while let Err(error) = service.call_method0("run") {
+        app_exit::drain_after(service.py(), hub, error)?;
+    }
+    Ok(())
+}
+
+/// What is left of `timeouts.graceful`, by which the arbiter goes too.
+fn seconds_left(hub: &Hub) -> f64 {
+    if hub.leaving() == Leaving::Now {
+        return 0.0;
+    }
+    let draining_ns = hub.draining_for_ns(sys::monotonic_ns()).unwrap_or(0);
+    let draining = Duration::from_nanos(draining_ns);
+    let graceful = hub.station.live.graceful();
+    graceful.saturating_sub(draining).as_secs_f64()
 }
 
 fn socket_settings(config: &config::WebSocket) -> websocket::Settings {

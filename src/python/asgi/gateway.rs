@@ -71,7 +71,7 @@ struct Inner {
     turn: Option<Py<PyAny>>,
     /// The app has its own way to make tasks; asked once a turn.
     has_task_factory: bool,
-    /// No more turns: the loop ends, or is run again only to let what is left come to its end.
+    /// [`Gateway::stop`]
     has_ended: bool,
 }
 
@@ -270,6 +270,12 @@ impl Gateway {
         if must_turn && let Err(error) = self.turn_soon(py) {
             error.write_unraisable(py, None);
         }
+    }
+
+    /// Those of apps that have not returned yet.
+    pub(super) fn tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let parties = self.inner.borrow(py).suspended.all(py);
+        parties.iter().filter_map(|party| party.task(py)).collect()
     }
 
     /// The apps that have not returned yet.

@@ -2,8 +2,18 @@
 # with what the engine gives it: `say(level, text)` writes to the error log.
 import asyncio
 import collections
+import itertools
 import sys
 import traceback
+
+# The end of the app, in seconds. The arbiter gives a worker 2 s from QUIT, which it sends at the end of `timeouts.graceful`: that is enough for
+# the least of each of these. SHUTDOWN is for the lifespan, CANCEL for tasks that were cancelled.
+SHUTDOWN_MIN = 1.0
+CANCEL_MIN = 0.2
+CANCEL_MAX = 1.0
+
+# How often a loop that code of the app's ends is run again while it is waited for.
+RUNS_MAX = 10_000
 
 
 def new_loop(kind):
@@ -66,29 +76,30 @@ class Lifespan:
         self.loop.run_until_complete(self.started)
         failure = self.started.result()
         if failure is not None:
-            self.loop.run_until_complete(self.end())
+            self.end(CANCEL_MAX)
             self.say("error", failure)
             raise StartupFailed
 
-    def stop(self, seconds):
-        """After the last request."""
+    def stop(self, until):
+        """After the last request; `until` is a time of the loop."""
         if not self.is_on or self.task is None or self.task.done():
             return
         self.messages.put_nowait({"type": "lifespan.shutdown"})
-        waiting = asyncio.wait({self.task, self.stopped}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        self.loop.run_until_complete(waiting)
+        wait(self.loop, [self.task, self.stopped], until - self.loop.time())
         if self.stopped.done() and self.stopped.result():
             self.say("error", f"the app's lifespan shutdown failed: {self.stopped.result()}")
         elif not self.stopped.done() and not self.task.done():
-            self.say("warning", "the app's lifespan shutdown took longer than timeouts.graceful; it is cut off")
-        self.loop.run_until_complete(self.end())
+            self.say("warning", "the app's lifespan shutdown takes too long and is cut off; timeouts.graceful bounds it")
+            cancel(self.loop, [self.task], CANCEL_MIN)
+            return
+        self.end(left_to_cancel(self.loop, until))
 
-    async def end(self):
-        if self.task is not None and not self.task.done():
-            done, _ = await asyncio.wait({self.task}, timeout=0.1)
-            if not done:
-                self.task.cancel()
-                await asyncio.wait({self.task}, timeout=1)
+    def end(self, seconds):
+        """It has said that it is done."""
+        if not self.task.done():
+            wait(self.loop, [self.task], 0.1)
+        if not self.task.done():
+            cancel(self.loop, [self.task], seconds)
 
     async def run(self):
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
@@ -175,15 +186,57 @@ def last_line(text):
     return text.rstrip().rpartition("\n")[2].strip()
 
 
-def close(loop, seconds):
+def wait(loop, futures, seconds, enough=1):
+    """Runs the loop until so many of the futures are done, for so many seconds at most.
+
+    Without a task: an app that cancels all tasks when it shuts down does not end the wait for it."""
+    over, count = loop.create_future(), itertools.count(1)
+
+    def note(_):
+        if next(count) == enough:
+            settle(over, None)
+
+    for future in futures:
+        future.add_done_callback(note)
+    timer = loop.call_later(max(seconds, 0), settle, over, None)
+    for _ in range(RUNS_MAX):
+        if over.done():
+            break
+        try:
+            loop.run_until_complete(over)
+        except (SystemExit, KeyboardInterrupt, RuntimeError):
+            # A task ended with an exit, perhaps because it was cancelled, or the app stopped the loop. The worker is about to leave as it is.
+            pass
+    timer.cancel()
+
+
+def cancel(loop, tasks, seconds):
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        wait(loop, tasks, seconds, enough=len(tasks))
+
+
+def left_to_cancel(loop, until):
+    return min(max(until - loop.time(), CANCEL_MIN), CANCEL_MAX)
+
+
+def end(loop, requests, lifespan, seconds):
+    """Ends what is left of the app, and the loop: requests that had their time, then the lifespan, which is given so many seconds, then the rest."""
+    until = loop.time() + max(seconds, SHUTDOWN_MIN)
+    try:
+        cancel(loop, requests, CANCEL_MIN)
+        lifespan.stop(until)
+    finally:
+        close(loop, until)
+
+
+def close(loop, until):
     """Cancels what still runs, and closes the loop."""
     try:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=seconds))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        cancel(loop, asyncio.all_tasks(loop), left_to_cancel(loop, until))
+        generators = asyncio.Task(loop.shutdown_asyncgens(), loop=loop)
+        wait(loop, [generators], left_to_cancel(loop, until))
     finally:
         asyncio.set_event_loop(None)
         # A loop with tasks that would not be cancelled cannot be closed in order; the process ends anyway.

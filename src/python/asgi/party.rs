@@ -99,4 +99,17 @@ impl Party {
             }
         }
     }
+    /// In which the app is suspended.
+    pub(super) fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match self {
+            Self::Request(exchange) => {
+                let state = exchange.get().state.borrow(py);
+                state.task.as_ref().map(|task| task.clone_ref(py))
+            }
+            Self::Socket(socket) => {
+                let state = socket.get().state.borrow(py);
+                state.task.as_ref().map(|task| task.clone_ref(py))
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The class and its loop, as they are chosen and named in the file.
 
 use super::{APP, setup, start};
-use crate::harness::{Hammer, Setup};
+use crate::harness::{Hammer, Setup, interpreters};
 
 #[test]
 fn a_save_that_switches_the_worker_class_loses_nothing() {
@@ -24,7 +24,7 @@ fn a_save_that_switches_the_worker_class_loses_nothing() {
 
 #[test]
 fn uvloop_that_is_missing_is_said_before_anything_is_replaced() {
-    let bare = crate::harness::interpreters()
+    let bare = interpreters()
         .iter()
         .find(|found| found.version >= (3, 10) && !has_uvloop(&found.path));
     let Some(bare) = bare else { return };
@@ -40,6 +40,39 @@ fn has_uvloop(python: &std::path::Path) -> bool {
     let mut command = std::process::Command::new(python);
     let status = command.args(["-c", "import uvloop"]).output();
     status.is_ok_and(|output| output.status.success())
+}
+
+/// As `SentryAsgiMiddleware` is made.
+const SLOTTED: &str = "
+class Middleware:
+    __slots__ = ('app', '__call__')
+
+    def __init__(self, app):
+        self.app = app
+        self.__call__ = self.run
+
+    async def run(self, scope, receive, send):
+        return await self.app(scope, receive, send)
+
+async def hello(scope, receive, send):
+    assert scope['type'] == 'http'
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'hello'})
+
+app = Middleware(hello)
+";
+
+#[test]
+fn an_app_whose_call_is_a_slot_is_recognised() {
+    let supported = interpreters().iter().filter(|it| it.version >= (3, 10));
+    for found in supported {
+        let server = Setup::with("app = 'app:app'")
+            .app(SLOTTED)
+            .python(Some(found.path.clone()))
+            .start();
+        server.says("worker_class=asgi chosen: the app's `__call__` is a coroutine function");
+        assert_eq!(server.text("/"), "hello", "{}", found.path.display());
+    }
 }
 
 #[test]

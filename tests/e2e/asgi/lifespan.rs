@@ -98,3 +98,144 @@ async def app(scope, receive, send):
         start.elapsed()
     );
 }
+
+/// A stream without an end, a task that answers its cancellation with an exit, and a generator that does not want to end.
+const STAYS_ON: &str = "
+import asyncio, sys
+
+kept = []
+
+async def stream(send):
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    try:
+        while True:
+            await send({'type': 'http.response.body', 'body': b'tick', 'more_body': True})
+            await asyncio.sleep(0.05)
+    finally:
+        print('stream ended', flush=True)
+
+async def exit_when_cancelled():
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        sys.exit(7)
+
+async def endless():
+    try:
+        while True:
+            yield
+    finally:
+        await asyncio.sleep(3600)
+
+async def app(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        await receive()
+        await send({'type': 'lifespan.startup.complete'})
+        await receive()
+        print('shutdown', flush=True)
+        await send({'type': 'lifespan.shutdown.complete'})
+        return
+    match scope['path']:
+        case '/stream':
+            await stream(send)
+        case '/sleep':
+            print('sleeps', flush=True)
+            await asyncio.sleep(2.5)
+        case '/exit-when-cancelled':
+            kept.extend(asyncio.create_task(exit_when_cancelled()) for _ in range(3))
+        case '/generator':
+            kept.append(endless())
+            await anext(kept[-1])
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'answered'})
+";
+
+#[test]
+fn requests_that_outlive_the_grace_are_cancelled_and_then_the_app_shuts_down() {
+    for event_loop in ["asyncio", "uvloop"] {
+        let config = format!("app = 'app:app'\nloop = '{event_loop}'\n[timeouts]\ngraceful = 1");
+        let server = Setup::with(&config).app(STAYS_ON).start();
+        let mut client = server.client();
+        client.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.some().unwrap();
+        server.signal(Signal::SIGTERM);
+        let exit = server.ended();
+        assert_eq!(exit.code, Some(0), "{}", exit.log);
+        let place = |text: &str| {
+            exit.stdout
+                .find(text)
+                .unwrap_or_else(|| panic!("no {text}"))
+        };
+        assert!(place("stream ended") < place("shutdown"), "{}", exit.stdout);
+        assert!(!exit.log.contains("the app failed"), "{}", exit.log);
+    }
+}
+
+#[test]
+fn a_quick_stop_shuts_the_app_down_too() {
+    let server = Setup::with("app = 'app:app'").app(STAYS_ON).start();
+    let mut client = server.client();
+    client.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.some().unwrap();
+    let start = Instant::now();
+    server.signal(Signal::SIGINT);
+    let exit = server.ended();
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(exit.stdout.contains("shutdown"), "{}", exit.stdout);
+}
+
+#[test]
+fn a_shutdown_that_begins_late_and_hangs_is_cut_off_before_the_worker_is_killed() {
+    let hangs = STAYS_ON.replace(
+        "        print('shutdown', flush=True)",
+        "        await asyncio.sleep(3600)",
+    );
+    let server = Setup::with("app = 'app:app'\n[timeouts]\ngraceful = 3")
+        .app(&hangs)
+        .start();
+    let mut client = server.client();
+    client.send("GET /sleep HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.prints("sleeps");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(client.response().text(), "answered");
+    let exit = server.ended();
+    let told = "the app's lifespan shutdown takes too long and is cut off";
+    assert!(exit.log.contains(told), "{}", exit.log);
+    assert!(!exit.log.contains("killed"), "{}", exit.log);
+}
+
+#[test]
+fn what_answers_the_end_with_an_exit_or_not_at_all_leaves_the_worker_its_orderly_end() {
+    for event_loop in ["asyncio", "uvloop"] {
+        let server = Setup::with(&format!("app = 'app:app'\nloop = '{event_loop}'"))
+            .app(STAYS_ON)
+            .start();
+        assert_eq!(server.text("/exit-when-cancelled"), "answered");
+        assert_eq!(server.text("/generator"), "answered");
+        let start = Instant::now();
+        server.signal(Signal::SIGTERM);
+        let exit = server.ended();
+        assert!(start.elapsed() < Duration::from_secs(5), "{event_loop}");
+        assert!(exit.stdout.contains("shutdown"), "{}", exit.stdout);
+        assert!(!exit.log.contains("CRITICAL"), "{}", exit.log);
+        assert!(exit.stdout.contains("GET /generator"), "{}", exit.stdout);
+    }
+}
+
+#[test]
+fn an_app_that_cancels_all_tasks_when_it_shuts_down_has_them_end() {
+    let app = STAYS_ON.replace(
+        "        print('shutdown', flush=True)",
+        "        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        print('shutdown', flush=True)",
+    );
+    let server = Setup::with("app = 'app:app'").app(&app).start();
+    assert_eq!(server.text("/"), "answered");
+    server.signal(Signal::SIGTERM);
+    let exit = server.ended();
+    assert!(exit.stdout.contains("shutdown"), "{}", exit.stdout);
+    assert!(!exit.log.contains("CRITICAL"), "{}", exit.log);
+}

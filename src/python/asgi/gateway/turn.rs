@@ -95,8 +95,8 @@ impl Gateway {
         }
     }
 
-    /// The last turn: the loop ends soon.
-    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+    /// There will be no more turns: the loop ends soon, or is run only to let what is left come to its end.
+    pub(in crate::python::asgi) fn stop(&self, py: Python<'_>) -> PyResult<()> {
         self.inner.borrow(py).has_ended = true;
         self.stop.call0(py).map(drop)
     }
