@@ -50,30 +50,41 @@ fn write(page: &mut dyn Write) -> io::Result<()> {
 fn commands(command: &Command) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["COMMANDS"]);
-    for command in command
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-    {
-        let about = command
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        roff.control("TP", []);
-        roff.text([bold(command.get_name())]);
-        roff.text([roman(format!("{about}."))]);
-        for argument in own_arguments(command) {
-            let help = argument
-                .get_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            roff.control("RS", []);
-            roff.control("TP", []);
-            roff.text([bold(argument.to_string())]);
-            roff.text([roman(help)]);
-            roff.control("RE", []);
-        }
+    for command in subcommands(command) {
+        describe(&mut roff, command.get_name(), command);
     }
     roff
+}
+
+/// `name` is what to type: of a command below another, both names.
+fn describe(roff: &mut Roff, name: &str, command: &Command) {
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    roff.control("TP", []);
+    roff.text([bold(name)]);
+    roff.text([roman(format!("{about}."))]);
+    for argument in own_arguments(command) {
+        let help = argument
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        roff.control("RS", []);
+        roff.control("TP", []);
+        roff.text([bold(argument.to_string())]);
+        roff.text([roman(help)]);
+        roff.control("RE", []);
+    }
+    for below in subcommands(command) {
+        describe(roff, &format!("{name} {}", below.get_name()), below);
+    }
+}
+
+fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
+    command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
 }
 
 /// Those that are not under OPTIONS already.
@@ -132,10 +143,17 @@ const MORE: &[(&str, &[&str])] = &[
             "RGUNICORN_KEY sets a key of the file: RGUNICORN_WORKERS, RGUNICORN_TIMEOUTS_KEEPALIVE.",
             "WEB_CONCURRENCY and FORWARDED_ALLOW_IPS count more than the file, less than RGUNICORN_KEY.",
             "PORT counts where nothing else names an address.",
+            "RGUNICORN_ADMIN_TOKEN: the token of the admin address, which keeps it out of the file.",
+            "SCRIPT_NAME: the prefix under which a WSGI app is mounted, such as /app.",
+            "TMPDIR: where large request bodies wait; XDG_RUNTIME_DIR: where the admin socket is.",
         ],
     ),
     (
         "FILES",
-        &["rgunicorn.toml in the current directory, unless -c names another."],
+        &[
+            "rgunicorn.toml in the current directory, unless -c names another.",
+            "The admin socket, named after the process id: in $XDG_RUNTIME_DIR, else in /run/rgunicorn, else below the temporary \
+            directory, unless admin.socket says otherwise. The log tells it, and the commands find it.",
+        ],
     ),
 ];

@@ -114,6 +114,8 @@ pub struct File {
     pub lifespan: Lifespan,
 
     /// Where an ASGI app is mounted: the path that a proxy took off its requests, such as `"/api"`. Empty by default.
+    ///
+    /// It is put before the path of each request. For a WSGI app set the variable `SCRIPT_NAME`, such as in `[env]`.
     #[schemars(regex(pattern = r"^(/.*[^/])?$"), example = &"/api")]
     pub root_path: String,
 

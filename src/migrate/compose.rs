@@ -59,6 +59,7 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
         syslog.translate(&gathered.unread_by_shell, &mut draft);
     }
     settle_class(&mut draft);
+    remark_on_long_calls(&mut draft);
     request_head::bound(&mut draft);
     if gathered.has_web_concurrency
         && let Some(workers) = draft.get_mut("workers")
@@ -196,6 +197,23 @@ fn settle_class(draft: &mut Draft) {
     }
 }
 
+/// Threads that were in a call for ever were never ended: a worker with threads gave its sign of life all the same.
+fn remark_on_long_calls(draft: &mut Draft) {
+    let is = |draft: &mut Draft, key: &str, test: fn(&toml::Value) -> bool| {
+        draft.get_mut(key).is_some_and(|entry| test(&entry.value))
+    };
+    let has_threads = is(draft, "threads", |threads| threads.as_integer() > Some(1))
+        || is(draft, "worker_class", |class| {
+            class.as_str() == Some("gthread")
+        });
+    if has_threads && let Some(timeout) = draft.get_mut("timeouts.worker") {
+        timeout.comments.push(LONG_CALLS.to_owned());
+    }
+}
+
+const LONG_CALLS: &str = "Gunicorn never ends long calls of a worker with threads. Here a worker is replaced when all its threads are in calls \
+    and for so long none of them ended or sent a part of its response.";
+
 const WEB_CONCURRENCY: &str = "Where WEB_CONCURRENCY is set, as platforms do, it counts more here than this line; in Gunicorn it \
     counted less.";
 
@@ -207,16 +225,20 @@ const OPEN_SOCKET: &str = "As Gunicorn's UNIX sockets, to which every user of th
 
 /// A default that is another here, and that nobody set.
 struct Unset {
+    /// Gunicorn's, or [`NO_SETTING`].
     setting: &'static str,
     remark: &'static str,
 }
+
+/// Gunicorn has none for it, so nobody can have set it.
+const NO_SETTING: &str = "";
 
 /// In the words of a comment. `workers` and the mode of UNIX sockets are written out, because apps depend on them.
 const UNSET: &[Unset] = &[
     Unset {
         setting: "timeout",
         remark: "`[timeouts] worker` is 60s (Gunicorn's `timeout`: 30). \
-            The start of a worker has its own, `boot`.",
+            The start of a worker has its own, `boot`, 60s.",
     },
     Unset {
         setting: "keepalive",
@@ -232,6 +254,11 @@ const UNSET: &[Unset] = &[
         setting: "limit_request_fields",
         remark: "`[limits] head` is 64KiB: request line and header lines together (Gunicorn: some 800KiB).",
     },
+    Unset {
+        setting: NO_SETTING,
+        remark: "`[limits] body` is 100MiB (Gunicorn: no limit); `body = 0` lifts it. A body is received before a WSGI app is called; a \
+            large one waits in a file in `$TMPDIR`.",
+    },
 ];
 
 #[cfg(test)]
@@ -246,12 +273,15 @@ mod tests {
             ("timeouts.keepalive", "75s"),
             ("log.access", "stdout"),
             ("limits.head", "64KiB"),
+            ("limits.body", "100MiB"),
         ];
+        assert_eq!(defaults.len(), UNSET.len());
         for (unset, (key, default)) in UNSET.iter().zip(defaults) {
             assert_eq!(default_text(key).as_deref(), Some(default), "{key}");
             let name = key.rsplit_once('.').unwrap().1;
             assert!(unset.remark.contains(name), "{key}");
         }
+        assert_eq!(default_text("timeouts.boot").as_deref(), Some("60s"));
     }
 
     #[test]

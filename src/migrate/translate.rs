@@ -128,7 +128,7 @@ fn carry_over(
         Form::Words if given.says_nobody() => Value::Array(Vec::new()),
         Form::Words => list(words(given)?),
         Form::Bind => list(words(given)?.iter().map(|text| address(text)).collect()),
-        Form::WorkerClass => class(given)?.into(),
+        Form::WorkerClass => class(given, &mut comments)?.into(),
         Form::Directory => match directory(given, places, &mut comments)? {
             Some(directory) => directory.into(),
             None => return Ok(()),
@@ -260,8 +260,12 @@ pub(super) fn address(text: &str) -> String {
     }
 }
 
-fn class(given: &Given) -> Result<String, Obstacle> {
+fn class(given: &Given, comments: &mut Vec<String>) -> Result<String, Obstacle> {
     let path = text(given)?;
+    if path.contains("geventwebsocket") {
+        comments.push(WEBSOCKETS.to_owned());
+        return Ok("gevent".to_owned());
+    }
     let last = path.rsplit('.').next().unwrap_or(&path).to_lowercase();
     let known = worker_class(&path).map(str::to_owned);
     known.map_or_else(
@@ -280,6 +284,9 @@ fn class(given: &Given) -> Result<String, Obstacle> {
         Ok,
     )
 }
+
+const WEBSOCKETS: &str = "WebSockets are for ASGI apps here: a WSGI app finds no socket in its environ. Requests are served as before; long \
+    polling, as Socket.IO's, needs `workers = 1` or sticky sessions, as before.";
 
 /// Relative to the new file, and nothing where it is the new file's own.
 fn directory(
@@ -357,6 +364,15 @@ fn access_format(template: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_for_websockets_in_wsgi_becomes_one_without() {
+        let path = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker";
+        let given = Given::plain(find("worker_class").unwrap(), path, "conf.py");
+        let mut comments = Vec::new();
+        assert_eq!(class(&given, &mut comments).unwrap(), "gevent");
+        assert_eq!(comments, [WEBSOCKETS]);
+    }
 
     #[test]
     fn addresses_are_written_as_ours() {

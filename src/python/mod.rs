@@ -8,6 +8,7 @@ mod asgi;
 mod copy;
 mod date;
 mod driver;
+mod dropped_header;
 mod ffi;
 mod generation;
 mod green;

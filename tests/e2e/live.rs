@@ -230,11 +230,16 @@ fn how_many_connections_a_worker_takes() {
         let mut third = live.server.client();
         third.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
         third.expect_silence(Duration::from_millis(500));
+        let is_full =
+            "[WARNING] … worker= … has as many connections as `limits.connections` allows, 1;";
+        live.server.says_times(2, is_full);
         live.change("limits.connections", "[limits]\nconnections = 2");
         assert_eq!(third.response().status, 200, "{}", class.name);
         for client in &mut first {
             assert_eq!(client.get("/").status, 200, "{}: kept", class.name);
         }
+        let told = live.server.log().matches("as many connections as").count();
+        assert_eq!(told, 2, "{}: once a minute", class.name);
     }
 }
 

@@ -54,3 +54,15 @@ fn systemd_has_nothing_to_say_about_the_units_and_sees_a_typo() {
     let text = verdict(directory.path()).unwrap();
     assert!(text.contains("ListenStraem"), "{text}");
 }
+
+#[test]
+fn the_service_keeps_the_names_of_the_sockets_that_systemd_keeps() {
+    let service = fs::read_to_string(Path::new(UNITS).join("mysite.service")).unwrap();
+    let has = |line: &str| service.lines().any(|known| known == line);
+    assert!(has("RuntimeDirectory=mysite"));
+    assert!(service.contains("\nFileDescriptorStoreMax="));
+    assert!(
+        has("RuntimeDirectoryPreserve=restart"),
+        "systemd removes /run/mysite at each stop"
+    );
+}

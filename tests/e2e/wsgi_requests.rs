@@ -110,11 +110,50 @@ fn a_trusted_proxy_sets_script_name_and_scheme_and_nobody_else_does() {
 }
 
 #[test]
+fn the_environment_mounts_the_app_and_a_trusted_proxy_may_say_otherwise() {
+    let paths = |environ: &serde_json::Value| {
+        ["SCRIPT_NAME", "PATH_INFO"].map(|key| environ[key].as_str().unwrap().to_owned())
+    };
+    let server = Server::start("threads = 2\n[env]\nSCRIPT_NAME = '/app/'");
+    for (target, path_info) in [
+        ("/app/environ", "/environ"),
+        // As a proxy that takes the prefix off, or a probe, sends it.
+        ("/environ", "/environ"),
+    ] {
+        let environ = server.get(target).json();
+        assert_eq!(paths(&environ), ["/app", path_info], "{target}");
+    }
+    let request = "GET /pre/environ HTTP/1.1\r\nHost: test\r\nSCRIPT_NAME: /pre\r\n\r\n";
+    let environ = server.client().request(request).json();
+    assert_eq!(paths(&environ), ["/pre", "/environ"]);
+
+    server.edit("threads = 2\n[env]\nSCRIPT_NAME = '/other'");
+    server.applied();
+    let environ = server.get("/other/environ").json();
+    assert_eq!(paths(&environ), ["/other", "/environ"]);
+
+    // Of the server itself, too: Gunicorn's manual sets it there.
+    let server = Setup::with("preload = true")
+        .environment("SCRIPT_NAME", "/outer")
+        .start();
+    let environ = server.get("/outer/environ").json();
+    assert_eq!(paths(&environ), ["/outer", "/environ"]);
+}
+
+#[test]
 fn fields_with_an_underscore_are_dropped_refused_or_kept_as_configured() {
     let request = "GET /environ HTTP/1.1\r\nHost: test\r\nX_Sly: 1\r\nX-Plain: 2\r\n\r\n";
-    let dropping = Server::start("").client().request(request).json();
+    let server = Server::start("");
+    let dropping = server.client().request(request).json();
     assert!(dropping["HTTP_X_SLY"].is_null());
     assert_eq!(dropping["HTTP_X_PLAIN"], "2");
+    server.says("[INFO] dropped the header `X_Sly` of a trusted peer, … send `X-Sly`, or see proxy.header_map");
+    server.client().request(request);
+    let told = server.log().matches("dropped the header").count();
+    assert_eq!(told, 1, "once a minute");
+    let wary = Server::start("[proxy]\nforwarded_allow_ips = []");
+    wary.client().request(request);
+    assert!(!wary.log().contains("dropped the header"));
     let refusing = Server::start("[proxy]\nheader_map = 'refuse'");
     assert_eq!(refusing.client().request(request).status, 400);
     let keeping = Server::start("[proxy]\nheader_map = 'keep'");

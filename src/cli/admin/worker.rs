@@ -16,6 +16,7 @@ pub(super) fn grammar(command: Command) -> Command {
                     Arg::new("worker")
                         .value_name("PID")
                         .required(true)
+                        .help("Of the worker, as `rgunicorn status` shows it")
                         .value_parser(value_parser!(u32)),
                 )
                 .arg(quick("Kill it now: its requests are lost"))

@@ -46,7 +46,7 @@ pub struct Limits {
     /// Open connections of one worker: 1 to 65536. At the bound it accepts no more, and new ones wait in the backlog.
     ///
     /// The default is Gunicorn's. An idle connection costs a few KiB and one file descriptor. In a worker of greenlets and in
-    /// an event loop this also bounds the requests that run at once.
+    /// an event loop this also bounds the requests that run at once. The log tells when a worker is full, once a minute at most.
     ///
     /// A worker raises its limit of open files (the soft one, `ulimit -Sn`) to this number and 1024 for the app, as far as the hard
     /// one lets it; where that leaves too little, the log says so at the start and at an edit. Processes that the app starts inherit
@@ -69,7 +69,8 @@ pub struct Limits {
     /// Resident memory after which a worker is replaced, its successor first: 16MiB to 1024TiB, or 0 for no limit.
     ///
     /// Off by default, because how much is too much depends on the app. Set it below the container's limit divided
-    /// by `workers`, and the kernel never has to kill one amid a request.
+    /// by `workers` and as many more as boot beside them (one, in a reload `reload.surge`), and the kernel has to kill none amid a
+    /// request.
     #[schemars(example = &"512MiB")]
     pub worker_memory: Size,
 }

@@ -68,7 +68,7 @@ pub struct Log {
     /// Give every request an id, and show it to the app: `rgunicorn.request_id` in the WSGI environ or the ASGI scope.
     ///
     /// Off by default, since it costs a little of each request. On by itself where something else shows ids: the access log
-    /// (`format = "json"`, or `%(request_id)s` in a template) or the response (`request_id_response`).
+    /// (`format = "json"`, or `%(request_id)s` in a template), the response (`request_id_response`) or the lines about slow requests (`slow`).
     #[schemars(example = true)]
     pub request_id: bool,
 

@@ -45,7 +45,8 @@ pub struct Proxy {
 
     /// What happens to headers whose name has an underscore, which the app could not tell from one with a hyphen.
     ///
-    /// The default drops them, so that no client can forge a header that a proxy sets.
+    /// The default drops them, so that no client can forge a header that a proxy sets; where a trusted peer sent one, the log tells its
+    /// name, once a minute at most. A trusted peer's `SCRIPT_NAME` reaches WSGI apps whatever this says.
     #[schemars(example = &"refuse")]
     pub header_map: HeaderMap,
 

@@ -17,11 +17,11 @@ pub struct Timeouts {
     #[schemars(extend("minimum" = 1), example = &"2m")]
     pub boot: Time,
 
-    /// A worker whose threads are all in a call and which completed nothing for this long is replaced, after its
+    /// A worker whose threads are all in a call, of which for this long none ended or sent anything, is replaced, after its
     /// Python stacks went to the error log: 1s to 1d, or 0 for never.
     ///
     /// The default is as long as load balancers wait (60s): after that nobody wants the answer. Waiting for clients
-    /// does not count. A worker of greenlets or with an event loop is replaced when the app lets nothing else run for so long.
+    /// does not count, and a response that is streamed, such as server-sent events, is alive with each part. A worker of greenlets or with an event loop is replaced when the app lets nothing else run for so long.
     #[schemars(example = &"5m")]
     pub worker: Time,
 

@@ -157,6 +157,7 @@ const STRICT: &str =
     "requests are always parsed strictly: leniency here is how requests are smuggled";
 const PASTE: &str = "PasteDeploy is not supported; write a module that calls `paste.deploy.loadapp` and name it in `app`";
 const UWSGI: &str = "only HTTP is spoken; in nginx write `proxy_pass` in place of `uwsgi_pass`";
+const FORWARDER: &str = "WSGI apps get `SCRIPT_NAME` of a peer in `[proxy] forwarded_allow_ips` without it; any other header, such as `REMOTE_USER`, has to be sent with hyphens (`Remote-User`, cleared by the proxy when a client sends it), or `[proxy] header_map = \"keep\"`";
 const DAEMON: &str =
     "the server stays in the foreground; let systemd, supervisord or a container run it";
 const NO_SUCH_NEED: &str = "it is not needed here: remove it";
@@ -173,10 +174,10 @@ pub const SETTINGS: &[Setting] = &[
     row("workers", "-w --workers", One, "1", Same("`\"auto\"` counts the processors, in containers too"), Form::Workers),
     row("worker_class", "-k --worker-class", One, "'sync'", Same("`\"auto\"` looks at the app and at `threads`"), Form::WorkerClass),
     row("threads", "--threads", One, "1", Same(""), Form::Number),
-    row("worker_connections", "--worker-connections", One, "1000", Renamed("limits.connections"), Form::Number),
+    row("worker_connections", "--worker-connections", One, "1000", Better("limits.connections", "it bounds a worker of every class, also of `asgi`, where Gunicorn minds no such number"), Form::Number),
     row("max_requests", "--max-requests", One, "0", Better("limits.max_requests", "the successor is ready before the worker leaves"), Form::Number),
     row("max_requests_jitter", "--max-requests-jitter", One, "0", Renamed("limits.max_requests_jitter"), Form::Number),
-    row("timeout", "-t --timeout", One, "30", Better("timeouts.worker", "for a limit on each request, `[timeouts] request`"), Form::Seconds),
+    row("timeout", "-t --timeout", One, "30", Better("timeouts.worker", "for a limit on each request, `[timeouts] request`; the start of a worker has its own, `[timeouts] boot`, 60s"), Form::Seconds),
     row("graceful_timeout", "--graceful-timeout", One, "30", Renamed("timeouts.graceful"), Form::Seconds),
     row("keepalive", "--keep-alive", One, "2", Better("timeouts.keepalive", "an idle connection costs no thread, so the default outlasts load balancers"), Form::Seconds),
     row("asgi_loop", "--asgi-loop", One, "'auto'", Renamed("loop"), Form::Text),
@@ -190,11 +191,11 @@ pub const SETTINGS: &[Setting] = &[
     row("limit_request_field_size", "--limit-request-field_size", One, "8190", Better("limits.header_size", HEAD), Form::LimitOrNone),
 
     row("reload", "--reload", Nothing, "False", Better("reload.code", "new code takes over when it is proven: `code = \"**/*.py\"`"), Form::ReloadCode),
-    gone("reload_engine", "--reload-engine", One, "'auto'", "changes are always seen by inotify: remove it"),
-    row("reload_extra_files", "--reload-extra-file", Many, "[]", Renamed("reload.code"), Form::ReloadFiles),
+    gone("reload_engine", "--reload-engine", One, "'auto'", "changes are seen by inotify: remove it; code on a network or shared mount, of which inotify tells nothing, is rolled in by `[reload] touch` or HUP"),
+    row("reload_extra_files", "--reload-extra-file", Many, "[]", Better("reload.code", "patterns of files below `chdir`; one file elsewhere can be `[reload] touch`"), Form::ReloadFiles),
     gone("spew", "--spew", Nothing, "False", "it does not exist here; use `python -m trace`"),
     gone("check_config", "--check-config", Nothing, "False", "it is a command: `rgunicorn check`"),
-    gone("print_config", "--print-config", Nothing, "False", "it does not exist; `rgunicorn check` shows all problems, `rgunicorn schema` all defaults"),
+    gone("print_config", "--print-config", Nothing, "False", "`GET /config` of the admin interface tells all that is in force and where it was set; `rgunicorn check` shows all problems, `rgunicorn schema` all defaults"),
 
     row("preload_app", "--preload", Nothing, "False", Better("preload", "a reload takes new code with it, too"), Form::Switch),
     gone("sendfile", "--no-sendfile", Nothing, "None", "files are always sent in the fastest way: remove it"),
@@ -223,9 +224,9 @@ pub const SETTINGS: &[Setting] = &[
     gone("permit_unconventional_http_method", "--permit-unconventional-http-method", Nothing, "False", STRICT),
     gone("permit_unconventional_http_version", "--permit-unconventional-http-version", Nothing, "False", STRICT),
     gone("casefold_http_method", "--casefold-http-method", Nothing, "False", STRICT),
-    gone("forwarder_headers", "--forwarder-headers", One, "'SCRIPT_NAME,PATH_INFO'", "`SCRIPT_NAME` of a peer in `[proxy] forwarded_allow_ips` is always believed, and no other: remove it"),
+    gone("forwarder_headers", "--forwarder-headers", One, "'SCRIPT_NAME,PATH_INFO'", FORWARDER),
     row("header_map", "--header-map", One, "'drop'", Better("proxy.header_map", "`dangerous` is called `keep`"), Form::HeaderMap),
-    row("root_path", "--root-path", One, "''", Same(""), Form::Text),
+    row("root_path", "--root-path", One, "''", Better("root_path", "it is put before each path, for a proxy that takes it off; Gunicorn leaves the path as it is"), Form::Text),
 
     gone("keyfile", "--keyfile", One, "None", TLS),
     gone("certfile", "--certfile", One, "None", TLS),
@@ -254,7 +255,7 @@ pub const SETTINGS: &[Setting] = &[
     row("logconfig_json", "--log-config-json", One, "None", Better("log.python_config", PYTHON_CONFIG), Form::Text),
     gone("syslog_addr", "--log-syslog-to", One, "'udp://localhost:514'", SYSLOG),
     gone("syslog", "--log-syslog", Nothing, "False", SYSLOG),
-    row("syslog_prefix", "--log-syslog-prefix", One, "None", Renamed("log.identifier"), Form::Text),
+    row("syslog_prefix", "--log-syslog-prefix", One, "None", Better("log.identifier", "lines have this name alone; Gunicorn made `gunicorn.<prefix>.error` and `.access` of it"), Form::Text),
     row("syslog_facility", "--log-syslog-facility", One, "'user'", Renamed("log.syslog_facility"), Form::Text),
     gone("enable_stdio_inheritance", "-R --enable-stdio-inheritance", Nothing, "False", NO_SUCH_NEED),
     row("statsd_host", "--statsd-host", One, "None", Renamed("statsd.host"), Form::StatsdHost),
@@ -292,7 +293,7 @@ pub const SETTINGS: &[Setting] = &[
     hook("dirty_worker_init", DIRTY),
     hook("dirty_worker_exit", DIRTY),
 
-    row("control_socket", "--control-socket", One, "", Renamed("admin.socket"), Form::Text),
+    row("control_socket", "--control-socket", One, "", Better("admin.socket", "it speaks HTTP; in place of `gunicornc`: `rgunicorn status`, `scale`, `worker kill`, `reload`, `stop`"), Form::Text),
     gone("control_socket_mode", "--control-socket-mode", One, "384", "the socket of `[admin]` is always for the server's user and root alone"),
     row("control_socket_disable", "--no-control-socket", Nothing, "False", Better("admin.socket", "written `socket = \"off\"`"), Form::SocketOff),
 ];

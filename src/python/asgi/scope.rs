@@ -10,7 +10,7 @@ use pyo3::{
 use crate::{
     config::{HeaderMap, Proxy},
     http::{Refusal, Version, forwarded::Told, percent},
-    python::{ffi, header_hash::header_hash},
+    python::{dropped_header, ffi, header_hash::header_hash},
     sys::net::{self, PeerAddress},
     wire::ListenerAddress,
     worker::{Connection, Forwarding, MADE_DIGITS, Peer, RequestIds, remote_address},
@@ -263,7 +263,12 @@ impl ScopeBuilder {
             if name.contains(&b'_') {
                 match self.header_map {
                     HeaderMap::Keep => {}
-                    HeaderMap::Drop => continue,
+                    HeaderMap::Drop => {
+                        if connection.peer.trusted {
+                            dropped_header::tell(name);
+                        }
+                        continue;
+                    }
                     HeaderMap::Refuse => {
                         let refusal = Refusal::new(400, "a header's name has an underscore");
                         return Ok(Err(refusal));

@@ -3,7 +3,10 @@
 //! What is the same for all requests of a listener is a template that is copied; keys are interned, and the strings of the
 //! last request are used again where they are equal.
 
-use std::sync::Arc;
+use std::{
+    os::unix::ffi::OsStringExt,
+    sync::{Arc, OnceLock},
+};
 
 use pyo3::{
     intern,
@@ -24,7 +27,7 @@ use crate::{
         forwarded::{Node, Told},
         percent,
     },
-    python::{ffi, green::Library},
+    python::{dropped_header, ffi, green::Library},
     sys::net::PeerAddress,
     wire::ListenerAddress,
     worker::{
@@ -98,6 +101,8 @@ pub(super) struct EnvironBuilder {
     /// One per listener.
     templates: Vec<Py<PyDict>>,
     is_unix: Vec<bool>,
+    /// Where no trusted proxy says another.
+    script_name: &'static [u8],
     headers: HeaderKeys,
     forwarding: Arc<Forwarding>,
     method: Memo,
@@ -131,6 +136,7 @@ impl EnvironBuilder {
             keys: Keys::shared(py),
             templates: templates?,
             is_unix: surroundings.listeners.iter().map(is_unix).collect(),
+            script_name: script_name(),
             headers: HeaderKeys::new(proxy.header_map, Arc::clone(&forwarding)),
             forwarding,
             method: Memo::default(),
@@ -227,17 +233,14 @@ impl EnvironBuilder {
         }
         let (script_name, is_forwarded) = self.set_headers(py, environ, connection)?;
         let path = percent::decode(head.path(bytes), &mut self.decoded);
-        let path_info = match script_name {
-            None => path,
-            Some(script_name) => {
-                ffi::set(
-                    environ,
-                    &self.keys.script_name,
-                    ffi::latin1(py, script_name).as_any(),
-                );
-                below(path, script_name)
-            }
-        };
+        if let Some(script_name) = script_name {
+            ffi::set(
+                environ,
+                &self.keys.script_name,
+                ffi::latin1(py, script_name).as_any(),
+            );
+        }
+        let path_info = below(path, script_name.unwrap_or(self.script_name));
         ffi::set(
             environ,
             &self.keys.path_info,
@@ -272,10 +275,15 @@ impl EnvironBuilder {
                 Meaning::Refused => {
                     return Err(Refusal::new(400, "a header's name has an underscore"));
                 }
-                Meaning::ContentLength
-                | Meaning::TransferEncoding
-                | Meaning::ScriptName
-                | Meaning::Dropped => continue,
+                Meaning::Dropped => {
+                    if trusted {
+                        dropped_header::tell(name);
+                    }
+                    continue;
+                }
+                Meaning::ContentLength | Meaning::TransferEncoding | Meaning::ScriptName => {
+                    continue;
+                }
             }
             if known.seen_in == self.request {
                 join(py, environ, &known.key, known.meaning, value);
@@ -454,6 +462,20 @@ fn join(
     ffi::set(environ, key, joined.as_any());
 }
 
+/// Where the environment says that the app is mounted, as Gunicorn's users do: `SCRIPT_NAME=/app`. Asked for once in a worker, after the
+/// app was imported. PEP 3333 wants no slash at its end.
+fn script_name() -> &'static [u8] {
+    static SCRIPT_NAME: OnceLock<Vec<u8>> = OnceLock::new();
+    SCRIPT_NAME.get_or_init(|| {
+        let value = std::env::var_os("SCRIPT_NAME").unwrap_or_default();
+        let mut bytes = value.into_vec();
+        while bytes.last() == Some(&b'/') {
+            bytes.pop();
+        }
+        bytes
+    })
+}
+
 /// The path below a mount point: without its prefix, if it has it. A proxy may have taken it off already.
 fn below<'a>(path: &'a [u8], script_name: &[u8]) -> &'a [u8] {
     match path.strip_prefix(script_name) {
@@ -492,7 +514,7 @@ fn template(
     let config = surroundings.config;
     let environ = PyDict::new(py);
     environ.set_item("REQUEST_METHOD", intern!(py, "GET"))?;
-    environ.set_item("SCRIPT_NAME", "")?;
+    environ.set_item("SCRIPT_NAME", ffi::latin1(py, script_name()))?;
     environ.set_item("PATH_INFO", "")?;
     environ.set_item("QUERY_STRING", "")?;
     environ.set_item("RAW_URI", "")?;

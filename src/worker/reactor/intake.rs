@@ -18,6 +18,8 @@ const ACCEPTS_MAX: usize = 64;
 pub(super) const SHARE_RECHECK_MS: u64 = 50;
 /// How long a connection from the lobby may take at least to send its request, where connections are not kept alive.
 const LOBBY_PATIENCE_MS_MIN: u64 = 1_000;
+/// A worker may come to its bound again and again; the error log is told once in so long.
+const FULL_PAUSE_MS: u64 = 60_000;
 
 impl Reactor {
     pub(super) fn accept(&mut self, listener: usize, thread_is_free: bool) {
@@ -151,7 +153,23 @@ impl Reactor {
         connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
         self.count_connections();
+        if self.room() == 0 {
+            self.tell_full();
+        }
         connection
+    }
+
+    /// Else nobody would know why clients wait: they are connected, by the kernel.
+    #[cold]
+    fn tell_full(&mut self) {
+        if self.now_ms >= self.full_again_ms {
+            self.full_again_ms = self.now_ms + FULL_PAUSE_MS;
+            crate::warning!(
+                "{} has as many connections as `limits.connections` allows, {}; more wait for another worker or in the backlog",
+                self.who(),
+                self.settings.connections_max
+            );
+        }
     }
 
     /// The request of a new connection stays unread until its turn: should the turn be long in coming, another worker can
