@@ -213,6 +213,12 @@ pub(super) fn owner(identity: Option<&Identity>) -> Option<Owner> {
     Some((user, identity.group_id()))
 }
 
+/// The user that workers run as, where the arbiter runs as another: links of that user's are not simply followed.
+pub(super) fn distrusted(identity: Option<&Identity>) -> Option<u32> {
+    let user = identity?.user_id()?;
+    (user != nix::unistd::geteuid().as_raw()).then_some(user)
+}
+
 /// What the core has to know of a configuration.
 pub(super) fn rules(config: &Config) -> Rules {
     Rules {

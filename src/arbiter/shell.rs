@@ -186,10 +186,9 @@ impl Shell {
         let resources = open_patiently(&loaded, &mut listeners)
             .map_err(|unfit| StartError::Other(unfit.told(&loaded.origins)))?;
         listeners.forget_kept();
-        let pidfile = config
-            .pidfile
-            .as_deref()
-            .map(Pidfile::create)
+        let distrusted = reading::distrusted(resources.identity.as_ref());
+        let pidfile = (config.pidfile.as_deref())
+            .map(|path| Pidfile::create(path, distrusted))
             .transpose()
             .map_err(|error| failed(&error))?;
         watcher.apply(&config.chdir, &config.reload, now);

@@ -181,7 +181,8 @@ pub struct File {
     /// A file that holds the process id of the server while it runs, relative to `chdir`. None by default: systemd
     /// and containers need none.
     ///
-    /// One that a crash left behind is taken over. A file that holds anything but a number is refused, and left as it is.
+    /// One that a crash left behind is taken over. A file that holds anything but a number is refused, and left as it is; so is what the user
+    /// that workers run as leads to with a link, unless it is that user's own.
     #[schemars(length(min = 1), example = &"/run/mysite.pid")]
     pub pidfile: Option<String>,
 

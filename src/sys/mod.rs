@@ -18,7 +18,6 @@ mod file;
 mod identity;
 mod inherit;
 mod lifeline;
-mod log_file;
 mod memory;
 mod merge;
 mod names;
@@ -28,6 +27,7 @@ mod open_files;
 mod process;
 mod random;
 mod resident;
+mod safe_open;
 mod signal;
 mod spawn;
 mod title;
@@ -48,7 +48,6 @@ pub use file::{obstacle, open_file, read_file};
 pub use identity::{Identity, IdentityError, has_group, has_user};
 pub use inherit::{adopt_descriptor, duplicate};
 pub use lifeline::Lifeline;
-pub use log_file::{LogFile, open_log_file};
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
 pub use merge::{allow_merging, host_merges};
 pub use names::resolve_host;
@@ -61,6 +60,7 @@ pub use process::{
 };
 pub use random::random_u64;
 pub use resident::{oom_kills, resident_bytes};
+pub use safe_open::{Opened, Place, open_log_file, open_pidfile};
 pub use signal::{
     STACKS_SIGNAL, SignalBell, disregard, fork_blocked, hold_signals, release_signals,
     restore_defaults, ring_after, without_signals,

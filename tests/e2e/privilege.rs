@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{PermissionsExt, lchown, symlink},
     path::{Path, PathBuf},
     process::{Child, Command},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{APP, Interpreter, Server, Setup, phrases::APPLIED, within};
+use crate::harness::{APP, Interpreter, Server, Setup, eventually, phrases::APPLIED, within};
 
 /// A process that is nothing to the server.
 struct Stranger(Child);
@@ -151,4 +151,96 @@ fn an_interpreter_that_the_user_may_not_run_is_told_with_the_closed_folder() {
     // Root may.
     let server = with_environment("", 0o700).unwrap().start();
     assert_eq!(server.text("/"), "hello from /");
+}
+
+/// A server that root starts for another user, in a folder of that user's where `plant` has been at work. `None` where it cannot be.
+fn in_a_folder_of_nobodys(config: &str, plant: impl FnOnce(&Path)) -> Option<Setup> {
+    let system = PathBuf::from("/usr/bin/python3");
+    let supported = Interpreter::at(&system).is_some_and(|found| found.version >= (3, 10));
+    if !nix::unistd::geteuid().is_root() || !supported {
+        eprintln!("needs root and a system-wide Python");
+        return None;
+    }
+    let setup = Setup::with(config).python(Some(system));
+    fs::set_permissions(setup.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = setup.path().join("run");
+    fs::create_dir(&run).unwrap();
+    plant(&run);
+    give_to_nobody(&run);
+    for entry in fs::read_dir(&run).unwrap() {
+        give_to_nobody(&entry.unwrap().path());
+    }
+    Some(setup)
+}
+
+fn give_to_nobody(path: &Path) {
+    let user = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+}
+
+#[test]
+fn root_is_led_nowhere_by_what_the_user_puts_in_the_place_of_the_pidfile() {
+    const CONFIG: &str = "user = 'nobody'\npidfile = 'run/server.pid'";
+    type Plant = fn(&Path);
+    let plants: [(Plant, &str); 3] = [
+        (
+            |run| symlink("../made", run.join("server.pid")).unwrap(),
+            "a link of the user that workers run as",
+        ),
+        (
+            |run| symlink("../empty", run.join("server.pid")).unwrap(),
+            "a link of the user that workers run as",
+        ),
+        (
+            |run| {
+                let mode = nix::sys::stat::Mode::S_IRWXU;
+                nix::unistd::mkfifo(&run.join("server.pid"), mode).unwrap();
+            },
+            "it is a pipe or a device",
+        ),
+    ];
+    for (plant, told) in plants {
+        let Some(setup) = in_a_folder_of_nobodys(CONFIG, plant) else {
+            return;
+        };
+        let folder = setup.path().to_owned();
+        fs::write(folder.join("empty"), "").unwrap();
+        let server = setup.spawn();
+        server.says(told);
+        assert!(!folder.join("made").exists());
+        assert_eq!(fs::read_to_string(folder.join("empty")).unwrap(), "");
+        assert_eq!(server.ended().code, Some(1));
+    }
+}
+
+#[test]
+fn root_is_led_nowhere_by_a_pidfile_that_an_edit_names() {
+    const CONFIG: &str = "user = 'nobody'\npidfile = 'run/server.pid'";
+    let plant = |run: &Path| {
+        symlink("../made", run.join("next.pid")).unwrap();
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&run.join("fifo"), mode).unwrap();
+    };
+    let Some(setup) = in_a_folder_of_nobodys(CONFIG, plant) else {
+        return;
+    };
+    let server = setup.start();
+    let run = server.directory.path().join("run");
+    for (name, told) in [
+        ("next.pid", "a link of the user that workers run as"),
+        ("fifo", "it is a pipe or a device"),
+    ] {
+        server.edit(&CONFIG.replace("server.pid", name));
+        server.says(told);
+        server.says("done");
+    }
+    assert!(!server.directory.path().join("made").exists());
+    // Where the folder's name leads meanwhile, nothing of ours is.
+    let (aside, stranger) = (run.with_file_name("aside"), run.join("server.pid"));
+    fs::rename(&run, &aside).unwrap();
+    fs::create_dir(&run).unwrap();
+    fs::write(&stranger, "1\n").unwrap();
+    server.edit("user = 'nobody'");
+    eventually("ours is removed", || !aside.join("server.pid").exists());
+    assert!(stranger.exists());
 }

@@ -294,7 +294,7 @@ impl Shell {
         self.watcher
             .apply(&config.chdir, &config.reload, clock::now());
         self.listeners.settle(config, &reading.resources.listeners);
-        self.change_pidfile(config);
+        self.change_pidfile(&reading);
         self.change_error_log(&reading);
         let backlogs = self.admin.backlogs();
         self.statsd
@@ -304,11 +304,14 @@ impl Shell {
         self.next_sample = None;
     }
 
-    fn change_pidfile(&mut self, config: &Config) {
-        if self.pidfile.as_ref().map(Pidfile::path) == config.pidfile.as_deref() {
+    fn change_pidfile(&mut self, reading: &Reading) {
+        let path = reading.config.pidfile.as_deref();
+        if self.pidfile.as_ref().map(Pidfile::path) == path {
             return;
         }
-        match config.pidfile.as_deref().map(Pidfile::create).transpose() {
+        let distrusted = reading::distrusted(reading.resources.identity.as_ref());
+        let pidfile = path.map(|path| Pidfile::create(path, distrusted));
+        match pidfile.transpose() {
             Ok(pidfile) => self.pidfile = pidfile,
             Err(problem) => warning!("{problem}; the old one stays in use"),
         }

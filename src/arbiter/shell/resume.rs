@@ -73,8 +73,9 @@ impl Shell {
         let mut manager = ServiceManager::find(now, kept);
         manager.is_ready_already();
         let shared = resumed_shared(&state.shared)?;
+        let distrusted = reading::distrusted(serving.resources.identity.as_ref());
         let pidfile = state.pidfile.map(|(path, number)| -> io::Result<Pidfile> {
-            Pidfile::resume(path, adopt_descriptor(number)?).map_err(io::Error::other)
+            Pidfile::resume(path, adopt_descriptor(number)?, distrusted).map_err(io::Error::other)
         });
         telemetry::count_in(shared.board.another()?);
         let mut shell = Self {
