@@ -4,7 +4,6 @@
 
 mod config;
 mod interpreters;
-#[expect(dead_code, reason = "shared with the tests of the whole server")]
 #[path = "../e2e/harness/interpreters.rs"]
 pub mod machine;
 mod rig;
