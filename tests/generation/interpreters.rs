@@ -1,65 +1,26 @@
 //! Every interpreter of this machine: the new ones serve with the same engine, the others are refused in words.
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use nix::sys::signal::Signal;
 use rgunicorn::arbiter::interpreter::{self, InterpreterError};
 
 use crate::{
     HELLO,
+    machine::{Interpreter, interpreters},
     rig::{Project, Rig},
 };
 
-/// One per version, by real path: those on the PATH and those of pyenv.
-fn found() -> BTreeMap<(u32, u32), PathBuf> {
-    let on_path = env::var_os("PATH")
-        .iter()
-        .flat_map(|path| env::split_paths(path).collect::<Vec<_>>())
-        .flat_map(|folder| (6..30).map(move |minor| folder.join(format!("python3.{minor}"))))
-        .collect::<Vec<_>>();
-    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| {
-        let home = env::var_os("HOME")?;
-        Some(Path::new(&home).join(".pyenv"))
-    });
-    let in_pyenv = pyenv
-        .and_then(|root| fs::read_dir(root.join("versions")).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin/python"));
-    on_path
-        .into_iter()
-        .chain(in_pyenv)
-        .filter_map(|path| Some((version(&path)?, path)))
-        .collect()
-}
-
-fn version(path: &Path) -> Option<(u32, u32)> {
-    let question = "import sys; print('%d %d' % sys.version_info[:2])";
-    let output = Command::new(path).args(["-c", question]).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let (major, minor) = text.trim().split_once(' ')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
 #[test]
 fn every_interpreter_that_is_new_enough_serves_with_the_same_engine() {
-    let interpreters = found();
-    println!("{interpreters:?}");
-    let supported = interpreters
+    let supported = interpreters()
         .iter()
-        .filter(|(version, _)| **version >= (3, 10));
+        .filter(|found| found.version >= (3, 10));
     assert!(
         supported.clone().count() > 0,
         "there is no CPython 3.10 or newer here"
     );
-    for (version, path) in supported {
+    for Interpreter { path, version } in supported {
         let project = Project::with_module(HELLO);
         let mut config = project.config("site_app");
         config.python = Some(path.clone());
@@ -75,12 +36,13 @@ fn every_interpreter_that_is_new_enough_serves_with_the_same_engine() {
 #[test]
 fn every_interpreter_that_is_too_old_is_refused_by_its_version() {
     let project = Project::with_module(HELLO);
-    for ((major, minor), path) in found()
-        .into_iter()
-        .filter(|(version, _)| *version < (3, 10))
-    {
+    for Interpreter { path, version } in interpreters() {
+        let (major, minor) = *version;
+        if *version >= (3, 10) {
+            continue;
+        }
         let mut config = project.config("site_app");
-        config.python = Some(path);
+        config.python = Some(path.clone());
         let refused = interpreter::find(&config, None).unwrap_err();
         assert!(
             matches!(refused, InterpreterError::TooOld { .. }),
@@ -96,8 +58,8 @@ fn a_virtualenv_is_named_by_its_directory_relative_to_the_project() {
     let project = Project::with_module(&format!(
         "import sys, os\nassert sys.prefix == os.path.join(os.getcwd(), 'venv'), sys.prefix{HELLO}"
     ));
-    let (_, base) = found().pop_last().unwrap();
-    let real = Command::new(base)
+    let base = interpreters().last().unwrap();
+    let real = Command::new(&base.path)
         .args(["-c", "import sys; print(sys.executable)"])
         .output()
         .unwrap();

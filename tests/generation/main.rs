@@ -4,6 +4,8 @@
 
 mod config;
 mod interpreters;
+#[path = "../e2e/harness/interpreters.rs"]
+pub mod machine;
 mod rig;
 mod stacks;
 
@@ -274,9 +276,7 @@ fn abort_leaves_the_stacks_of_a_worker_on_its_sheet() {
     let mut rig = Rig::start(&project.config("site_app"));
     rig.expect_prepared();
     let (_, pidfd) = rig.fork(1);
-    while !project.file("booting").exists() {
-        std::thread::yield_now();
-    }
+    rig::eventually("it boots", || project.file("booting").exists());
     pidfd.signal(Signal::SIGABRT).unwrap();
     assert!(describe_exit(rig.expect_exit(1)).starts_with("signal SIGABRT"));
     let text = rig.sheets[&1].text().unwrap();
@@ -292,9 +292,7 @@ fn abort_tells_where_a_preloaded_app_hangs() {
     let mut config = project.config("site_app");
     config.preload = true;
     let rig = Rig::start(&config);
-    while !project.file("booting").exists() {
-        std::thread::yield_now();
-    }
+    rig::eventually("it boots", || project.file("booting").exists());
     rig.process.pidfd.signal(Signal::SIGABRT).unwrap();
     wait_readable(rig.process.pidfd.as_fd(), "the end of the generation");
     let crash = rig.last_words.crash();
@@ -381,11 +379,10 @@ assert not any('leaked' in name for name in open_here), open_here
     let mut rig = Rig::start(&config);
     rig.expect_prepared();
     rig.fork(1);
-    while rig.slot(1).state() == rgunicorn::wire::WorkerState::Booting
-        && project.error_log().is_empty()
-    {
-        std::thread::yield_now();
-    }
+    rig::eventually("it has booted, or says why not", || {
+        rig.slot(1).state() != rgunicorn::wire::WorkerState::Booting
+            || !project.error_log().is_empty()
+    });
     assert_eq!(project.error_log(), "");
     assert_eq!(rig.abandon(), 0);
 }

@@ -251,6 +251,15 @@ fn receive(process: &mut GenerationProcess) -> (FromGeneration, Vec<OwnedFd>) {
     }
 }
 
+/// Waits until `fact` is true.
+pub(crate) fn eventually(what: &str, mut fact: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !fact() {
+        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, what: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {

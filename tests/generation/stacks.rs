@@ -1,6 +1,9 @@
 //! What a worker is at: its Python stacks, asked for from outside and left behind by a crash.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use rgunicorn::{
@@ -78,7 +81,9 @@ fn a_worker_that_holds_the_interpreter_for_ever_shows_where() {
     rig.expect_prepared();
     let (_, pidfd) = rig.fork(1);
     let probe = probe(&rig, 1, &pidfd);
+    let start = Instant::now();
     let text = loop {
+        assert!(start.elapsed() < PATIENCE, "it does not get there");
         match probe.take(PATIENCE) {
             Ok(text) if text.contains("site_app.py\", line 2") => break text,
             Ok(_) | Err(StacksError::TooYoung(_)) => {}
