@@ -36,10 +36,19 @@ impl Library {
         Ok(())
     }
 
-    /// Parts from the hub of the process that forked this one, if there was one.
+    /// Parts from the hub of the process that forked this one, if there was one, and listens for the ends of children.
     pub(super) fn after_fork(self, py: Python<'_>) -> PyResult<()> {
         match self {
-            Self::Gevent => py.import("gevent")?.call_method0("reinit")?,
+            Self::Gevent => {
+                let gevent = py.import("gevent")?;
+                gevent.call_method0("reinit")?;
+                let event_loop = gevent.call_method0("get_hub")?.getattr("loop")?;
+                // Who forked may have listened for ended children already, for a subprocess at an import: then gevent takes it that this
+                // process does, whose signals are at their default.
+                event_loop.call_method0("reset_sigchld")?;
+                // Else it listens from the first fork's end on, and a child that ended sooner is waited for without end.
+                event_loop.call_method0("install_sigchld")?
+            }
             Self::Eventlet => py.import("eventlet.hubs")?.call_method0("use_hub")?,
         };
         Ok(())
@@ -82,9 +91,6 @@ impl Loop {
             Library::Gevent => {
                 let gevent = py.import("gevent")?;
                 let hub = gevent.call_method0("get_hub")?;
-                // Else gevent listens for ended children from the first fork's end on, and a child that ended sooner is
-                // waited for without end.
-                hub.getattr("loop")?.call_method0("install_sigchld")?;
                 (gevent, hub)
             }
             Library::Eventlet => {

@@ -170,19 +170,23 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()>
 }
 
 fn of_thread(py: Python<'_>, ident: u64) -> String {
-    let stack = glue(py).and_then(|glue| glue.call_method1("of_thread", (ident,))?.extract());
-    stack.unwrap_or_else(|error| error.to_string())
+    text(glue(py).and_then(|glue| glue.call_method1("of_thread", (ident,))))
 }
 
 /// The stack of a task that waits.
-pub(super) fn of_task(task: &Bound<'_, PyAny>) -> PyResult<String> {
-    glue(task.py())?.call_method1("of_task", (task,))?.extract()
+pub(super) fn of_task(task: &Bound<'_, PyAny>) -> String {
+    text(glue(task.py()).and_then(|glue| glue.call_method1("of_task", (task,))))
 }
 
 /// The stack of a greenlet that waits.
-pub(super) fn of_greenlet(greenlet: &Bound<'_, PyAny>) -> PyResult<String> {
-    let glue = glue(greenlet.py())?;
-    glue.call_method1("of_greenlet", (greenlet,))?.extract()
+pub(super) fn of_greenlet(greenlet: &Bound<'_, PyAny>) -> String {
+    text(glue(greenlet.py()).and_then(|glue| glue.call_method1("of_greenlet", (greenlet,))))
+}
+
+/// A stack, or why there is none: objects of the app's are looked at, which may raise, and nothing fails for that.
+fn text(stack: PyResult<Bound<'_, PyAny>>) -> String {
+    let text = stack.and_then(|stack| stack.extract());
+    text.unwrap_or_else(|error| format!("the stack cannot be had: {error}"))
 }
 
 /// The stack of a thread that holds the interpreter, written by itself in faulthandler's form.

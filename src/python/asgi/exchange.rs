@@ -369,7 +369,7 @@ impl Exchange {
         let Some(headline) = (station.slow).headline(station.slot(), &what, age_ns, now_ns) else {
             return Ok(());
         };
-        let stack = stacks::of_task(task.bind(py))?;
+        let stack = stacks::of_task(task.bind(py));
         py.detach(|| {
             crate::telemetry::block(LogLevel::Warning, format_args!("{headline}"), &stack);
         });

@@ -376,7 +376,7 @@ impl Greenlets {
         for (greenlet, age_ns, what) in slow {
             let slot = station.slot();
             if let Some(headline) = station.slow.headline(slot, &what, age_ns, now_ns) {
-                let stack = stacks::of_greenlet(greenlet.bind(py))?;
+                let stack = stacks::of_greenlet(greenlet.bind(py));
                 py.detach(|| block(LogLevel::Warning, format_args!("{headline}"), &stack));
             }
         }

@@ -224,3 +224,33 @@ def route_pair(environ, start_response, query):
         assert!(begun.elapsed() < Duration::from_secs(5), "{class}");
     }
 }
+
+/// Runs a program when it is imported, in requests, and in a hook.
+const RUNS_PROGRAMS: &str = "
+import subprocess
+
+VERSION = subprocess.check_output(['echo', '1'], text=True)
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [subprocess.check_output(['echo', 'ran'])]
+
+def when_ready(server):
+    print(subprocess.check_output(['echo', 'the hook ran'], text=True), flush=True)
+";
+
+#[test]
+fn programs_are_waited_for_where_some_ran_before_the_fork() {
+    let hook = "[hooks]\nwhen_ready = 'app:when_ready'";
+    for class in CLASSES {
+        for config in ["preload = true", hook] {
+            let server = setup(class, config).app(RUNS_PROGRAMS).start();
+            for _ in 0..2 {
+                assert_eq!(server.text("/"), "ran\n", "{class} {config}");
+            }
+            if config == hook {
+                server.prints("the hook ran");
+            }
+        }
+    }
+}

@@ -129,3 +129,50 @@ fn nothing_is_slow_unless_it_is_said_what_is() {
     server.text("/sleep?s=0.5");
     assert!(!server.log().contains("slow"), "{}", server.log());
 }
+
+/// Code whose source a loader will not give, in the one way that `traceback` does not expect.
+const UNREADABLE: &str = "
+import asyncio, time
+
+class Loader:
+    def get_source(self, name):
+        raise RuntimeError('no source')
+
+MADE = '''
+async def wait_in_a_loop():
+    await asyncio.sleep(1.2)
+
+def wait():
+    time.sleep(1.2)
+'''
+made = {'asyncio': asyncio, 'time': time, '__name__': 'made', '__loader__': Loader()}
+exec(compile(MADE, 'made.py', 'exec'), made)
+
+def wsgi(environ, start_response):
+    made['wait']()
+    start_response('200 OK', [])
+    return [b'waited']
+
+async def asgi(scope, receive, send):
+    assert scope['type'] == 'http'
+    await made['wait_in_a_loop']()
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'waited'})
+";
+
+#[test]
+fn a_stack_that_cannot_be_had_ends_nothing() {
+    for (class, name) in [
+        ("sync", "wsgi"),
+        ("gevent", "wsgi"),
+        ("eventlet", "wsgi"),
+        ("asgi", "asgi"),
+    ] {
+        let config = format!("app = 'app:{name}'\nworker_class = '{class}'\n[log]\nslow = '300ms'");
+        let server = Setup::with(&config).app(UNREADABLE).start();
+        assert_eq!(server.text("/"), "waited", "{class}");
+        server.says("slow: GET / ");
+        server.says("no source");
+        assert!(!server.log().contains("worker ends"), "{}", server.log());
+    }
+}
