@@ -115,8 +115,7 @@ const REMOVALS: &[(&str, &[&str])] = &[
         concat!("remove_dir", "_all("),
         &[
             "tests/e2e/harness/directory.rs", // made by `tempfile`
-            "tests/e2e/harness/venv.rs",      // below `target`, under a lock
-            "tests/e2e/harness/debian.rs",    // the same
+            "tests/e2e/harness/made_once.rs", // below `target`, under a lock
             "tests/e2e/harness/save.rs",      // in the folder of the file that is saved
         ],
     ),
@@ -270,6 +269,16 @@ fn the_documents_name_files_and_items_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_gate_runs_the_test_command_of_the_readme() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let readme = read("README.md");
+    let mut commands = readme.split('`').skip(1).step_by(2);
+    let command = commands.find(|code| code.starts_with("cargo test"));
+    let line = format!("\nrun {}\n", command.unwrap());
+    assert!(read(".ci/run").contains(&line), "{line}");
 }
 
 /// Looks at each file and shows all that is wrong at once.

@@ -2,11 +2,11 @@
 
 use std::{
     io::Write as _,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt as _},
     process::{Command, Stdio},
 };
 
-use crate::harness::{Exit, Setup, venv_python};
+use crate::harness::{Directory, Exit, InTime, Setup, install, venv_python, wait_in_time};
 
 fn typed(arguments: &[&str]) -> Exit {
     Setup::without_file(arguments).run()
@@ -27,6 +27,7 @@ fn bash_completes_commands_flags_and_values() {
         );
         let mut child = Command::new("bash")
             .args(["--norc", "-s"])
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -37,7 +38,7 @@ fn bash_completes_commands_flags_and_values() {
             .unwrap()
             .write_all(shell.as_bytes())
             .unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = wait_in_time(child).unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
@@ -71,15 +72,18 @@ fn the_man_page_is_one_that_man_can_read() {
     ] {
         assert!(page.stdout.contains(part), "{part}");
     }
-    let directory = crate::harness::Directory::default();
+    let directory = Directory::default();
     directory.write("rgunicorn.1", &page.stdout);
     let man = Command::new("man")
         .args(["--warnings", "-l", "rgunicorn.1"])
         .current_dir(directory.path())
         .env("MANWIDTH", "100")
-        .output();
-    // Not every machine has a reader of manual pages.
+        .output_in_time();
+    // Not every machine has a reader of manual pages. A minimized one has a stub, which reads nothing.
     let Ok(output) = man else { return };
+    if String::from_utf8_lossy(&output.stdout).contains("has been minimized") {
+        return;
+    }
     let (shown, warnings) = (
         output.stdout,
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -257,7 +261,10 @@ fn an_interpreter_whose_link_leads_nowhere_is_told_and_no_other_is_taken() {
     let beside = Setup::without_file(&["check", "app"]);
     link(&beside, "bin/python");
     let binary = beside.path().join("bin/rgunicorn");
-    std::fs::copy(env!("CARGO_BIN_EXE_rgunicorn"), &binary).unwrap();
+    install(
+        std::path::Path::new(env!("CARGO_BIN_EXE_rgunicorn")),
+        &binary,
+    );
     told(beside.program(&binary));
 }
 
@@ -267,4 +274,38 @@ fn gunicorns_variable_is_not_passed_over_in_silence() {
         .environment("GUNICORN_CMD_ARGS", "--workers 3")
         .start();
     server.says("warning: GUNICORN_CMD_ARGS is not read; `rgunicorn migrate`");
+}
+
+#[test]
+fn the_package_runs_the_program_of_its_environment_as_a_module() {
+    let directory = Directory::default();
+    let environment = directory.path().join("venv");
+    let python = |arguments: &[&str]| {
+        Command::new(environment.join("bin/python"))
+            .args(arguments)
+            .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("HOME", directory.path())
+            .output_in_time()
+            .unwrap()
+    };
+    let made = Command::new(venv_python())
+        .args(["-m", "venv", "--without-pip"])
+        .arg(&environment)
+        .output_in_time();
+    assert!(made.unwrap().status.success());
+
+    let missing = python(&["-m", "rgunicorn", "--version"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&missing.stderr);
+    assert!(told.contains("rgunicorn is not installed beside"), "{told}");
+
+    let program = environment.join("bin/rgunicorn");
+    symlink(env!("CARGO_BIN_EXE_rgunicorn"), program).unwrap();
+    let output = python(&["-m", "rgunicorn", "--version"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told.trim(), typed(&["--version"]).stdout);
+    let package = python(&["-c", "import rgunicorn; print(rgunicorn.__version__)"]);
+    let version = String::from_utf8_lossy(&package.stdout).into_owned();
+    assert_eq!(told.trim(), format!("rgunicorn {}", version.trim()));
 }

@@ -110,7 +110,7 @@ if pathlib.Path('hang').exists():
     time.sleep(100)
 "
     );
-    let server = Setup::with("workers = 2\n[timeouts]\nboot = '2s'")
+    let server = Setup::with("workers = 2\n[timeouts]\nboot = '6s'")
         .app(&app)
         .start();
     server.says_times(2, " ready");
@@ -311,7 +311,23 @@ fn after_max_requests_a_worker_is_replaced_its_successor_first() {
     server.says("worker=2 … ready");
     hammer.lands(20);
     hammer.stop();
-    assert_ne!(server.worker(), first);
+    eventually("the successor serves", || server.worker() != first);
+}
+
+#[test]
+fn the_jitter_is_added_to_max_requests() {
+    // The chance that no more than a hundred of four thousand million are drawn is one in forty million.
+    let jitter = "[limits]\nmax_requests = 1\nmax_requests_jitter = 4_000_000_000";
+    let server = Server::start(jitter);
+    let first = server.worker();
+    for _ in 0..100 {
+        assert_eq!(server.worker(), first);
+    }
+    assert!(!server.has_said("max_requests"), "{}", server.log());
+    server.edit("[limits]\nmax_requests = 1\nmax_requests_jitter = 0");
+    server.says("reload=1 done");
+    server.text("/");
+    server.says("worker=1 … reached limits.max_requests");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::harness::{Setup, venv_bin, venv_python};
+use crate::harness::{InTime, Setup, venv_bin, venv_python};
 
 /// The first line of each example: what makes an editor complete, check and explain the keys.
 const SCHEMA_LINE: &str = "#:schema ../../schema/rgunicorn.schema.json";
@@ -46,13 +46,13 @@ fn setup(path: &Path, command: &[&str]) -> Setup {
 /// Makes the Django example's database.
 fn migrate(data: &Path) {
     let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/apps/django");
-    let status = Command::new(venv_python())
+    let output = Command::new(venv_python())
         .args(["manage.py", "migrate", "--verbosity", "0"])
         .current_dir(site)
         .env("MYSITE_DATA", data)
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .status();
-    assert!(status.unwrap().success());
+        .output_in_time();
+    assert!(output.unwrap().status.success());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn lint(path: &Path) -> [(&'static str, bool, String); 2] {
             .args(arguments)
             .arg(path)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
+            .output_in_time()
             .unwrap();
         let text = [output.stdout, output.stderr].concat();
         (

@@ -224,20 +224,21 @@ fn requests_that_never_reach_the_app_are_logged_with_their_client() {
     let config =
         "[log]\nformat = '%(h)s %(s)s %(U)s'\n[limits]\nbody = 10\n[timeouts]\nbody = '1s'";
     let server = start(KINDS[0], config);
-    for (target, body) in [
-        ("/length", "Content-Length: 11\r\n\r\n"),
+    for (target, status, body) in [
+        ("/length", 413, "Content-Length: 11\r\n\r\n"),
         (
             "/chunks",
+            413,
             "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n",
         ),
-        ("/pause", "Content-Length: 10\r\n\r\n0"),
-        ("/rule", "Content-Length: x\r\n\r\n"),
+        ("/pause", 408, "Content-Length: 10\r\n\r\n0"),
+        ("/rule", 400, "Content-Length: x\r\n\r\n"),
     ] {
         let mut client = server.client();
         client.send(format!(
             "POST {target} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.1\r\n{body}"
         ));
-        let status = client.response().status;
+        assert_eq!(client.response().status, status, "{target}");
         server.prints(&format!("192.0.2.1 {status} {target}"));
     }
 }

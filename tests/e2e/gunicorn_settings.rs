@@ -1,15 +1,11 @@
-//! The table of Gunicorn's settings, compared with Gunicorn itself: the newest release of PyPI whose major version the table is
-//! for.
+//! The table of Gunicorn's settings, compared with Gunicorn itself, in the version that the tests install.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::process::Command;
 
-use nix::fcntl::{Flock, FlockArg};
 use rgunicorn::config::gunicorn::{SETTINGS, Takes};
 use serde_json::Value;
 
-use crate::harness::{target, venv_python};
-
-const REQUIREMENT: &str = "gunicorn==27.*";
+use crate::harness::{InTime, gunicorn, venv_python};
 
 const TELL: &str = "
 import json
@@ -29,23 +25,6 @@ print(json.dumps([
 ]))
 ";
 
-/// Gunicorn in a directory of its own: no app of the other tests is to see it.
-fn gunicorn() -> PathBuf {
-    let target = target();
-    let folder = target.join("test-gunicorn");
-    let lock = fs::File::create(target.join("test-gunicorn.lock")).unwrap();
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-    if !folder.join("gunicorn").is_dir() {
-        let output = Command::new(venv_python())
-            .args(["-m", "pip", "install", "--quiet", REQUIREMENT, "--target"])
-            .arg(&folder)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-    folder
-}
-
 fn known() -> Vec<Value> {
     let output = Command::new(venv_python())
         .args(["-c", TELL])
@@ -53,7 +32,7 @@ fn known() -> Vec<Value> {
         .env_remove("PORT")
         .env_remove("WEB_CONCURRENCY")
         .env_remove("FORWARDED_ALLOW_IPS")
-        .output()
+        .output_in_time()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()

@@ -61,11 +61,11 @@ fn code_that_is_not_well_is_rejected_with_its_answer_and_no_client_notices() {
 
 #[test]
 fn an_app_that_does_not_answer_in_time_is_not_well() {
-    let check = "{ path = '/healthz', tries = 1, timeout = '300ms' }";
+    let check = "{ path = '/healthz', tries = 1, timeout = '2s' }";
     let server = Setup::with(&config(1, check)).app(&app(1, WELL)).start();
     server.directory.write("app.py", &app(2, "time.sleep(30)"));
     server.signal(Signal::SIGHUP);
-    server.says("health check failed: … no answer within 300ms");
+    server.says("health check failed: … no answer within 2s");
     server.says(REJECTED);
     assert_eq!(server.text("/version"), "1");
 }

@@ -13,7 +13,7 @@ class Closing(list):
         if self[0] == b'/closes-slowly':
             time.sleep(SECONDS)
 
-SECONDS = 1
+SECONDS = 2
 
 def application(environ, start_response):
     path = environ['PATH_INFO']
@@ -23,8 +23,8 @@ def application(environ, start_response):
     start_response('200 OK', [('Content-Length', str(len(body)))])
     return Closing([body])
 "#;
-/// Nothing that is sent before the long call ends needs half of its second.
-const IN_TIME: Duration = Duration::from_millis(500);
+/// Nothing that is sent before the long call ends needs as long as that.
+const IN_TIME: Duration = Duration::from_millis(1800);
 const ROUNDS: usize = 3;
 
 fn server(config: &str) -> Server {

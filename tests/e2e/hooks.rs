@@ -266,7 +266,7 @@ fn a_stop_waits_for_the_hooks_of_many_workers() {
 import time
 
 def child_exit(server, worker):
-    time.sleep(3.5)
+    time.sleep(2)
     print('gone', worker.age, flush=True)
 
 def on_exit(server):

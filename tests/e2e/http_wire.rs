@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     corpus::{self, CASES, unescape},
-    harness::{Address, Client, Process, Server, Setup, eventually},
+    harness::{Address, Client, DEADLINE, Process, Server, Setup, eventually},
 };
 
 /// Each way to call a WSGI app.
@@ -197,6 +197,7 @@ fn a_refused_upload_is_let_come_to_its_end() {
         panic!("a TCP address is expected")
     };
     let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
     let head = post(&format!("Content-Length: {}", 12 * PIECE));
     stream.write_all(head.as_bytes()).unwrap();
     for _ in 0..12 {
@@ -415,7 +416,7 @@ fn try_the_corpus(class: &str, app: &str, line: impl Fn(&str) -> String) {
             assert_eq!(response.status, status, "{}", name);
             assert!(response.says_close(), "{}", name);
         }
-        let rest = String::from_utf8_lossy(&client.rest().unwrap_or_default()).into_owned();
+        let rest = String::from_utf8_lossy(&client.rest_until_closed()).into_owned();
         assert!(
             rest.is_empty() || answers.is_truncated && rest.starts_with("HTTP/1.1 4"),
             "{}: {rest}",

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Client, Hammer, Save, Server, Setup, eventually, free_port, loopback, venv_bin, venv_python,
+    Client, Hammer, InTime, Save, Server, Setup, eventually, free_port, loopback, venv_bin,
+    venv_python,
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/deploy/kubernetes");
@@ -19,7 +20,7 @@ fn manifest(name: &str) -> Value {
     let output = Command::new(venv_python())
         .args(["-c", code])
         .arg(path)
-        .output()
+        .output_in_time()
         .unwrap();
     assert!(
         output.status.success(),
@@ -64,7 +65,7 @@ fn the_manifests_are_valid_and_belong_together() {
         let output = Command::new(venv_bin("kubernetes-validate"))
             .arg("--strict")
             .arg(file.unwrap().path())
-            .output()
+            .output_in_time()
             .unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{text}");

@@ -7,7 +7,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::harness::{APP, Address, Process, Server, Setup};
+use crate::harness::{APP, Address, DEADLINE, Process, Server, Setup};
 
 const MEBIBYTE: usize = 1 << 20;
 /// What a worker may have used at most: the interpreter, its libraries, and buffers.
@@ -88,6 +88,7 @@ fn download(server: &Server, size: usize) {
         panic!("a TCP address is expected")
     };
     let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let request =
         format!("GET /flood?size={size} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();

@@ -135,7 +135,8 @@ fn the_access_log_can_be_off() {
     let server = Server::start("[log]\naccess = 'off'");
     server.text("/");
     server.text("/");
-    assert_eq!(server.printed(), "");
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(server.ended().stdout, "");
 }
 
 #[test]

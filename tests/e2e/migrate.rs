@@ -3,12 +3,11 @@
 
 use std::{
     env, fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use crate::harness::{APP, Exit, Setup, venv_python};
+use crate::harness::{APP, Exit, Setup, install_script, venv_python};
 
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -372,10 +371,8 @@ fn a_python_that_is_too_old_is_named() {
         venv_python().display()
     );
     let setup = Setup::without_file(&["migrate", "--python", "./old-python"])
-        .file("old-python", &shim)
         .file("gunicorn.conf.py", "workers = 2");
-    let path = setup.path().join("old-python");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script(&setup.path().join("old-python"), &shim);
     let exit = setup.run();
     assert_eq!(exit.code, Some(1));
     assert!(

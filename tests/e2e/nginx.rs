@@ -8,7 +8,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Address, Client, Hammer, Nginx, Server, Setup, free_port, loopback, venv_python,
+    Address, Client, Hammer, InTime, Nginx, Server, Setup, free_port, loopback, venv_python,
 };
 
 const APP: &str = include_str!("apps/client.py");
@@ -92,7 +92,7 @@ fn python(folder: &Path, code: &str) -> String {
     } = Command::new(venv_python())
         .args(["-c", code])
         .current_dir(folder)
-        .output()
+        .output_in_time()
         .unwrap();
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8_lossy(&stdout).trim().to_owned()
@@ -154,7 +154,7 @@ fn a_websocket_goes_through_nginx() {
         "import socket, ssl\nfrom websockets.sync.client import connect\n\
          tls = ssl.create_default_context(cafile='ca.pem')\n\
          sock = socket.create_connection(('127.0.0.1', {}))\n\
-         with connect('wss://mysite.example/', sock=sock, ssl=tls) as ws:\n    first = ws.recv()\n    ws.send('x')\n    assert ws.recv() == first\n    print(first)",
+         with connect('wss://mysite.example/', sock=sock, ssl=tls) as ws:\n    first = ws.recv(20)\n    ws.send('x')\n    assert ws.recv(20) == first\n    print(first)",
         ports.tls
     );
     let told = python(server.directory.path(), &code);

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::harness::{Server, Setup, phrases::APPLIED};
+use crate::harness::{InTime, Server, Setup, phrases::APPLIED};
 
 fn plan(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
     plan_in(server.directory.path(), arguments)
@@ -17,7 +17,7 @@ fn plan_in(folder: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String
         .arg("plan")
         .args(arguments)
         .current_dir(folder)
-        .output()
+        .output_in_time()
         .unwrap();
     let told = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
     (status.code(), told)

@@ -3,14 +3,14 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, lchown, symlink},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command},
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{APP, Interpreter, Server, Setup, eventually, phrases::APPLIED, within};
+use crate::harness::{APP, Server, Setup, eventually, phrases::APPLIED, system_python, within};
 
 /// A process that is nothing to the server.
 struct Stranger(Child);
@@ -27,8 +27,13 @@ impl Stranger {
     #[track_caller]
     fn lives_on(mut self) {
         assert_eq!(self.0.try_wait().unwrap(), None, "it was killed");
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -75,6 +80,7 @@ fn a_pid_that_was_written_into_a_workers_slot_is_not_killed() {
 board = next(fd for fd in glob.glob('/proc/self/fd/*') if 'rgunicorn-scoreboard' in os.readlink(fd))
 memory = mmap.mmap(os.open(board, os.O_RDWR), 0)
 at = memory.find(struct.pack('=IIQQ', 1, 0, 1, 1))
+assert at >= 0, 'the slot is elsewhere'
 memory[at + 4:at + 8] = struct.pack('=I', victim)
 ",
     );
@@ -94,13 +100,8 @@ channel.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('
 
 /// A server with a virtualenv in its directory, and that directory's mode. `None` where it cannot run as another user.
 fn with_environment(config: &str, mode: u32) -> Option<Setup> {
-    let system = PathBuf::from("/usr/bin/python3");
-    let found = Interpreter::at(&system).filter(|found| found.version >= (3, 10));
-    let Some(found) = found.filter(|_| nix::unistd::geteuid().is_root()) else {
-        eprintln!("needs root and a system-wide Python");
-        return None;
-    };
-    let (major, minor) = found.version;
+    let system = system_python()?;
+    let (major, minor) = system.version;
     let setup = Setup::with(config)
         .python(Some("venv".into()))
         .file("venv/pyvenv.cfg", "home = /usr/bin\n")
@@ -110,7 +111,7 @@ fn with_environment(config: &str, mode: u32) -> Option<Setup> {
         );
     let folder = setup.path().to_owned();
     fs::create_dir_all(folder.join("venv/bin")).unwrap();
-    symlink(&system, folder.join("venv/bin/python")).unwrap();
+    symlink(&system.path, folder.join("venv/bin/python")).unwrap();
     fs::create_dir(folder.join("told")).unwrap();
     let allow = |path: &Path, mode| {
         fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();

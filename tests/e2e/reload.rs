@@ -115,7 +115,7 @@ fn broken_code_is_shown_with_its_traceback_and_the_old_code_goes_on() {
 
 #[test]
 fn code_that_hangs_at_import_is_given_up_and_the_old_code_goes_on() {
-    let server = Server::start("[timeouts]\nboot = '2s'");
+    let server = Server::start("[timeouts]\nboot = '6s'");
     server
         .directory
         .write("app.py", "import time\ntime.sleep(100)\n");

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::harness::{
-    Address, Client, Interpreter, Server, Setup, free_port, interpreters, venv_python,
+    Address, Client, Server, Setup, free_port, interpreters, system_python, venv_python,
 };
 
 #[test]
@@ -268,12 +268,9 @@ fn an_address_of_no_interface_ends_the_start_with_what_it_lacks() {
 
 #[test]
 fn workers_run_as_the_configured_user_with_the_umask() {
-    let system = PathBuf::from("/usr/bin/python3");
-    let supported = Interpreter::at(&system).is_some_and(|found| found.version >= (3, 10));
-    if !nix::unistd::geteuid().is_root() || !supported {
-        eprintln!("needs root and a system-wide Python");
+    let Some(system) = system_python() else {
         return;
-    }
+    };
     let app = "
 import os
 def application(environ, start_response):
@@ -281,7 +278,7 @@ def application(environ, start_response):
     return [b'%d %d %o' % (os.getuid(), os.getgid(), os.umask(0o77))]
 ";
     let config = "user = 'nobody'\ngroup = 'daemon'\numask = '027'";
-    let setup = Setup::with(config).app(app).python(Some(system));
+    let setup = Setup::with(config).app(app).python(Some(system.path));
     fs::set_permissions(setup.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let server = setup.start();
     let user = nix::unistd::User::from_name("nobody").unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path, process::Command};
 
-use crate::harness::{Directory, debian};
+use crate::harness::{Directory, InTime, debian};
 
 const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/deploy/systemd");
 /// What systemd before 253 has to say; docs/systemd.md tells what to write there.
@@ -21,7 +21,7 @@ fn verdict(folder: &Path) -> Option<String> {
             "SYSTEMD_UNIT_PATH",
             env::join_paths([folder, &root.join("lib/systemd/system")]).unwrap(),
         )
-        .output();
+        .output_in_time();
     let text = match output {
         Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
         Err(error) => error.to_string(),

@@ -13,13 +13,13 @@ fn as_many_slow_requests_as_threads_run_at_once() {
     let start = Instant::now();
     let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
     for client in &mut clients {
-        client.send("GET /sleep?s=1 HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.send("GET /sleep?s=2 HTTP/1.1\r\nHost: test\r\n\r\n");
     }
     for client in &mut clients {
         assert_eq!(client.response().text(), "slept");
     }
     assert!(
-        start.elapsed() < Duration::from_millis(1900),
+        start.elapsed() < Duration::from_millis(3800),
         "{:?}",
         start.elapsed()
     );
@@ -42,14 +42,14 @@ fn slow_calls_do_not_hold_a_fast_one_up() {
     let server = Server::start("threads = 4");
     let mut slow: Vec<Client> = (0..3).map(|_| server.client()).collect();
     for client in &mut slow {
-        client.send("GET /sleep?s=2 HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.send("GET /sleep?s=5 HTTP/1.1\r\nHost: test\r\n\r\n");
     }
     let start = Instant::now();
     for _ in 0..20 {
         assert_eq!(server.text("/"), "hello from /");
     }
     assert!(
-        start.elapsed() < Duration::from_millis(1500),
+        start.elapsed() < Duration::from_secs(4),
         "{:?}",
         start.elapsed()
     );
@@ -62,13 +62,13 @@ fn slow_calls_do_not_hold_a_fast_one_up() {
 fn python_code_that_computes_does_not_hold_a_fast_call_up() {
     let server = Server::start("threads = 2");
     let mut slow = server.client();
-    slow.send("GET /spin?s=2 HTTP/1.1\r\nHost: test\r\n\r\n");
+    slow.send("GET /spin?s=4 HTTP/1.1\r\nHost: test\r\n\r\n");
     let start = Instant::now();
     for _ in 0..5 {
         assert_eq!(server.text("/"), "hello from /");
     }
     assert!(
-        start.elapsed() < Duration::from_millis(1500),
+        start.elapsed() < Duration::from_millis(3500),
         "{:?}",
         start.elapsed()
     );
@@ -101,13 +101,17 @@ fn a_request_waits_for_an_idle_worker_not_for_a_busy_one() {
     for round in 0..3 {
         let start = Instant::now();
         for client in clients.iter_mut().take(4) {
-            client.send("GET /sleep?s=0.5 HTTP/1.1\r\nHost: test\r\n\r\n");
+            client.send("GET /sleep?s=1.5 HTTP/1.1\r\nHost: test\r\n\r\n");
         }
         for client in clients.iter_mut().take(4) {
             assert_eq!(client.response().text(), "slept");
         }
         let took = start.elapsed();
-        assert!(took < Duration::from_millis(950), "round {round}: {took:?}");
+        // Two that wait for the same worker take as long as both.
+        assert!(
+            took < Duration::from_millis(2900),
+            "round {round}: {took:?}"
+        );
     }
 }
 
@@ -121,7 +125,7 @@ fn who_comes_new_is_served_although_others_keep_all_threads_busy() {
             let start = Instant::now();
             assert_eq!(server.get("/").status, 200);
             let took = start.elapsed();
-            assert!(took < Duration::from_millis(1500), "{threads}: {took:?}");
+            assert!(took < Duration::from_secs(5), "{threads}: {took:?}");
         }
         hammer.stop();
     }

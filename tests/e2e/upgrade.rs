@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -11,13 +11,16 @@ use nix::sys::signal::Signal;
 
 use crate::{
     admin::support::{get, run, status},
-    harness::{Address, Client, Hammer, Manager, Process, Server, Setup, eventually, venv_python},
+    harness::{
+        Address, Client, Hammer, Manager, Process, Server, Setup, eventually, install,
+        install_script, venv_python,
+    },
 };
 
 const BUILT: &str = env!("CARGO_BIN_EXE_rgunicorn");
 
 /// An installation of its own, whose binary can be replaced.
-fn install(folder: &Path) -> PathBuf {
+fn installed(folder: &Path) -> PathBuf {
     let built = Path::new(BUILT).parent().unwrap();
     for engine in ["librgunicorn.so", "deps/librgunicorn.so"] {
         let target = folder.join(engine);
@@ -27,15 +30,14 @@ fn install(folder: &Path) -> PathBuf {
         }
     }
     let binary = folder.join("rgunicorn");
-    fs::copy(BUILT, &binary).unwrap();
+    install(Path::new(BUILT), &binary);
     binary
 }
 
 /// As a package manager does it: the file is another one under the same name.
 fn replace(binary: &Path, text: &str) {
     let beside = binary.with_extension("new");
-    fs::write(&beside, text).unwrap();
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script(&beside, text);
     fs::rename(&beside, binary).unwrap();
 }
 
@@ -54,9 +56,8 @@ exec PYTHON "$@"
 #[test]
 fn an_engine_that_does_not_go_with_the_running_program_is_refused() {
     let text = LATER.replace("PYTHON", &venv_python().display().to_string());
-    let setup = Setup::with("python = '{dir}/later'").file("later", &text);
-    let executable = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(setup.path().join("later"), executable).unwrap();
+    let setup = Setup::with("python = '{dir}/later'");
+    install_script(&setup.path().join("later"), &text);
     let server = setup.start();
     let worker = server.worker();
     server.directory.write("newer", "");
@@ -150,7 +151,7 @@ fn the_upgraded_arbiter_does_all_that_an_arbiter_does() {
 #[test]
 fn a_binary_that_cannot_start_is_refused_and_all_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let binary = install(folder.path());
+    let binary = installed(folder.path());
     let server = Setup::plain().program(&binary).start();
     server.says("serving");
     for (text, told) in [
@@ -170,13 +171,9 @@ fn a_binary_that_cannot_start_is_refused_and_all_goes_on() {
     fs::remove_file(&binary).unwrap();
     server.signal(Signal::SIGUSR2);
     server.says("upgrade rejected … cannot be executed");
-    install_again(&binary);
+    install(Path::new(BUILT), &binary);
     upgrade(&server);
     assert_eq!(server.text("/"), "hello from /");
-}
-
-fn install_again(binary: &Path) {
-    fs::copy(BUILT, binary).unwrap();
 }
 
 #[test]

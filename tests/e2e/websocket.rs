@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Process, Server, Setup, eventually, venv_python};
+use crate::harness::{InTime, Process, Server, Setup, eventually, venv_python};
 
 const APP: &str = r#"
 import asyncio, os, time
@@ -87,7 +87,7 @@ fn client(server: &Server, script: &str) {
     );
     let output = Command::new(venv_python())
         .args(["-c", &(preface + script)])
-        .output()
+        .output_in_time()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}\n{}", server.log());
@@ -309,7 +309,7 @@ socket = connect(url + "/flood", max_queue=1, ping_interval=None, compression=No
 for _ in range(40):
     assert len(socket.recv(timeout=10)) == 65536
     time.sleep(0.1)
-assert urlopen("http" + url[2:]).read() == b"[]"
+assert urlopen("http" + url[2:], timeout=20).read() == b"[]"
 os._exit(0)
 "#,
     );

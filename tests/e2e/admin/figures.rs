@@ -10,7 +10,7 @@ const STATUS_TIME_MAX: Duration = Duration::from_millis(100);
 
 #[test]
 fn status_of_64_workers_under_load_is_quick() {
-    let server = Server::start("workers = 64\n[log]\naccess = 'off'");
+    let server = Server::start("workers = 64\npreload = true\n[log]\naccess = 'off'");
     server.says("workers=64 serving");
     eventually("all are ready", || status(&server)["workers_ready"] == 64);
     let hammer = Hammer::start(server.address(), "/", 4, 8);

@@ -51,7 +51,7 @@ fn a_server_that_starts_or_stops_is_alive_and_not_ready() {
     eventually("it is ready", || get(&server, "/readyz").status == 200);
 
     let mut slow = server.client();
-    slow.send("GET /sleep?s=1.5 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    slow.send("GET /sleep?s=5 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     eventually("it is with the app", || {
         status(&server)["workers"][0]["in_flight"][0].is_object()
     });
@@ -71,6 +71,7 @@ fn a_server_that_starts_or_stops_is_alive_and_not_ready() {
 fn status_tells_generations_and_workers() {
     let server = Server::start("workers = 2");
     server.says_times(2, " ready");
+    eventually("it tells so", || status(&server)["workers_ready"] == 2);
     for _ in 0..3 {
         server.get("/");
     }

@@ -10,7 +10,7 @@ use std::{
 
 use super::support::{get, post, status};
 use crate::harness::{
-    Address, Browser, Client, Hammer, Server, Setup, eventually, free_port, venv_python,
+    Address, Browser, Client, Hammer, InTime, Server, Setup, eventually, free_port, venv_python,
 };
 
 const TOKEN: &str = "0123456789abcdef";
@@ -41,7 +41,7 @@ fn digest(page: &str, tag: &str) -> String {
     let output = Command::new(venv_python())
         .args(["-c", script])
         .arg(&file)
-        .output()
+        .output_in_time()
         .unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

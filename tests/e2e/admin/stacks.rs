@@ -3,14 +3,14 @@
 use std::process::Command;
 
 use super::support::{first_worker, get, status};
-use crate::harness::{Server, eventually};
+use crate::harness::{InTime, Server, eventually};
 
 fn stacks(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_rgunicorn"))
         .arg("stacks")
         .args(arguments)
         .current_dir(server.directory.path())
-        .output()
+        .output_in_time()
         .unwrap();
     let told = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(told).unwrap())

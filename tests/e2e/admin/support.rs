@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{Address, Client, Response, Server, eventually};
+use crate::harness::{Address, Client, InTime, Response, Server, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rgunicorn");
 
@@ -63,7 +63,7 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
     } = Command::new(PROGRAM)
         .args(arguments)
         .current_dir(folder)
-        .output()
+        .output_in_time()
         .unwrap();
     Ran {
         code: status.code(),

@@ -2,14 +2,16 @@
 
 use std::{
     io::{Read as _, Write as _},
-    os::unix::net::UnixListener,
+    os::unix::{net::UnixListener, process::CommandExt as _},
     process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
 
 use super::support::{get, post, status};
-use crate::harness::{Hammer, Server, Setup, eventually, venv_python};
+use crate::harness::{
+    DEADLINE, Hammer, InTime, Server, Setup, eventually, venv_python, wait_in_time,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rgunicorn");
 
@@ -36,7 +38,7 @@ fn in_terminal(server: &Server, keys: &str) -> Value {
         .args([script, keys, PROGRAM, "top"])
         .current_dir(server.directory.path())
         .env("TERM", "xterm-256color")
-        .output()
+        .output_in_time()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -53,7 +55,7 @@ fn one_frame_tells_rates_workers_slow_requests_and_the_last_reload() {
     eventually("it is with the app", || {
         status(&server).to_string().contains("/sleep?s=8")
     });
-    let frame = printed(command(&server).output().unwrap());
+    let frame = printed(command(&server).output_in_time().unwrap());
     hammer.stop();
     let line = |start: &str| {
         let mut lines = frame.lines().filter(|line| line.starts_with(start));
@@ -91,8 +93,15 @@ fn one_frame_tells_rates_workers_slow_requests_and_the_last_reload() {
 
 /// Hands on what the server says, with the path of a request made hostile: the server itself refuses such bytes.
 fn relay(server: &Server, listener: &UnixListener) {
+    listener.set_nonblocking(true).unwrap();
     for _ in 0..6 {
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream = None;
+        eventually("it asks", || {
+            stream = listener.accept().ok();
+            stream.is_some()
+        });
+        let (mut stream, _) = stream.unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut request = [0; 1024];
         let length = stream.read(&mut request).unwrap();
         let text = String::from_utf8_lossy(&request[..length]).into_owned();
@@ -116,10 +125,11 @@ fn what_clients_send_does_not_steer_the_terminal() {
     let mut command = command(&server);
     let command = command
         .args(["--socket", "relay.sock"])
+        .process_group(0)
         .stdout(Stdio::piped());
     let command = command.spawn().unwrap();
     relay(&server, &listener);
-    let frame = printed(command.wait_with_output().unwrap());
+    let frame = printed(wait_in_time(command).unwrap());
     assert!(frame.contains("GET /sleep?[2J?31m??s=8"), "{frame:?}");
     let harmful = |one: char| (one.is_control() && one != '\n') || one == '\u{202e}';
     assert!(!frame.contains(harmful), "{frame:?}");
@@ -160,7 +170,7 @@ fn without_a_server_it_says_so() {
     let output = Command::new(PROGRAM)
         .args(["top", "--once"])
         .current_dir(setup.path())
-        .output()
+        .output_in_time()
         .unwrap();
     assert_eq!(output.status.code(), Some(4));
 }

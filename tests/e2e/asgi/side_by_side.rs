@@ -59,8 +59,9 @@ fn many_requests_wait_side_by_side() {
     for client in &mut clients {
         assert_eq!(client.response().text(), "slept");
     }
+    // One after the other they need 100 seconds.
     assert!(
-        start.elapsed() < Duration::from_secs(3),
+        start.elapsed() < Duration::from_secs(15),
         "{:?}",
         start.elapsed()
     );
@@ -86,7 +87,7 @@ fn a_request_that_takes_too_long_is_cancelled_and_answered() {
     let start = Instant::now();
     assert_eq!(server.get("/sleep?s=10").status, 504);
     assert!(
-        start.elapsed() < Duration::from_secs(2),
+        start.elapsed() < Duration::from_secs(8),
         "{:?}",
         start.elapsed()
     );
@@ -101,7 +102,10 @@ fn a_blocked_loop_is_noticed_and_its_worker_replaced() {
     let mut client = server.client();
     client.send("GET /block?s=30 HTTP/1.1\r\nHost: test\r\n\r\n");
     server.says("in route_block");
-    eventually("a new worker serves", || server.get("/").status == 200);
+    server.says("worker=3 … ready");
+    for _ in 0..20 {
+        assert_eq!(server.text("/"), "hello from /");
+    }
 }
 
 #[test]
@@ -118,14 +122,14 @@ fn quick_answers_do_not_wait_for_slow_ones_that_came_with_them() {
     }
     let start = Instant::now();
     for (number, client) in clients.iter_mut().enumerate() {
-        let path = if number % 2 == 0 { "/" } else { "/sleep?s=1" };
+        let path = if number % 2 == 0 { "/" } else { "/sleep?s=5" };
         client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
     }
     for client in clients.iter_mut().step_by(2) {
         assert_eq!(client.response().text(), "hello from /");
     }
     let took = start.elapsed();
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn a_thousand_requests_that_sleep_run_at_once_in_one_worker() {
         let server = start(class, "[limits]\nconnections = 1100\n[log]\naccess = 'off'");
         let (bodies, took) = at_once(&server, 1000, "/sleep?s=0.1");
         assert!(bodies.iter().all(|body| body == "slept"), "{class}");
-        assert!(took < Duration::from_secs(2), "{class}: {took:?}");
+        // One after the other they need 100 seconds.
+        assert!(took < Duration::from_secs(15), "{class}: {took:?}");
         assert_eq!(server.text("/"), "hello from /", "{class}");
     }
 }
@@ -46,6 +47,7 @@ def route_fetch(environ, start_response, query):
         let server = setup(class, "").app(&app).start();
         let (bodies, took) = at_once(&server, 20, "/fetch");
         assert!(bodies.iter().all(|body| body == "from afar"), "{class}");
-        assert!(took < Duration::from_secs(2), "{class}: {took:?}");
+        // One after the other they need 6 seconds.
+        assert!(took < Duration::from_secs(5), "{class}: {took:?}");
     }
 }

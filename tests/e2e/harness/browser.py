@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -82,8 +83,15 @@ class Page:
         return self.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
 
 
+def give_up(*_):
+    raise TimeoutError("the browser does not show the page")
+
+
 def main():
     chromium, profile, url = sys.argv[1:]
+    # A browser that never says where it listens, or never shows the page.
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE)
     command = [chromium, f"--user-data-dir={profile}", *OPTIONS]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as browser:
         try:
@@ -95,6 +103,7 @@ def main():
             page.call("Page.navigate", url=url)
             while not page.evaluate("location.href !== 'about:blank' && document.readyState === 'complete'"):
                 time.sleep(0.05)
+            signal.alarm(0)
             for line in sys.stdin:
                 order = json.loads(line)
                 if "evaluate" in order:

@@ -215,12 +215,23 @@ impl Client {
         Ok(std::mem::take(&mut self.pending))
     }
 
-    /// The body of the next answer, or nothing when the server has closed the connection.
-    pub fn rest_or_response(&mut self) -> Vec<u8> {
-        match self.try_response("GET") {
-            Ok(response) => response.body,
-            Err(error) => error.to_string().into_bytes(),
+    /// What comes before the server closes the connection or resets it, which it must do in time.
+    #[track_caller]
+    pub fn rest_until_closed(&mut self) -> Vec<u8> {
+        match self.rest() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                assert_is_end(&error);
+                std::mem::take(&mut self.pending)
+            }
         }
+    }
+
+    /// The next answer; `None` when the server closed the connection instead, before a whole answer came.
+    #[track_caller]
+    pub fn response_or_end(&mut self) -> Option<Response> {
+        let response = self.try_response("GET");
+        response.inspect_err(assert_is_end).ok()
     }
 
     /// The server closes the connection, and sends nothing before it does.
@@ -228,7 +239,7 @@ impl Client {
     pub fn expect_closed(&mut self) {
         match self.some() {
             Ok(bytes) => assert_eq!(String::from_utf8_lossy(&bytes), "", "bytes before the end"),
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+            Err(error) => assert_is_end(&error),
         }
     }
 
@@ -348,6 +359,19 @@ impl fmt::Debug for Response {
 
 fn broken(what: &str, text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {text:?}"))
+}
+
+/// The connection was closed or reset: it did not just stay silent until the deadline, and what came was no nonsense.
+#[track_caller]
+fn assert_is_end(error: &io::Error) {
+    let is_end = matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+    );
+    assert!(
+        is_end,
+        "the server does not close the connection: {error:?}"
+    );
 }
 
 fn is_timeout(error: &io::Error) -> bool {

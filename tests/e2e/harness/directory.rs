@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
+
+use super::InTime as _;
 
 pub struct Directory {
     path: PathBuf,
@@ -37,6 +40,21 @@ impl Directory {
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path.join(name)).unwrap_or_default()
     }
+}
+
+/// Puts a copy of `source` at `target` that can be executed. Another process does it: what is open for writing here is inherited
+/// by every process that other tests start at this moment, and the kernel executes no file that somebody can write (ETXTBSY).
+pub fn install(source: &Path, target: &Path) {
+    let mut command = Command::new("install");
+    command.args(["-m", "755"]).args([source, target]);
+    assert!(command.output_in_time().unwrap().status.success());
+}
+
+/// The same with a text.
+pub fn install_script(target: &Path, text: &str) {
+    let source = target.with_extension("text");
+    fs::write(&source, text).unwrap();
+    install(&source, target);
 }
 
 impl Drop for Directory {

@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +14,15 @@ use std::{
 /// Cheap to clone; all clones see the same lines.
 #[derive(Clone, Default)]
 pub struct Log {
-    shared: Arc<(Mutex<Vec<String>>, Condvar)>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    lines: Mutex<Vec<String>>,
+    /// Nobody has it open for writing any more, and all lines are here. Changed under the lock of the lines.
+    is_over: AtomicBool,
+    changed: Condvar,
 }
 
 impl Log {
@@ -26,15 +37,19 @@ impl Log {
                 let _ = copy.write_all(&line);
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 writer.lines().push(text);
-                writer.shared.1.notify_all();
+                writer.shared.changed.notify_all();
                 line.clear();
             }
+            let lines = writer.lines();
+            writer.shared.is_over.store(true, Relaxed);
+            writer.shared.changed.notify_all();
+            drop(lines);
         });
         log
     }
 
     pub fn lines(&self) -> MutexGuard<'_, Vec<String>> {
-        self.shared.0.lock().unwrap()
+        self.shared.lines.lock().unwrap()
     }
 
     pub fn count(&self) -> usize {
@@ -61,7 +76,17 @@ impl Log {
                 return Some(found);
             }
             let left = limit.checked_sub(start.elapsed())?;
-            lines = self.shared.1.wait_timeout(lines, left).unwrap().0;
+            lines = self.shared.changed.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// True once all who could write to it are gone and every line was read; false when that is not so at the deadline.
+    pub fn wait_for_end(&self, limit: Duration) -> bool {
+        let is_open = |_: &mut Vec<String>| !self.shared.is_over.load(Relaxed);
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(self.lines(), limit, is_open);
+        !waited.unwrap().1.timed_out()
     }
 }

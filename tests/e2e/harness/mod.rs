@@ -7,15 +7,19 @@ mod browser;
 mod client;
 mod debian;
 mod directory;
+mod guardian;
 mod hammer;
+mod in_time;
 mod interpreters;
 mod log;
+mod made_once;
 mod manager;
 mod nginx;
 pub mod phrases;
 mod process;
 mod save;
 mod server;
+mod system_python;
 mod venv;
 
 use std::{
@@ -26,8 +30,9 @@ use std::{
 pub use browser::Browser;
 pub use client::{Address, Client, Response, loopback};
 pub use debian::debian;
-pub use directory::Directory;
+pub use directory::{Directory, install, install_script};
 pub use hammer::Hammer;
+pub use in_time::{InTime, can_run, wait_in_time};
 pub use interpreters::{Interpreter, interpreters};
 pub use log::Log;
 pub use manager::Manager;
@@ -35,7 +40,8 @@ pub use nginx::Nginx;
 pub use process::{Process, descendants};
 pub use save::Save;
 pub use server::{Exit, Server, Setup};
-pub use venv::{venv_bin, venv_python};
+pub use system_python::system_python;
+pub use venv::{gunicorn, venv_bin, venv_python};
 
 /// How long anything that must happen may take, on a busy machine with two cores.
 pub const DEADLINE: Duration = Duration::from_secs(20);

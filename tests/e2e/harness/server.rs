@@ -4,7 +4,7 @@
 //! the log. A test that fails prints the log and keeps the directory.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     ffi::OsString,
     fs::{self, File},
     net::SocketAddr,
@@ -17,8 +17,9 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{
-    APP, Address, Client, DEADLINE, Directory, Log, Process, Response, Save, descendants,
+    APP, Address, Client, DEADLINE, Directory, Log, Process, Response, Save, can_run, descendants,
     eventually,
+    guardian::{guard, release},
     phrases::{APPLIED, LISTENING, READY, SERVING},
     venv_python, within,
 };
@@ -54,6 +55,8 @@ pub struct Server {
     stdout: Log,
     /// Lines of the error log there were when the test last did something to the server.
     mark: Cell<usize>,
+    /// Who ran under it when it was told something: none of them may outlive it, whoever becomes their parent.
+    family: RefCell<Vec<Process>>,
     config_path: PathBuf,
     python: Option<PathBuf>,
     pub directory: Directory,
@@ -118,10 +121,6 @@ impl Setup {
 
     /// Runs the server as process 1 of a pid namespace; `None` where this user may not.
     pub fn as_process_1(self) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("namespaces need root here");
-            return None;
-        }
         let namespace = [
             "unshare",
             "--fork",
@@ -129,7 +128,7 @@ impl Setup {
             "--mount-proc",
             "--kill-child=QUIT",
         ];
-        Some(self.inside(namespace))
+        can_run(&namespace).then(|| self.inside(namespace))
     }
 
     /// The interpreter written to the config; `None` writes none.
@@ -209,6 +208,7 @@ impl Setup {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: a ^C at the tests' terminal is not the server's business.
         let mut child = command.process_group(0).spawn().unwrap();
+        guard(child.id());
         let copy = |name: &str| File::create(folder.join(name)).unwrap();
         let log = Log::follow(child.stderr.take().unwrap(), copy("stderr"));
         let stdout = Log::follow(child.stdout.take().unwrap(), copy("stdout"));
@@ -218,6 +218,7 @@ impl Setup {
             log,
             stdout,
             mark: Cell::new(0),
+            family: RefCell::default(),
             config_path: folder.join(self.config_path),
             python: self.python,
             directory: self.directory,
@@ -317,21 +318,24 @@ impl Server {
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         self.from_now();
+        self.remember_family();
         self.process.signal(signal);
     }
 
-    /// Waits for the end of the arbiter.
+    /// Waits for the end of the arbiter, and of all that it started.
     #[track_caller]
     pub fn ended(mut self) -> Exit {
+        self.remember_family();
         let mut status = None;
         within(DEADLINE, || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
         let status = status.expect("the server does not end");
-        // The last lines may still be in the pipe.
-        within(Duration::from_secs(2), || self.below().is_empty());
-        within(Duration::from_millis(200), || false);
+        for (name, log) in [("error", &self.log), ("output", &self.stdout)] {
+            let is_complete = log.wait_for_end(DEADLINE);
+            assert!(is_complete, "somebody holds the standard {name} open");
+        }
         Exit {
             code: status.code(),
             log: self.log(),
@@ -353,6 +357,10 @@ impl Server {
     /// Every process under the arbiter.
     pub fn below(&self) -> Vec<Process> {
         descendants(self.process.pid)
+    }
+
+    fn remember_family(&self) {
+        self.family.borrow_mut().extend(self.below());
     }
 
     /// Generations: the arbiter's children that have children.
@@ -426,7 +434,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let family = self.below();
+        self.remember_family();
+        let family = self.family.take();
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.process.signal(Signal::SIGQUIT);
         }
@@ -436,6 +445,7 @@ impl Drop for Server {
             self.process.signal(Signal::SIGKILL);
             let _ = self.child.wait();
         }
+        release(self.child.id());
         let all_gone = || family.iter().all(|process| !process.is_alive());
         let gone = within(Duration::from_secs(5), all_gone);
         for process in family.iter().filter(|process| process.is_alive()) {
@@ -455,8 +465,14 @@ impl Drop for Server {
     }
 }
 
-/// The parts of `pattern` between `…`, in order.
+/// The parts of `pattern` between `…`, in order. [`READY`] and [`SERVING`] are the last words of a line, so that neither
+/// "not ready after 3s" nor "serving again" is taken for them.
 fn has_parts(line: &str, pattern: &str) -> bool {
+    let last_words = [READY, SERVING].into_iter();
+    let mut wanted = last_words.filter(|word| pattern.ends_with(word.trim_start()));
+    if wanted.any(|word| !line.ends_with(word)) {
+        return false;
+    }
     let mut rest = line;
     pattern.split('…').map(str::trim).all(|part| {
         let found = rest.find(part);

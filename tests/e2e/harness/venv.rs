@@ -1,60 +1,75 @@
-//! The virtualenv the tests run their apps in: made once, under `target/`, from PyPI.
+//! What the tests need of PyPI: the virtualenv they run their apps in, and Gunicorn apart from it.
 
 use std::{
-    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
 };
 
-use nix::fcntl::{Flock, FlockArg};
-
-use super::{interpreters, target};
+use super::{
+    interpreters,
+    made_once::{made_once, run},
+};
 
 /// The frameworks are served, on uvloop and in greenlets too; a hook cleans up after prometheus-client, which reads the metrics
 /// too; tombi, taplo and kubernetes-validate check the examples, honcho runs one, trustme makes certificates.
-const REQUIREMENTS: &str = "flask>=3\ndjango>=5\nstarlette>=0.40\nfastapi\npython-multipart\nquart\nlitestar\nuvloop\nwebsockets\ngevent>=24\neventlet>=0.36\nprometheus-client>=0.21\ntombi>=1\ntaplo>=0.9.3\ntrustme\nhoncho>=2\npyyaml\nkubernetes-validate\n";
+const PACKAGES: &str = "flask django starlette fastapi python-multipart quart litestar uvloop websockets gevent eventlet \
+    prometheus-client tombi taplo trustme honcho pyyaml kubernetes-validate";
+
+/// Exact versions: a release of somebody else changes no result of ours. Renewed by hand.
+const CONSTRAINTS: &str = include_str!("constraints.txt");
+const CONSTRAINTS_PATH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/e2e/harness/constraints.txt"
+);
 
 /// The virtualenv's interpreter.
+#[track_caller]
 pub fn venv_python() -> PathBuf {
     venv_bin("python")
 }
 
 /// A program of the virtualenv.
+#[track_caller]
 pub fn venv_bin(name: &str) -> PathBuf {
-    static VENV: OnceLock<PathBuf> = OnceLock::new();
-    VENV.get_or_init(make).join("bin").join(name)
+    // A failure is kept too: what PyPI did not give to one test it is not asked for by the next.
+    static VENV: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let venv = VENV.get_or_init(make_venv);
+    let venv = venv.as_ref().unwrap_or_else(|reason| panic!("{reason}"));
+    venv.join("bin").join(name)
 }
 
-fn make() -> PathBuf {
-    let target = target();
-    let venv = target.join("test-venv");
-    let stamp = venv.join("made-for");
-    // Held while we look and make: another test process may be at it.
-    let lock = File::create(target.join("test-venv.lock")).unwrap();
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+/// A folder for the module path with Gunicorn alone: no app of the other tests is to see it.
+pub fn gunicorn() -> PathBuf {
+    let install = |folder: &Path| {
+        let mut pip = pip(&venv_python());
+        run(pip.args(["gunicorn", "--target"]).arg(folder))
+    };
+    made_once("test-gunicorn", CONSTRAINTS, install).unwrap()
+}
 
+fn make_venv() -> Result<PathBuf, String> {
     let base = interpreters()
         .iter()
         .filter(|found| found.version >= (3, 10))
         .max_by_key(|found| (is_default(&found.path), found.version))
-        .expect("the tests need CPython 3.10 or newer");
-    let wanted = format!(
-        "{}\n{}\n{REQUIREMENTS}",
-        venv.display(),
+        .ok_or("the tests need CPython 3.10 or newer")?;
+    // A virtualenv knows where it lies.
+    let place = super::target().display();
+    let recipe = format!(
+        "{place}\n{}\n{PACKAGES}\n{CONSTRAINTS}",
         base.path.display()
     );
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
-        return venv;
-    }
-    eprintln!("making {} (once)", venv.display());
-    let _ = fs::remove_dir_all(&venv);
-    run(Command::new(&base.path).args(["-m", "venv"]).arg(&venv));
-    run(Command::new(venv.join("bin/python"))
-        .args(["-m", "pip", "install", "--quiet"])
-        .args(REQUIREMENTS.lines()));
-    fs::write(stamp, wanted).unwrap();
-    venv
+    made_once("test-venv", &recipe, |venv| {
+        run(Command::new(&base.path).args(["-m", "venv"]).arg(venv))?;
+        run(pip(&venv.join("bin/python")).args(PACKAGES.split_whitespace()))
+    })
+}
+
+fn pip(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "pip", "install", "--quiet", "-c", CONSTRAINTS_PATH]);
+    command
 }
 
 /// `python3` of the PATH is what the developer chose.
@@ -66,13 +81,4 @@ fn is_default(path: &Path) -> bool {
         return false;
     };
     path.starts_with(String::from_utf8_lossy(&output.stdout).trim())
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?} failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

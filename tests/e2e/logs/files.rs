@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::{
-        fs::{MetadataExt, PermissionsExt, symlink},
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
         net::UnixDatagram,
     },
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use nix::{
 };
 
 use super::start_unseen;
-use crate::harness::{Client, Interpreter, Process, Server, Setup, eventually};
+use crate::harness::{Client, Process, Server, Setup, eventually, system_python};
 
 /// Moves a log away, as logrotate does.
 fn rotate(folder: &Path, name: &str) {
@@ -122,13 +123,8 @@ fn hup_is_enough_after_a_rotation() {
 
 /// A server that root starts for another user; `None` where there is no root or no Python for everybody.
 fn for_nobody(log: &str) -> Option<(Setup, PathBuf)> {
-    let system = PathBuf::from("/usr/bin/python3");
-    let supported = Interpreter::at(&system).is_some_and(|found| found.version >= (3, 10));
-    if !nix::unistd::geteuid().is_root() || !supported {
-        eprintln!("needs root and a system-wide Python");
-        return None;
-    }
-    let setup = Setup::with(&format!("user = 'nobody'\n[log]\n{log}")).python(Some(system));
+    let system = system_python()?;
+    let setup = Setup::with(&format!("user = 'nobody'\n[log]\n{log}")).python(Some(system.path));
     let folder = setup.path().to_owned();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     Some((setup, folder))
@@ -282,6 +278,7 @@ fn logs_of_a_server_for_another_user_can_be_streams_by_name() {
         let mut reader = fs::File::options()
             .read(true)
             .write(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
             .open(&fifo)
             .unwrap();
         let server: Server = setup.start();
@@ -290,7 +287,9 @@ fn logs_of_a_server_for_another_user_can_be_streams_by_name() {
             server.prints("/told");
         } else {
             let mut told = [0; 6];
-            std::io::Read::read_exact(&mut reader, &mut told).unwrap();
+            eventually("the reader of the FIFO is told", || {
+                reader.read_exact(&mut told).is_ok()
+            });
             assert_eq!(&told, b"/told\n");
         }
         server.signal(Signal::SIGUSR1);

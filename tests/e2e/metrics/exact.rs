@@ -45,6 +45,7 @@ fn no_request_is_lost_or_doubled_and_no_counter_goes_down_whatever_happens_to_wo
             scrapes
         }
     });
+    let end = EndOf(is_over);
     let mut asked = 0;
     let mut more = |count: usize| {
         ask(&server, count);
@@ -80,8 +81,17 @@ fn no_request_is_lost_or_doubled_and_no_counter_goes_down_whatever_happens_to_wo
     assert_eq!(samples.get("worker_exits_total{reason=\"scaled\"}"), 3.0);
     assert_eq!(samples.get("worker_exits_total{reason=\"replaced\"}"), 2.0);
     assert_eq!(samples.get("reloads_total{outcome=\"done\"}"), 3.0);
-    is_over.store(true, Relaxed);
+    drop(end);
     assert!(scraper.join().unwrap() > 10);
+}
+
+/// Ends what goes on until then, also when the test has failed.
+struct EndOf(Arc<AtomicBool>);
+
+impl Drop for EndOf {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 #[test]

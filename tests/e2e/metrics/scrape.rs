@@ -3,12 +3,15 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
 };
 
 use crate::{
     admin::support,
-    harness::{Address, Client, Response, Server, Setup, eventually, free_port, venv_python},
+    harness::{
+        Address, Client, Response, Server, Setup, eventually, free_port, venv_python, wait_in_time,
+    },
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.3";
@@ -111,6 +114,7 @@ fn parsed(parser: &str, text: &str) -> String {
     );
     let mut child = Command::new(venv_python())
         .args(["-c", &script])
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -119,7 +123,7 @@ fn parsed(parser: &str, text: &str) -> String {
     let mut input = child.stdin.take().unwrap();
     input.write_all(text.as_bytes()).unwrap();
     drop(input);
-    let output = child.wait_with_output().unwrap();
+    let output = wait_in_time(child).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}\n{text}");
     String::from_utf8(output.stdout).unwrap()
