@@ -156,13 +156,7 @@ fn an_interpreter_that_the_user_may_not_run_is_told_with_the_closed_folder() {
 
 /// A server that root starts for another user, in a folder of that user's where `plant` has been at work. `None` where it cannot be.
 fn in_a_folder_of_nobodys(config: &str, plant: impl FnOnce(&Path)) -> Option<Setup> {
-    let system = PathBuf::from("/usr/bin/python3");
-    let supported = Interpreter::at(&system).is_some_and(|found| found.version >= (3, 10));
-    if !nix::unistd::geteuid().is_root() || !supported {
-        eprintln!("needs root and a system-wide Python");
-        return None;
-    }
-    let setup = Setup::with(config).python(Some(system));
+    let setup = Setup::with(config).python(Some(system_python()?.path));
     fs::set_permissions(setup.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let run = setup.path().join("run");
     fs::create_dir(&run).unwrap();
