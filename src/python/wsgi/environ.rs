@@ -3,6 +3,8 @@
 //! What is the same for all requests of a listener is a template that is copied; keys are interned, and the strings of the
 //! last request are used again where they are equal.
 
+mod template;
+
 use std::{
     os::unix::ffi::OsStringExt,
     sync::{Arc, OnceLock},
@@ -15,28 +17,27 @@ use pyo3::{
     types::{PyBytes, PyDict, PyString},
 };
 
+pub(super) use template::Surroundings;
+use template::template;
+
 use super::{
     header_keys::{HeaderKeys, Meaning},
     input::Input,
     memo::Memo,
 };
 use crate::{
-    config::Config,
     http::{
         Refusal, Version,
         forwarded::{Node, Told},
         percent,
     },
-    python::{dropped_header, ffi, green::Library},
+    python::{dropped_header, ffi},
     sys::net::PeerAddress,
     wire::ListenerAddress,
     worker::{
         Body, Connection, Forwarding, MADE_DIGITS, Peer, RequestIds, peer_text, remote_address,
     },
 };
-
-/// CPython gives a dict that has come to so many entries room for 42, and leaves it that when they become fewer.
-const ROOMY_ENTRIES: usize = 22;
 
 /// The keys that are set for each request.
 pub(super) struct Keys {
@@ -111,15 +112,6 @@ pub(super) struct EnvironBuilder {
     query: Memo,
     decoded: Vec<u8>,
     request: u64,
-}
-
-/// What a template holds beside the constants.
-pub(super) struct Surroundings<'a, 'py> {
-    pub(super) errors: Bound<'py, PyAny>,
-    pub(super) file_wrapper: Bound<'py, PyAny>,
-    pub(super) early_hints: Bound<'py, PyAny>,
-    pub(super) listeners: &'a [ListenerAddress],
-    pub(super) config: &'a Config,
 }
 
 impl EnvironBuilder {
@@ -500,57 +492,6 @@ impl PeerText {
             socket: (peer.address != peer.socket).then(|| text(&peer_text(peer.socket))),
         }
     }
-}
-
-fn template(
-    py: Python<'_>,
-    address: &ListenerAddress,
-    surroundings: &Surroundings<'_, '_>,
-) -> PyResult<Py<PyDict>> {
-    let (name, port) = match address {
-        ListenerAddress::Tcp(address) => (remote_address(address.ip()), address.port().to_string()),
-        ListenerAddress::Unix(path) => (path.clone(), String::new()),
-    };
-    let config = surroundings.config;
-    let environ = PyDict::new(py);
-    environ.set_item("REQUEST_METHOD", intern!(py, "GET"))?;
-    environ.set_item("SCRIPT_NAME", ffi::latin1(py, script_name()))?;
-    environ.set_item("PATH_INFO", "")?;
-    environ.set_item("QUERY_STRING", "")?;
-    environ.set_item("RAW_URI", "")?;
-    environ.set_item("SERVER_NAME", name)?;
-    environ.set_item("SERVER_PORT", port)?;
-    environ.set_item("SERVER_PROTOCOL", intern!(py, "HTTP/1.1"))?;
-    environ.set_item(
-        "SERVER_SOFTWARE",
-        concat!("rgunicorn/", env!("CARGO_PKG_VERSION")),
-    )?;
-    environ.set_item("REMOTE_ADDR", "")?;
-    environ.set_item("wsgi.version", (1, 0))?;
-    environ.set_item("wsgi.url_scheme", intern!(py, "http"))?;
-    environ.set_item("wsgi.input", Bound::new(py, Input::empty())?)?;
-    environ.set_item("wsgi.input_terminated", true)?;
-    environ.set_item("wsgi.errors", &surroundings.errors)?;
-    let calls_interleave = config.threads > 1 || Library::of(config.worker_class).is_some();
-    environ.set_item("wsgi.multithread", calls_interleave)?;
-    environ.set_item("wsgi.multiprocess", config.workers > 1)?;
-    environ.set_item("wsgi.run_once", false)?;
-    environ.set_item("wsgi.file_wrapper", &surroundings.file_wrapper)?;
-    environ.set_item("wsgi.early_hints", &surroundings.early_hints)?;
-    make_room(&environ)?;
-    Ok(environ.unbind())
-}
-
-/// Has the dict hold more than it does, which its copies do likewise: else each would soon have to grow, 55 ns a request.
-fn make_room(environ: &Bound<'_, PyDict>) -> PyResult<()> {
-    let missing = ROOMY_ENTRIES.saturating_sub(environ.len());
-    for number in 0..missing {
-        environ.set_item(number, ())?;
-    }
-    for _ in 0..missing {
-        environ.call_method0(intern!(environ.py(), "popitem"))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
