@@ -34,6 +34,29 @@ fn a_stream_is_sent_as_it_comes() {
     );
 }
 
+/// Has nothing to say for a while.
+const QUIET: &str = "
+import asyncio
+
+async def app(scope, receive, send):
+    assert scope['type'] == 'http'
+    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+    await send({'type': 'http.response.body', 'body': b'', 'more_body': True})
+    await asyncio.sleep(1)
+    await send({'type': 'http.response.body', 'body': b'at last'})
+";
+
+#[test]
+fn an_empty_part_of_the_body_sends_the_head() {
+    let server = setup("").app(QUIET).start();
+    let mut client = server.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let head = String::from_utf8(client.some().unwrap()).unwrap();
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+    let rest = String::from_utf8(client.rest().unwrap()).unwrap();
+    assert_eq!(rest, "7\r\nat last\r\n0\r\n\r\n");
+}
+
 #[test]
 fn http_1_0_and_head_get_no_chunks() {
     let server = start("");
