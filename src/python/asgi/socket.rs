@@ -430,7 +430,7 @@ impl State {
             if has_ended {
                 if let Some(connection) = &mut self.connection {
                     connection.unread = false;
-                    connection.ended = true;
+                    connection.end_was_read = true;
                 }
                 if let Some(Event::Failed(failure)) = open.end() {
                     self.end
