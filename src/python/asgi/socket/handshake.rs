@@ -69,11 +69,11 @@ impl Socket {
             let ids = &this.get().gateway.hub.station.request_ids;
             ids.write_field(connection, &mut out);
             let surplus = connection.take_surplus();
-            state.rest = surplus;
+            state.rest = surplus.into();
         }
         drop(state);
         response::write_head_end(&mut out);
-        Self::transmit(this, &out)?;
+        Self::transmit(this, &out);
         Self::read(this)
     }
 
@@ -82,6 +82,7 @@ impl Socket {
         let mut state = this.get().state.borrow(this.py());
         state.undecided()?;
         state.outcome = Outcome::default();
+        state.denial.clear();
         state.outcome.begin(status);
         drop(state);
         Self::finish_denial(this)
@@ -110,7 +111,7 @@ impl Socket {
         connection.output.push_bytes(&state.outcome.head.lines);
         connection.output.push_bytes(&state.denial);
         state.phase = Phase::Denied;
-        state.end = Some((close::ABNORMAL, String::new()));
+        state.end.note(close::ABNORMAL, "");
         drop(guard);
         Self::finish(this)
     }
@@ -121,7 +122,6 @@ impl Socket {
         let py = this.py();
         let mut state = this.get().state.borrow(py);
         state.timed_out = true;
-        state.denial.clear();
         let ids = &this.get().gateway.hub.station.request_ids;
         let (id, request) = ids.name(state.connection.as_deref());
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
@@ -140,10 +140,8 @@ impl Socket {
 impl State {
     /// The handshake's request, while the app has not decided about it.
     pub(in crate::python::asgi) fn undecided(&mut self) -> PyResult<&mut Opening> {
-        if self.connection.is_none() && self.outcome.status == 0 {
-            return Err(gone());
-        }
         match &mut self.phase {
+            Phase::Connecting(_) if self.connection.is_none() => Err(gone()),
             Phase::Connecting(opening) => Ok(opening),
             Phase::Open(_) | Phase::Denied => Err(PyRuntimeError::new_err(
                 "the WebSocket was accepted or denied already",
