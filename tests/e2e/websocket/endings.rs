@@ -1,6 +1,8 @@
 //! How a WebSocket ends: what the app, the log and the client are told, and that nothing is lost that came before.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
@@ -123,4 +125,36 @@ fn a_client_that_leaves_before_the_app_has_decided_counts_as_499() {
     thread::sleep(Duration::from_millis(200));
     drop(client);
     server.prints("\"GET /undecided HTTP/1.1\" 499");
+}
+
+#[test]
+fn a_refused_handshake_ends_the_connection() {
+    let server = start("");
+    for (path, status, body) in [
+        ("/denied", 403, ""),
+        ("/answered", 401, "who are you?"),
+        ("/changes-its-mind", 403, ""),
+    ] {
+        let mut client = server.client();
+        let refused = client.request(&handshake(path));
+        assert_eq!((refused.status, refused.text().as_str()), (status, body));
+        assert!(refused.says_close(), "{path}: {refused:?}");
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn who_still_sends_a_body_is_not_reset_by_the_answer() {
+    let server = start("");
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                Content-Length: 3\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    for _ in 0..3 {
+        stream.write_all(b"x").expect("the body is read away");
+        thread::sleep(Duration::from_millis(50));
+    }
 }

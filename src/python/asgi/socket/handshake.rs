@@ -42,6 +42,7 @@ impl Socket {
             environ: &[],
         };
         log_answered(&gateway.hub.station, &connection, &answered);
+        connection.unread |= connection.awaits_body();
         gateway.hub.finish(connection, true, rejection.0.status);
     }
 
@@ -98,7 +99,8 @@ impl Socket {
         let traits = RequestTraits {
             version: Version::Http11,
             is_head: false,
-            persistent: connection.head().persistent && gateway.hub.station.may_persist(),
+            // A proxy that takes the connection for a tunnel, whatever was answered, must not carry requests past its rules.
+            persistent: false,
         };
         let length = state.denial.len();
         state
