@@ -8,7 +8,7 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::{ConfigSource, OK, command::DEFAULT_FILE, init::SCHEMA_FILE, save::save, tell};
-use crate::migrate::{Migration, Sources, VARIABLE, migrate as translate};
+use crate::migrate::{CMD_ARGS_VARIABLE, Migration, Sources, migrate as translate};
 
 pub(super) fn arguments() -> Vec<Arg> {
     let path = |name: &'static str| {
@@ -72,7 +72,7 @@ fn migrated(typed: &ArgMatches) -> Result<String, String> {
             .get_many::<String>("command")
             .map(|words| words.cloned().collect())
             .unwrap_or_default(),
-        cmd_args: env::var(VARIABLE).ok(),
+        cmd_args: env::var(CMD_ARGS_VARIABLE).ok(),
         has_web_concurrency: env::var_os("WEB_CONCURRENCY").is_some_and(|value| !value.is_empty()),
         python: path("python"),
         destination: destination.components().collect(),

@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgMatches, Command};
 
 use super::{ConfigSource, FAILED, OK, USAGE, command};
-use crate::{arbiter, migrate::VARIABLE};
+use crate::{arbiter, migrate::CMD_ARGS_VARIABLE};
 
 /// Whether this build, called so, would take over from the running one, whose state is the standard input. For the
 /// arbiter, before it becomes this program.
@@ -76,10 +76,10 @@ const SLIP_LETTERS_MAX: usize = 2;
 
 /// Whoever comes from Gunicorn may have it set, and would wonder.
 fn warn_of_gunicorns_variable() {
-    if env::var_os(VARIABLE).is_some_and(|value| !value.is_empty()) {
+    if env::var_os(CMD_ARGS_VARIABLE).is_some_and(|value| !value.is_empty()) {
         let _ = writeln!(
             io::stderr(),
-            "warning: {VARIABLE} is not read; `rgunicorn migrate` writes what it says into a file"
+            "warning: {CMD_ARGS_VARIABLE} is not read; `rgunicorn migrate` writes what it says into a file"
         );
     }
 }

@@ -52,8 +52,8 @@ pub(super) fn draft(gathered: Gathered) -> Draft {
         .extend(remark_on_defaults(&layer, has_access_log));
     let has_workers = layer.gives("workers");
     for given in layer {
-        let is_shell = gathered.unread_by_shell.contains(&given.origin);
-        translate(given, is_shell, &gathered.places, &mut draft);
+        let unread_by_shell = gathered.unread_by_shell.contains(&given.origin);
+        translate(given, unread_by_shell, &gathered.places, &mut draft);
     }
     if let Some(syslog) = syslog {
         syslog.translate(&gathered.unread_by_shell, &mut draft);

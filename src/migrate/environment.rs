@@ -9,8 +9,8 @@ use super::{
     variables::{has_variable, set_outside},
 };
 
-/// `is_shell` says that no shell has read the values yet.
-pub(super) fn translate(given: &Given, is_shell: bool, draft: &mut Draft) {
+/// `unread_by_shell`: variables in the values still wait for the shell that would have put something in their place.
+pub(super) fn translate(given: &Given, unread_by_shell: bool, draft: &mut Draft) {
     let items: Vec<&str> = match &given.written {
         Written::Plain(Json::Array(items)) => items.iter().filter_map(Json::as_str).collect(),
         Written::Plain(Json::String(text)) => vec![text],
@@ -23,7 +23,7 @@ pub(super) fn translate(given: &Given, is_shell: bool, draft: &mut Draft) {
         let obstacle = if given.provenance.foreign.contains(&number) {
             Some(FOREIGN.to_owned())
         } else {
-            (is_shell && has_variable(value)).then(|| set_outside(name, value))
+            (unread_by_shell && has_variable(value)).then(|| set_outside(name, value))
         };
         if let Some(obstacle) = obstacle {
             // The last one counts.

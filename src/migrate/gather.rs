@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{
-    Given, Layer, MigrateError, Sources, Start, VARIABLE, Written, command_line, config_file,
+    CMD_ARGS_VARIABLE, Given, Layer, MigrateError, Sources, Start, Written, command_line,
+    config_file,
     given::given_app,
     places::{Places, clean},
 };
@@ -145,12 +146,12 @@ fn lines(
         .filter(|text| !text.is_empty())
     {
         let words = shlex::split(text).ok_or_else(|| MigrateError::CommandLine {
-            origin: VARIABLE.to_owned(),
+            origin: CMD_ARGS_VARIABLE.to_owned(),
             reason: "a quote is not closed".to_owned(),
         })?;
         lines.push(Line {
             words,
-            origin: VARIABLE.to_owned(),
+            origin: CMD_ARGS_VARIABLE.to_owned(),
         });
     }
     if let Some((start, name)) = start {
@@ -175,7 +176,7 @@ fn read_line(line: &Line) -> Result<Layer, MigrateError> {
     })?;
     let mut layer = read.layer;
     // Gunicorn takes the app from the command line alone.
-    if let Some(app) = read.app.filter(|_| line.origin != VARIABLE) {
+    if let Some(app) = read.app.filter(|_| line.origin != CMD_ARGS_VARIABLE) {
         layer.set(given_app(app, &line.origin));
     }
     Ok(layer)

@@ -30,7 +30,7 @@ pub use start::Start;
 use gather::gather;
 
 /// The variable in which Gunicorn finds more flags.
-pub const VARIABLE: &str = "GUNICORN_CMD_ARGS";
+pub const CMD_ARGS_VARIABLE: &str = "GUNICORN_CMD_ARGS";
 
 /// What to read. Nothing of it is needed but the directories.
 #[derive(Debug, Clone, Default)]

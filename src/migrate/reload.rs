@@ -9,7 +9,7 @@ use super::{
     Draft, Given,
     places::{Places, clean},
     translate::list,
-    values::{Refusal, words},
+    values::{Obstacle, words},
 };
 
 /// Adds patterns to `reload.code`.
@@ -32,7 +32,7 @@ pub(super) fn extra_files(
     comments: Vec<String>,
     places: &Places,
     draft: &mut Draft,
-) -> Result<(), Refusal> {
+) -> Result<(), Obstacle> {
     let root = places.root(draft);
     let mut patterns = Vec::new();
     for word in words(given)? {

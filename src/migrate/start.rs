@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
+    CMD_ARGS_VARIABLE,
     quoting::{self, assigned, ends_command, is_operator},
     specifiers,
 };
@@ -26,8 +27,6 @@ pub struct Start {
     /// It stands in a unit of systemd.
     pub is_unit: bool,
 }
-
-const VARIABLE: &str = "GUNICORN_CMD_ARGS";
 
 impl Start {
     /// `None` where Gunicorn is not among the words.
@@ -218,7 +217,7 @@ fn is_gunicorn(word: &str) -> bool {
 }
 
 fn cmd_args(word: &str) -> Option<String> {
-    let value = word.strip_prefix(VARIABLE)?.strip_prefix('=')?;
+    let value = word.strip_prefix(CMD_ARGS_VARIABLE)?.strip_prefix('=')?;
     Some(value.to_owned())
 }
 

@@ -3,8 +3,8 @@
 use super::{
     Draft, Given, Layer,
     translate::{sentence, title},
-    values::{Refusal, switch, text},
-    variables::settle,
+    values::{Obstacle, switch, text},
+    variables::expand_defaults,
 };
 use crate::config::gunicorn::find;
 
@@ -40,7 +40,7 @@ impl Syslog {
         comments.extend(self.address.iter().map(title));
         if let Some(address) = &mut self.address
             && unread_by_shell.contains(&address.origin)
-            && let Err(reason) = settle(address, &mut comments)
+            && let Err(reason) = expand_defaults(address, &mut comments)
         {
             return draft.leave(comments.join(", "), reason);
         }
@@ -77,7 +77,7 @@ const BOTH: &str =
     "Gunicorn wrote to both; a log has one target here, and the daemon can write files.";
 
 /// As we write the address, made from what Gunicorn understands.
-fn target(address: Option<&Given>) -> Result<String, Refusal> {
+fn target(address: Option<&Given>) -> Result<String, Obstacle> {
     let address = match address.filter(|given| !given.is_nothing()) {
         Some(given) => text(given)?,
         None => find("syslog_addr")

@@ -7,24 +7,29 @@ use super::{
     Draft, Given, Written, environment,
     places::{Places, relative},
     reload,
-    values::{Refusal, is_default, number, switch, text, words},
-    variables::{settle, variable_of},
+    values::{Obstacle, is_default, number, switch, text, words},
+    variables::{expand_defaults, variable_of},
 };
 use crate::config::{
     bounds,
     gunicorn::{Fate, Form, find, worker_class},
 };
 
-/// `is_shell` says that no shell has read the value yet.
-pub(super) fn translate(mut given: Given, is_shell: bool, places: &Places, draft: &mut Draft) {
+/// `unread_by_shell`: variables in the value still wait for the shell that would have put something in their place.
+pub(super) fn translate(
+    mut given: Given,
+    unread_by_shell: bool,
+    places: &Places,
+    draft: &mut Draft,
+) {
     if given.is_nothing() {
         return;
     }
     if given.setting.form == Form::Variables {
-        return environment::translate(&given, is_shell, draft);
+        return environment::translate(&given, unread_by_shell, draft);
     }
     let mut comments = vec![title(&given)];
-    if is_shell && let Err(reason) = settle(&mut given, &mut comments) {
+    if unread_by_shell && let Err(reason) = expand_defaults(&mut given, &mut comments) {
         return draft.leave(title(&given), reason);
     }
     comments.extend(remark_on_computed(&given));
@@ -106,7 +111,7 @@ fn carry_over(
     mut comments: Vec<String>,
     places: &Places,
     draft: &mut Draft,
-) -> Result<(), Refusal> {
+) -> Result<(), Obstacle> {
     let key = match (given.setting.fate, given.setting.key()) {
         (_, Some(key)) => key,
         (Fate::Gone(reason), None) if !is_default(given) => return Err(reason.to_owned()),
@@ -165,7 +170,7 @@ fn carry_over(
 }
 
 /// A number that was made from the processors of a machine, and from nothing else, is `"auto"`.
-fn workers(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> {
+fn workers(given: &Given, comments: &mut Vec<String>) -> Result<Value, Obstacle> {
     if given.provenance.counts_processors {
         comments.push(
             "It counted processors; so does \"auto\", which also sees a container's share of them."
@@ -180,7 +185,7 @@ fn workers(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> 
     number(given).map(Value::from)
 }
 
-fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Refusal> {
+fn seconds(given: &Given, comments: &mut Vec<String>) -> Result<Value, Obstacle> {
     let seconds = number(given)?;
     if seconds > DAY {
         comments.push("A day is the longest here.".to_owned());
@@ -207,7 +212,7 @@ fn address_of_statsd(text: &str) -> String {
 }
 
 /// `module:function` of a function that has a module, or of Gunicorn's `module.function`.
-fn hook(given: &Given, key: &str) -> Result<String, Refusal> {
+fn hook(given: &Given, key: &str) -> Result<String, Obstacle> {
     let name = given.setting.name;
     match &given.written {
         Written::Function(function) => function.path().ok_or_else(|| {
@@ -255,7 +260,7 @@ pub(super) fn address(text: &str) -> String {
     }
 }
 
-fn class(given: &Given) -> Result<String, Refusal> {
+fn class(given: &Given) -> Result<String, Obstacle> {
     let path = text(given)?;
     let last = path.rsplit('.').next().unwrap_or(&path).to_lowercase();
     let known = worker_class(&path).map(str::to_owned);
@@ -281,7 +286,7 @@ fn directory(
     given: &Given,
     places: &Places,
     comments: &mut Vec<String>,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Option<String>, Obstacle> {
     let absolute = places.project.join(text(given)?);
     comments.push("Other relative paths start there.".to_owned());
     Ok(relative(&absolute, &places.file))
@@ -293,7 +298,7 @@ fn umask(
     comments: Vec<String>,
     places: &Places,
     draft: &mut Draft,
-) -> Result<(), Refusal> {
+) -> Result<(), Obstacle> {
     let bits = number(given)?;
     if !places.has_unix_socket {
         return Err("in Gunicorn it is for UNIX sockets alone, and there is none".to_owned());
@@ -305,7 +310,7 @@ fn umask(
 /// What everybody may do with a socket: connect.
 const SOCKET: i64 = 0o666;
 
-fn headers(given: &Given) -> Result<Value, Refusal> {
+fn headers(given: &Given) -> Result<Value, Obstacle> {
     let Written::Plain(Json::Object(headers)) = &given.written else {
         return Err("it is no table of header names and values".to_owned());
     };

@@ -5,9 +5,9 @@ use serde_json::Value as Json;
 use super::{Given, Written};
 
 /// Why a value cannot be carried over, in a sentence's words.
-pub(super) type Refusal = String;
+pub(super) type Obstacle = String;
 
-pub(super) fn text(given: &Given) -> Result<String, Refusal> {
+pub(super) fn text(given: &Given) -> Result<String, Obstacle> {
     match &given.written {
         Written::Plain(Json::String(text)) => Ok(text.trim().to_owned()),
         Written::Plain(Json::Number(number)) => Ok(number.to_string()),
@@ -15,7 +15,7 @@ pub(super) fn text(given: &Given) -> Result<String, Refusal> {
     }
 }
 
-pub(super) fn number(given: &Given) -> Result<i64, Refusal> {
+pub(super) fn number(given: &Given) -> Result<i64, Obstacle> {
     let number = match &given.written {
         Written::Plain(Json::Number(number)) => number.as_i64(),
         Written::Plain(Json::Bool(value)) => Some((*value).into()),
@@ -38,7 +38,7 @@ fn integer(text: &str) -> Option<i64> {
     read.ok()
 }
 
-pub(super) fn switch(given: &Given) -> Result<bool, Refusal> {
+pub(super) fn switch(given: &Given) -> Result<bool, Obstacle> {
     match &given.written {
         Written::Plain(Json::Bool(value)) => Ok(*value),
         Written::Plain(Json::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
@@ -47,7 +47,7 @@ pub(super) fn switch(given: &Given) -> Result<bool, Refusal> {
     }
 }
 
-pub(super) fn words(given: &Given) -> Result<Vec<String>, Refusal> {
+pub(super) fn words(given: &Given) -> Result<Vec<String>, Obstacle> {
     let split = |text: &str| -> Vec<String> {
         let words = text.split(',').map(str::trim);
         words

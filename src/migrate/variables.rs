@@ -6,7 +6,7 @@ use super::{Given, Written, specifiers, translate::address, values::words};
 use crate::config::gunicorn::Form;
 
 /// Puts defaults in the place of variables. The error is a whole sentence: where else to say it.
-pub(super) fn settle(given: &mut Given, comments: &mut Vec<String>) -> Result<(), String> {
+pub(super) fn expand_defaults(given: &mut Given, comments: &mut Vec<String>) -> Result<(), String> {
     let Written::Plain(value) = &mut given.written else {
         return Ok(());
     };

@@ -3,27 +3,32 @@
 //! The other half, `crate::generation`, waits for orders; while it does, the interpreter's lock is free, for a preloaded
 //! app may have threads.
 
+mod capture;
+mod fork;
+mod threads;
+
 use std::{os::fd::OwnedFd, sync::Arc};
 
-use nix::sys::signal::Signal;
-use pyo3::{prelude::*, types::IntoPyDict};
+use pyo3::prelude::*;
+
+use capture::captured;
+use fork::fork_as_told;
+use threads::warn_of_threads;
 
 use super::{
     app::{self, EXIT_BOOT},
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, output, stacks, worker, wsgi,
+    kind, output, stacks, wsgi,
 };
 use crate::{
-    config::{Config, WorkerClass},
-    generation::{
-        ForkServer, ImportOutput, Inherited, Order, OutputPipes, WorkerStart, other_threads,
-    },
+    config::WorkerClass,
+    generation::{ForkServer, Inherited, Order},
     sys::{
-        self, SignalBell, die_with_parent, disregard, fork_blocked, release_program_files,
-        restore_defaults, seal_heap, set_process_title, trim_heap,
+        self, SignalBell, die_with_parent, release_program_files, seal_heap, set_process_title,
+        trim_heap,
     },
-    telemetry::{self, Printer},
+    telemetry,
     wire::{FORMAT, FromGeneration, GenerationEnd, WorkerSettings},
 };
 
@@ -86,23 +91,28 @@ struct Prepared {
     hooks: GenerationHooks,
 }
 
-/// Carries out `Start`. An error is in the log already; it is the reason to tell and the exit code.
+/// Why a generation cannot start, which is in the log already: the reason to tell, and the exit code.
+type Failure = (String, i32);
+
+fn failed(py: Python<'_>, who: &str, reason: String) -> Failure {
+    py.detach(|| crate::error!("{who} cannot start: {reason}"));
+    (reason, EXIT_BOOT)
+}
+
+/// Carries out `Start`.
 fn prepare(
     py: Python<'_>,
     server: &mut ForkServer,
     settings: WorkerSettings,
     descriptors: Vec<OwnedFd>,
-) -> Result<Prepared, (String, i32)> {
+) -> Result<Prepared, Failure> {
     let generation = settings.generation;
     set_process_title(&format!(
         "rgunicorn: generation {generation} [{}]",
         settings.config.proc_name
     ));
     let who = format!("generation={generation}");
-    let fail = |reason: String| {
-        py.detach(|| crate::error!("{who} cannot start: {reason}"));
-        (reason, EXIT_BOOT)
-    };
+    let fail = |reason: String| failed(py, &who, reason);
     let mut inherited =
         Inherited::unpack(settings, descriptors).map_err(|error| fail(error.to_string()))?;
     let config = &inherited.settings.config;
@@ -129,23 +139,9 @@ fn prepare(
         (error.reason(), EXIT_BOOT)
     })?;
     let app = match config.preload {
-        true => {
-            let app = captured(py, server, config, || app::load(py, config));
-            let app = app.map_err(|error| fail(error.to_string()))?;
-            Some(app.map_err(|error| {
-                py.detach(|| error.log(&who, &format!("`{}`", config.app.text)));
-                (error.reason().to_owned(), error.exit_code())
-            })?)
-        }
+        true => Some(load_app(py, server, &mut inherited, &who)?),
         false => None,
     };
-    if let Some(app) = &app {
-        let choice = kind::choose(py, &inherited.settings.config, app);
-        let choice = choice.map_err(|error| fail(error.to_string()))?;
-        py.detach(|| choice.tell(&who));
-        // Once for all workers, before they share the memory that it takes.
-        Arc::make_mut(&mut inherited.settings.config).worker_class = choice.class;
-    }
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
         warn_of_threads(py, generation, app.is_some());
@@ -164,6 +160,28 @@ fn prepare(
         glue,
         hooks,
     })
+}
+
+/// Imports the app, and settles the class of its workers, which `auto` leaves to what the app is.
+fn load_app(
+    py: Python<'_>,
+    server: &mut ForkServer,
+    inherited: &mut Inherited,
+    who: &str,
+) -> Result<Py<PyAny>, Failure> {
+    let fail = |error: String| failed(py, who, error);
+    let config = &inherited.settings.config;
+    let app = captured(py, server, config, || app::load(py, config))
+        .map_err(|error| fail(error.to_string()))?
+        .map_err(|error| {
+            py.detach(|| error.log(who, &format!("`{}`", config.app.text)));
+            (error.reason().to_owned(), error.exit_code())
+        })?;
+    let choice = kind::choose(py, config, &app).map_err(|error| fail(error.to_string()))?;
+    py.detach(|| choice.tell(who));
+    // Once for all workers, before they share the memory that it takes.
+    Arc::make_mut(&mut inherited.settings.config).worker_class = choice.class;
+    Ok(app)
 }
 
 /// With `preload` those of workers too: what cannot be used is then known before any worker is forked.
@@ -196,47 +214,6 @@ fn set_search_path(py: Python<'_>, settings: &WorkerSettings) -> PyResult<()> {
     Ok(())
 }
 
-/// Imports, and writes what is printed meanwhile to the error log if that is wanted; what threads of the app print later, too.
-fn captured<T>(
-    py: Python<'_>,
-    server: &mut ForkServer,
-    config: &Config,
-    import: impl FnOnce() -> T,
-) -> std::io::Result<T> {
-    if !config.log.capture_output {
-        return Ok(import());
-    }
-    let printer = Printer {
-        pid: std::process::id(),
-        worker: 0,
-    };
-    let output = ImportOutput::begin()?;
-    let imported = import();
-    output::flush(py);
-    output.tell(printer)?;
-    server.read_output(printer, OutputPipes::create()?.become_output()?);
-    Ok(imported)
-}
-
-/// In a worker: what it prints goes to its generation.
-fn become_captured(py: Python<'_>, pipes: OutputPipes, worker: u64, generation: u32) {
-    let captured = pipes.become_output_of(worker, generation);
-    for name in ["stdout", "stderr"] {
-        // Lines are told when they are complete, and not when a buffer is full.
-        let options = [("line_buffering", true)].into_py_dict(py);
-        let stream = py.import("sys").and_then(|sys| sys.getattr(name));
-        let set = stream.and_then(|stream| {
-            let options = options?;
-            stream.call_method("reconfigure", (), Some(&options))
-        });
-        // The app may have put something of its own there.
-        drop(set);
-    }
-    if let Err(error) = captured {
-        crate::error!("the output of this worker cannot be captured: {error}");
-    }
-}
-
 /// Puts all objects that exist out of the garbage collector's reach: it would write to each of them, and so unshare
 /// nearly all memory from the generation's. Without `preload` that is the start-up of the interpreter only, which lives
 /// as long as the process too.
@@ -263,167 +240,4 @@ fn allow_merging(who: &str) {
              `echo 1 > /sys/kernel/mm/ksm/run` as root on the host"
         );
     }
-}
-
-/// A fork copies no thread but the one that forks: what the others hold stays held for ever.
-fn warn_of_threads(py: Python<'_>, generation: u64, is_preloaded: bool) {
-    let names: Vec<String> = other_threads()
-        .unwrap_or_default()
-        .into_iter()
-        .map(|thread| python_name(py, thread.id).unwrap_or_else(|| native_name(thread.name)))
-        .collect();
-    if names.is_empty() {
-        return;
-    }
-    let count = match names.len() {
-        1 => "a thread".to_owned(),
-        many => format!("{many} threads"),
-    };
-    let names = names.join(", ");
-    let (who, advice) = match is_preloaded {
-        true => (
-            format!("the app started {count} while it was preloaded ({names})"),
-            "start threads in the worker, or set `preload = false`",
-        ),
-        false => (
-            format!("the module of a hook started {count} when it was imported ({names})"),
-            "start threads in the worker",
-        ),
-    };
-    py.detach(|| crate::warning!(
-        "generation={generation} {who}: workers will not have them, and a lock that one of them holds while a worker is forked \
-         stays locked in it; {advice}"
-    ));
-}
-
-/// A thread that a library has not given a name has that of its process.
-fn native_name(name: String) -> String {
-    let own = nix::sys::prctl::get_name().unwrap_or_default();
-    match own.to_string_lossy() == name {
-        true => "one of a native library".to_owned(),
-        false => name,
-    }
-}
-
-/// The name of the thread in Python's `threading`, if it is one of Python's.
-fn python_name(py: Python<'_>, id: u32) -> Option<String> {
-    let threads = py
-        .import("threading")
-        .ok()?
-        .call_method0("enumerate")
-        .ok()?;
-    threads
-        .try_iter()
-        .ok()?
-        .flatten()
-        .find(|thread| {
-            let native = thread
-                .getattr("native_id")
-                .and_then(|id| id.extract::<u32>());
-            native.is_ok_and(|native| native == id)
-        })
-        .and_then(|thread| thread.getattr("name").ok()?.extract().ok())
-}
-
-fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Prepared) -> i32 {
-    let Prepared {
-        mut inherited,
-        app,
-        glue,
-        hooks,
-    } = prepared;
-    let library = Library::of(inherited.settings.config.worker_class);
-    let own_pid = std::process::id();
-    let mut has_forked = false;
-    loop {
-        match py.detach(|| server.next_order()) {
-            Order::Fork {
-                worker,
-                slot,
-                sheet,
-            } => match fork_with_pipes(py, library, &inherited.settings.config) {
-                Ok((0, pipes)) => {
-                    // The channel and the signals' bell are the generation's.
-                    drop(server);
-                    if let Some(pipes) = pipes {
-                        become_captured(py, pipes, worker, own_pid);
-                    }
-                    let start = inherited.into_worker(worker, slot, !has_forked);
-                    set_process_title(&worker_title(&start));
-                    return worker::run(py, start, sheet, app, glue.as_ref());
-                }
-                Ok((pid, pipes)) => {
-                    has_forked = true;
-                    if let Some(pipes) = pipes {
-                        server.read_output(Printer { pid, worker }, pipes.into_readers());
-                    }
-                    server.forked(worker, pid);
-                }
-                Err(error) => server.not_forked(worker, app::told(py, &error)),
-            },
-            Order::RunHook(occasion) => {
-                let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {
-                    continue;
-                };
-                match fork(py, library) {
-                    Ok(0) => {
-                        drop(server);
-                        inherited.listeners.clear();
-                        hooks.run_and_end(py, glue, &inherited.settings, &occasion)
-                    }
-                    Ok(pid) => server.hook_forked(pid, occasion),
-                    Err(error) => {
-                        crate::warning!("{} cannot be run: {error}", occasion.hook());
-                    }
-                }
-            }
-            Order::TakeLive => {
-                py.detach(|| inherited.take_live());
-                server.grant(inherited.settings.config.timeouts.graceful);
-            }
-            // An address that is given up must not be held open for as long as the last worker takes.
-            Order::Retire => inherited.listeners.clear(),
-            Order::Leave => return 0,
-            Order::Start(..) => crate::error!("the arbiter started a generation twice"),
-        }
-    }
-}
-
-/// Forks; with the pipes for what the worker prints, where that is captured.
-fn fork_with_pipes(
-    py: Python<'_>,
-    library: Option<Library>,
-    config: &Config,
-) -> PyResult<(u32, Option<OutputPipes>)> {
-    let pipes = (config.log.capture_output)
-        .then(OutputPipes::create)
-        .transpose()?;
-    Ok((fork(py, library)?, pipes))
-}
-
-fn worker_title(start: &WorkerStart) -> String {
-    let settings = &start.inherited.settings;
-    format!(
-        "rgunicorn: worker {} generation {} [{}]",
-        start.worker, settings.generation, settings.config.proc_name
-    )
-}
-
-/// What somebody who writes `pkill -HUP rgunicorn` means for the arbiter alone: no worker dies of it.
-const FOR_THE_ARBITER: [Signal; 2] = [Signal::SIGHUP, Signal::SIGUSR2];
-
-/// Forks through the interpreter, so that what it and the app registered with `os.register_at_fork` runs. Zero in the
-/// child, which begins with all other signals at their default: until the worker can drain, SIGTERM ends it.
-fn fork(py: Python<'_>, library: Option<Library>) -> PyResult<u32> {
-    // A patched `os.fork` would have the library's hub wait for the child, which is ours to wait for.
-    let module = py.import(if library.is_some() { "posix" } else { "os" })?;
-    fork_blocked(
-        || module.call_method0("fork")?.extract::<u32>(),
-        |pid| *pid == 0,
-        || {
-            // It fails for numbers that are no signals only.
-            let _ = restore_defaults(&ForkServer::SIGNALS);
-            let _ = disregard(&FOR_THE_ARBITER);
-        },
-    )
 }

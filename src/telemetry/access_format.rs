@@ -64,8 +64,6 @@ pub struct AccessFormat {
     form: Form,
     origin: Origin,
     clock: Clock,
-    request_headers: Vec<String>,
-    response_headers: Vec<String>,
     environ: Vec<String>,
 }
 
@@ -95,6 +93,18 @@ impl Form {
                 Values::Text
             },
         }
+    }
+
+    /// The variables of the WSGI environ that it shows.
+    fn environ(&self) -> Vec<String> {
+        let Self::Atoms { pieces, .. } = self else {
+            return Vec::new();
+        };
+        let name = |piece: &Piece| match piece {
+            Piece::Atom(Atom::Environ(name)) => Some(name.clone()),
+            Piece::Atom(_) | Piece::Text(_) => None,
+        };
+        pieces.iter().filter_map(name).collect()
     }
 
     /// One of our own templates; tests write lines with each.
@@ -145,37 +155,12 @@ impl AccessFormat {
     }
 
     fn new(form: Form) -> Self {
-        let mut format = Self {
+        Self {
+            environ: form.environ(),
             form,
             origin: Origin::default(),
             clock: Clock::new(TimeZone::UTC),
-            request_headers: Vec::new(),
-            response_headers: Vec::new(),
-            environ: Vec::new(),
-        };
-        match &format.form {
-            Form::Json => {
-                format.request_headers = ["referer", "user-agent"].map(String::from).into()
-            }
-            Form::Atoms { pieces, .. } => {
-                for piece in pieces {
-                    match piece {
-                        Piece::Atom(Atom::User) => {
-                            format.request_headers.push("authorization".to_owned())
-                        }
-                        Piece::Atom(Atom::RequestHeader(name)) => {
-                            format.request_headers.push(name.clone())
-                        }
-                        Piece::Atom(Atom::ResponseHeader(name)) => {
-                            format.response_headers.push(name.clone())
-                        }
-                        Piece::Atom(Atom::Environ(name)) => format.environ.push(name.clone()),
-                        Piece::Atom(_) | Piece::Text(_) => {}
-                    }
-                }
-            }
         }
-        format
     }
 
     /// Lines say that they come from this worker, in the local time of this zone. Until then they are in UTC.
@@ -197,16 +182,6 @@ impl AccessFormat {
             clock: before.clock.clone(),
             ..self
         }
-    }
-
-    /// The request headers that lines show, in lower case: whoever cannot keep the request keeps these.
-    pub fn request_headers(&self) -> &[String] {
-        &self.request_headers
-    }
-
-    /// The response headers that lines show, in lower case.
-    pub fn response_headers(&self) -> &[String] {
-        &self.response_headers
     }
 
     /// Whether lines show the ids of requests.
@@ -536,19 +511,10 @@ mod tests {
     }
 
     #[test]
-    fn a_format_tells_which_headers_it_shows() {
-        let format = AccessFormat::of(&atoms("%(u)s %(a)s %({X-Id}i)s %({ETag}o)s %({wsgi.x}e)s"));
-        assert_eq!(
-            format.request_headers(),
-            ["authorization", "user-agent", "x-id"]
-        );
-        assert_eq!(format.response_headers(), ["etag"]);
+    fn a_format_tells_which_variables_of_the_environ_it_shows() {
+        let format = AccessFormat::of(&atoms("%(u)s %({X-Id}i)s %({wsgi.x}e)s"));
         assert_eq!(format.environ(), ["wsgi.x"]);
-        assert!(
-            AccessFormat::of(&LogFormat::Combined)
-                .response_headers()
-                .is_empty()
-        );
+        assert!(AccessFormat::of(&LogFormat::Json).environ().is_empty());
     }
 
     #[test]

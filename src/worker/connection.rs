@@ -105,8 +105,8 @@ pub struct Connection {
     head: RequestHead,
     body: Body,
     pub output: Output,
-    /// The peer sends no more.
-    pub ended: bool,
+    /// The peer sends no more, and all that it sent was received.
+    pub end_was_read: bool,
     /// epoll reports its events.
     pub is_registered: Cell<bool>,
     /// The last receive left something behind, so no event will tell of it.
@@ -128,7 +128,7 @@ pub struct Connection {
     /// The app gets bodies as they arrive: a request is complete when its head is.
     pub streams: bool,
     /// The kernel said that the peer sends no more; what it sent before may still be unread.
-    pub half_closed: bool,
+    pub end_was_announced: bool,
     /// Of the current request, where ids are wanted.
     pub request_id: Option<RequestId>,
     /// What the gateway keeps with a connection (its peer as Python strings).
@@ -151,7 +151,7 @@ impl Connection {
             head: RequestHead::default(),
             body: Body::Empty,
             output: Output::default(),
-            ended: false,
+            end_was_read: false,
             is_registered: Cell::new(false),
             unread: false,
             deadline_ms: u64::MAX,
@@ -162,7 +162,7 @@ impl Connection {
             continue_sent: false,
             shown_at: u8::MAX,
             streams: false,
-            half_closed: false,
+            end_was_announced: false,
             request_id: None,
             attachment: None,
         }
@@ -256,7 +256,7 @@ impl Connection {
 
     /// Whether the whole state of the connection is in its socket and its introduction, so that another process can take it.
     pub fn is_movable(&self) -> bool {
-        self.is_idle() && self.output.is_empty() && !self.ended
+        self.is_idle() && self.output.is_empty() && !self.end_was_read
     }
 
     /// Whether going on with it may read or write a file.
@@ -269,7 +269,7 @@ impl Connection {
         self.make_room();
         let room = self.input.capacity() - self.input.len();
         let count = net::receive(self.socket.as_fd(), &mut self.input)?;
-        self.ended = count == 0;
+        self.end_was_read = count == 0;
         self.received += count as u64;
         Ok(count == room)
     }
@@ -440,14 +440,14 @@ impl Connection {
                 return Ok(Arrival::Nothing);
             }
             match self.receive() {
-                Ok(more) => self.unread = more || self.half_closed,
+                Ok(more) => self.unread = more || self.end_was_announced,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.unread = false;
                     return Ok(Arrival::Nothing);
                 }
                 Err(_) => return Ok(Arrival::End),
             }
-            if self.ended {
+            if self.end_was_read {
                 return Ok(Arrival::End);
             }
             has_received = true;

@@ -260,41 +260,10 @@ pub enum Report {
         /// Which goes on; `None`: the server ends.
         serving: Option<GenerationId>,
     },
-    WorkerReady {
+    Worker {
         generation: GenerationId,
         worker: WorkerId,
-        took: Duration,
-    },
-    WorkerRetires {
-        generation: GenerationId,
-        worker: WorkerId,
-        why: Retirement,
-    },
-    WorkerStuck {
-        generation: GenerationId,
-        worker: WorkerId,
-        stalled: Duration,
-    },
-    /// A time allowed for something ran out; what follows is the next order.
-    WorkerOverdue {
-        generation: GenerationId,
-        worker: WorkerId,
-        order: Order,
-        why: Why,
-        after: Duration,
-    },
-    WorkerDied {
-        generation: GenerationId,
-        worker: WorkerId,
-        exit: Exit,
-        /// The arbiter's own reason, when it had one.
-        why: Option<Why>,
-        uptime: Duration,
-    },
-    NotForked {
-        generation: GenerationId,
-        worker: WorkerId,
-        reason: String,
+        report: WorkerReport,
     },
     /// Workers die young or cannot boot: the next is started only after the delay.
     BackingOff {
@@ -336,6 +305,34 @@ pub enum Report {
     },
     /// A generation did not leave after its last worker did.
     GenerationOverdue(GenerationId),
+}
+
+/// What an operator should know of one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerReport {
+    NotForked {
+        reason: String,
+    },
+    Ready {
+        took: Duration,
+    },
+    /// It reached a limit: a successor is started.
+    Retires(Retirement),
+    Stuck {
+        stalled: Duration,
+    },
+    /// A time allowed for something ran out; what follows is the next order.
+    Overdue {
+        order: Order,
+        why: Why,
+        after: Duration,
+    },
+    Died {
+        exit: Exit,
+        /// The arbiter's own reason, when it had one.
+        why: Option<Why>,
+        uptime: Duration,
+    },
 }
 
 /// Why a candidate, or a worker, could not be brought up.

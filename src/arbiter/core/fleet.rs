@@ -2,7 +2,7 @@
 
 use super::{
     ABORT_AFTER, Action, Core, Exit, Failure, GenerationId, Misconduct, Moment, Order, Process,
-    Report, Retirement, Role, State, Why, Worker, WorkerId,
+    Report, Retirement, Role, State, Why, Worker, WorkerId, WorkerReport,
 };
 
 impl Core {
@@ -28,10 +28,12 @@ impl Core {
         if worker.is_forked() {
             return;
         }
-        actions.push(Action::Report(Report::NotForked {
+        actions.push(Action::Report(Report::Worker {
             generation: worker.generation,
             worker: id,
-            reason: reason.clone(),
+            report: WorkerReport::NotForked {
+                reason: reason.clone(),
+            },
         }));
         self.release(id, actions);
         let failure = Failure::NotForked { reason };
@@ -51,10 +53,12 @@ impl Core {
             since: now,
             wants: None,
         };
-        actions.push(Action::Report(Report::WorkerReady {
+        actions.push(Action::Report(Report::Worker {
             generation: worker.generation,
             worker: id,
-            took: now.since(worker.started),
+            report: WorkerReport::Ready {
+                took: now.since(worker.started),
+            },
         }));
     }
 
@@ -96,10 +100,10 @@ impl Core {
         };
         let generation = worker.generation;
         self.note_death(generation);
-        actions.push(Action::Report(Report::WorkerStuck {
+        actions.push(Action::Report(Report::Worker {
             generation,
             worker: id,
-            stalled,
+            report: WorkerReport::Stuck { stalled },
         }));
         actions.push(Action::Signal {
             worker: id,
@@ -117,12 +121,14 @@ impl Core {
         let Some(worker) = self.workers.get(&id).copied() else {
             return;
         };
-        actions.push(Action::Report(Report::WorkerDied {
+        actions.push(Action::Report(Report::Worker {
             generation: worker.generation,
             worker: id,
-            exit,
-            why: worker.why(),
-            uptime: now.since(worker.started),
+            report: WorkerReport::Died {
+                exit,
+                why: worker.why(),
+                uptime: now.since(worker.started),
+            },
         }));
         self.release(id, actions);
         if worker.why().is_some() {
@@ -275,10 +281,10 @@ impl Core {
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.state = State::Retiring { since, why };
             }
-            actions.push(Action::Report(Report::WorkerRetires {
+            actions.push(Action::Report(Report::Worker {
                 generation: serving,
                 worker: id,
-                why,
+                report: WorkerReport::Retires(why),
             }));
         }
     }

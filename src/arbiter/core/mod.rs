@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 pub use backoff::{Backoff, YOUNG};
 pub use event::{
     Action, Change, Event, Exit, Failure, GenerationId, ReloadId, Report, Retirement, Rules, Stop,
-    WorkerId,
+    WorkerId, WorkerReport,
 };
 pub use moment::Moment;
 pub use probation::{Counts, Misconduct};
@@ -196,12 +196,10 @@ impl Core {
         for (&id, worker) in &mut self.workers {
             let generation = worker.generation;
             if let Some((order, why, after)) = worker.enforce(now) {
-                actions.push(Action::Report(Report::WorkerOverdue {
+                actions.push(Action::Report(Report::Worker {
                     generation,
                     worker: id,
-                    order,
-                    why,
-                    after,
+                    report: WorkerReport::Overdue { order, why, after },
                 }));
                 actions.push(Action::Signal { worker: id, order });
                 if (order, why) == (Order::Abort, Why::NotReady) {

@@ -5,7 +5,7 @@ use crate::{
     admin::Outcome,
     arbiter::{
         clock,
-        core::{Exit, Report, Retirement, Why},
+        core::{Exit, Report, Retirement, Why, WorkerReport},
     },
     config::Config,
     wire::{ReloadOutcome, WorkerEnd},
@@ -13,7 +13,11 @@ use crate::{
 
 impl Shell {
     pub(super) fn count(&self, report: &Report) {
-        if let Report::WorkerDied { exit, why, .. } = report {
+        if let Report::Worker {
+            report: WorkerReport::Died { exit, why, .. },
+            ..
+        } = report
+        {
             let end = worker_end(*exit, *why);
             self.shared.board.server().count_end(end);
         }

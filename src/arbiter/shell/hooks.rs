@@ -5,7 +5,7 @@ use crate::{
     arbiter::{
         clock,
         commands::{Facts, HookEvent, Job},
-        core::{GenerationId, ReloadId, Report},
+        core::{GenerationId, ReloadId, Report, WorkerReport},
         report::{exit_words, failure_words, is_expected, misconduct_words},
     },
     config::Config,
@@ -56,12 +56,10 @@ impl Shell {
                 };
                 self.run_hook(HookEvent::RolledBack, facts);
             }
-            Report::WorkerDied {
+            Report::Worker {
                 generation,
                 worker,
-                exit,
-                why,
-                ..
+                report: WorkerReport::Died { exit, why, .. },
             } => {
                 let facts = Facts {
                     generation: Some(generation.0),

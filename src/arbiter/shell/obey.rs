@@ -12,7 +12,7 @@ use super::Shell;
 use crate::{
     arbiter::{
         GenerationProcess, clock,
-        core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId},
+        core::{Action, Event, Exit, GenerationId, ReloadId, Report, WorkerId, WorkerReport},
         open_files,
         pidfile::Pidfile,
         processes::{GenerationHandle, WorkerHandle},
@@ -98,7 +98,11 @@ impl Shell {
                 self.settling = None;
                 self.close_unused_listeners(self.serving);
             }
-            Report::WorkerReady { worker, took, .. } => {
+            Report::Worker {
+                worker,
+                report: WorkerReport::Ready { took },
+                ..
+            } => {
                 self.last_boot = Some(*took);
                 self.catch_up(*worker);
             }

@@ -120,12 +120,15 @@ impl<'a, 'py> Stage<'a, 'py> {
             listeners,
             &self.config.proxy,
         )?;
+        let asyncio_loop = &self.asyncio_loop;
+        let service = self.glue.call_method1("Service", (asyncio_loop,))?;
         let parts = Parts {
             hub: Arc::clone(&hub),
+            stop: service.getattr("stop")?.unbind(),
             app: self.app,
             hooks,
             scopes,
-            first_steps: FirstSteps::new(&self.glue, &self.asyncio_loop)?,
+            first_steps: FirstSteps::new(&self.glue, asyncio_loop)?,
             socket_settings: socket_settings(&self.config.websocket),
             socket_compression: self
                 .config
@@ -133,7 +136,6 @@ impl<'a, 'py> Stage<'a, 'py> {
                 .compression
                 .then(DeflateSettings::default),
         };
-        let asyncio_loop = &self.asyncio_loop;
         let gateway = Gateway::new(py, asyncio_loop, parts)?;
         let turn = gateway.turn_callable(py)?;
         let descriptor = hub.descriptor().as_raw_fd();
@@ -141,10 +143,9 @@ impl<'a, 'py> Stage<'a, 'py> {
         asyncio_loop.call_method1("call_soon", (&turn,))?;
         stacks::announce_loop();
         hub.station.announce(&mut hub.reactor());
-        while let Err(error) = asyncio_loop.call_method0("run_forever") {
+        while let Err(error) = service.call_method0("run") {
             app_exit::drain_after(py, &hub, error)?;
         }
-        gateway.end(py);
         asyncio_loop.call_method1("remove_reader", (descriptor,))?;
         // The end of the app has a bound of its own.
         hub.station.slot().stalled_since.store(0, SeqCst);

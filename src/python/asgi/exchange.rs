@@ -171,9 +171,9 @@ impl Exchange {
             return Ok(());
         };
         connection.unread |= readiness.can_read();
-        let was_half_closed = connection.half_closed;
-        connection.half_closed |= readiness.has_ended();
-        let is_newly_closed = connection.half_closed && !was_half_closed;
+        let was_half_closed = connection.end_was_announced;
+        connection.end_was_announced |= readiness.has_ended();
+        let is_newly_closed = connection.end_was_announced && !was_half_closed;
         let mut is_broken = readiness.is_broken();
         let mut has_room = false;
         if !is_broken && readiness.can_write() && !connection.output.is_empty() {
@@ -262,7 +262,7 @@ impl Exchange {
             log_answered(&gateway.hub.station, &connection, &answered);
             let persistent = outcome.shape.is_some_and(|shape| shape.persistent);
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
-            connection.unread |= connection.half_closed || connection.awaits_body();
+            connection.unread |= connection.end_was_announced || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
             let (is_held, is_kept) = (state.is_held, state.place.is_some());
             let met = state.met.take();

@@ -39,6 +39,7 @@ pub(super) struct Gateway {
     pub(super) hooks: Option<Arc<RequestHooks>>,
     /// What of the loop is called.
     asyncio_loop: Py<PyAny>,
+    stop: Py<PyAny>,
     create_future: Py<PyAny>,
     get_task_factory: Py<PyAny>,
     task_type: Py<PyAny>,
@@ -70,13 +71,15 @@ struct Inner {
     turn: Option<Py<PyAny>>,
     /// The app has its own way to make tasks; asked once a turn.
     has_task_factory: bool,
-    /// The worker's loop has ended.
+    /// No more turns: the loop ends, or is run again only to let what is left come to its end.
     has_ended: bool,
 }
 
 /// What a gateway is made of.
 pub(super) struct Parts {
     pub(super) hub: Arc<Hub>,
+    /// Has the loop end.
+    pub(super) stop: Py<PyAny>,
     pub(super) app: Py<PyAny>,
     pub(super) hooks: Option<Arc<RequestHooks>>,
     pub(super) scopes: ScopeBuilder,
@@ -105,6 +108,7 @@ impl Gateway {
             app: parts.app,
             hooks: parts.hooks,
             asyncio_loop: asyncio_loop.clone().unbind(),
+            stop: parts.stop,
             create_future: asyncio_loop.getattr("create_future")?.unbind(),
             get_task_factory: asyncio_loop.getattr("get_task_factory")?.unbind(),
             task_type: task_type.unbind(),
@@ -129,11 +133,6 @@ impl Gateway {
                 has_ended: false,
             }),
         }))
-    }
-
-    /// The loop has ended and is run again only to let what is left come to its end: no more turns.
-    pub(super) fn end(&self, py: Python<'_>) {
-        self.inner.borrow(py).has_ended = true;
     }
 
     /// Whether an app ended because the worker did.

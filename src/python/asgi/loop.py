@@ -140,6 +140,32 @@ class Lifespan:
             raise ValueError(f"{kind!r} is no message of a lifespan")
 
 
+class Service:
+    """What the loop runs for while the worker serves: a task that waits until that is over.
+
+    A loop that runs for a task and not for ever has what libraries look for: anyio ties the pool of threads that FastAPI and
+    Starlette use to that task. Without one it ties each thread to the request that began it, and ends it with the request."""
+
+    def __init__(self, loop):
+        self.loop, self.over = loop, loop.create_future()
+        self.task = asyncio.Task(self.wait(), loop=loop, name="rgunicorn serves")
+
+    def run(self):
+        """Until `stop`. May be called again after an exception that ended the loop before."""
+        self.loop.run_until_complete(self.task)
+
+    def stop(self):
+        settle(self.over, None)
+
+    async def wait(self):
+        while not self.over.done():
+            try:
+                await asyncio.wait({self.over})
+            except asyncio.CancelledError:
+                # An app that cancels all tasks of its loop means its own.
+                pass
+
+
 def settle(future, result):
     if not future.done():
         future.set_result(result)

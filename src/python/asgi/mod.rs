@@ -1,4 +1,4 @@
-//! ASGI 3, HTTP 2.5 and lifespan: an asyncio task for each request, in a loop that watches the reactor.
+//! ASGI 3, HTTP, WebSocket and lifespan: an asyncio task for each request, in a loop that watches the reactor.
 //!
 //! Start at [`gateway`] for who calls whom; `exchange` is one request and its response, `run` the coroutine that the task
 //! drives, `first_step` how it begins where tasks are dear, `awaitable` what the app awaits. All of it runs in the loop's

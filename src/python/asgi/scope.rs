@@ -1,4 +1,4 @@
-//! The scope of a request, ASGI's HTTP specification 2.5. What is the same for all requests is a template that is copied;
+//! The scope of a request, as ASGI's HTTP specification has it. What is the same for all requests is a template that is copied;
 //! headers that come again with the same value are the same objects.
 
 use pyo3::{
@@ -23,6 +23,12 @@ const KEPT_BYTES_MAX: usize = 256;
 
 /// The extension that tells the other end of the socket: `{"address": (ip, port)}`, `None` for a UNIX socket.
 const PEER: &str = "rgunicorn.peer";
+
+const SPEC_VERSION: &str = "spec_version";
+/// From 2.4 on, Starlette takes it that the next `send` tells when a client has gone, and does not listen for `http.disconnect`
+/// while it streams: a stream that has nothing to say for an hour would live on for an hour. `send` tells all the same.
+const HTTP_VERSION: &str = "2.3";
+const WEBSOCKET_VERSION: &str = "2.5";
 
 struct Keys {
     http_version: Py<PyString>,
@@ -96,7 +102,7 @@ impl ScopeBuilder {
         };
         let asgi = PyDict::new(py);
         asgi.set_item("version", "3.0")?;
-        asgi.set_item("spec_version", "2.5")?;
+        asgi.set_item(SPEC_VERSION, HTTP_VERSION)?;
         let extensions = PyDict::new(py);
         for name in ["http.response.pathsend", "http.response.early_hint"] {
             extensions.set_item(name, PyDict::new(py))?;
@@ -205,6 +211,9 @@ impl ScopeBuilder {
         subprotocols: &[String],
     ) -> PyResult<()> {
         scope.set_item(intern!(py, "type"), intern!(py, "websocket"))?;
+        if let Some(asgi) = ffi::item(scope, &self.keys.asgi) {
+            asgi.set_item(SPEC_VERSION, WEBSOCKET_VERSION)?;
+        }
         scope.del_item(&self.keys.method)?;
         let scheme = scope.get_item(&self.keys.scheme)?;
         let is_https = scheme.is_some_and(|scheme| scheme.eq("https").unwrap_or(false));

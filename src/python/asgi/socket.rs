@@ -226,7 +226,7 @@ impl Socket {
             return Self::lose_client(this);
         }
         connection.unread |= readiness.can_read();
-        connection.half_closed |= readiness.has_ended();
+        connection.end_was_announced |= readiness.has_ended();
         state.is_deaf |= readiness.is_broken();
         if !state.is_deaf && readiness.can_write() && !connection.output.is_empty() {
             state.is_deaf = flush(connection, gateway.write_ms()).is_err();
@@ -288,7 +288,7 @@ impl Socket {
         let persistent = state.outcome.shape.is_some_and(|shape| shape.persistent);
         let then_close = is_socket || !persistent;
         // A client that is still sending must not lose our goodbye to a reset.
-        connection.unread |= is_socket && !connection.ended;
+        connection.unread |= is_socket && !connection.end_was_read;
         let token = connection.token;
         let place = match state.app_has_ended {
             true => state.place.take(),

@@ -4,9 +4,11 @@
 //! work, until that is empty too. Each looks there last thing, so what one leaves there is never the last one's to miss.
 //! `timeouts.graceful` bounds it all, and is the arbiter's to keep.
 
-use super::{LINGER_MS, Reactor, intake::SHARE_RECHECK_MS};
+use super::{Reactor, intake::SHARE_RECHECK_MS};
 use crate::{sys::Readiness, worker::connection::Connection};
 
+/// How long an idle connection may still send a request to a server that stops.
+pub(super) const STOP_IDLE_MS: u64 = 1_000;
 /// How long a worker that is told to leave while no other serves keeps the listeners for the arbiter's word.
 const WORD_MS: u64 = 500;
 
@@ -44,6 +46,11 @@ impl Reactor {
         self.acceptor.has_colleagues() || (is_closing && self.acceptor.has_leaving_others())
     }
 
+    /// Whether a connection is left to the other workers as it is now: this one leaves, and they stay.
+    pub(super) fn hands_over(&self, connection: &Connection) -> bool {
+        self.is_draining() && !self.is_closing() && connection.is_movable()
+    }
+
     /// Takes no new connections from now on, but for what waits when the whole server stops, which is then `closing`. May
     /// be said of a worker that drains already. Its slot says that it drains, so that of several that are told at once one
     /// knows itself to be the last.
@@ -71,7 +78,7 @@ impl Reactor {
 
     /// What idles has little time left for another request.
     fn hurry_idle(&mut self) {
-        let deadline_ms = self.now_ms + LINGER_MS;
+        let deadline_ms = self.now_ms + STOP_IDLE_MS;
         for token in self.table.tokens_here() {
             let Some(mut connection) = self.table.take(token) else {
                 continue;
@@ -141,8 +148,8 @@ impl Reactor {
             {
                 // To all in common: whoever sees nothing wait leaves, and may be the only one with a thread free.
                 match self.has_heirs() {
-                    true => self.pass_on(socket, peer, LINGER_MS),
-                    false => self.put_off(socket, peer, LINGER_MS),
+                    true => self.pass_on(socket, peer, STOP_IDLE_MS),
+                    false => self.put_off(socket, peer, STOP_IDLE_MS),
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use super::{FIRST_LISTENER, LINGER_MS, LOBBY, Reactor, WAIT_MS_MAX};
+use super::{FIRST_LISTENER, LOBBY, Reactor, WAIT_MS_MAX, drain::STOP_IDLE_MS};
 use crate::{
     sys::{Watch, net},
     wire::Count,
@@ -16,6 +16,8 @@ use crate::{
 const ACCEPTS_MAX: usize = 64;
 /// While this worker is above its share it looks again after this long.
 pub(super) const SHARE_RECHECK_MS: u64 = 50;
+/// How long a connection from the lobby may take at least to send its request, where connections are not kept alive.
+const LOBBY_PATIENCE_MS_MIN: u64 = 1_000;
 
 impl Reactor {
     pub(super) fn accept(&mut self, listener: usize, thread_is_free: bool) {
@@ -195,8 +197,8 @@ impl Reactor {
                 .iter()
                 .position(|known| known.passed.id == listener);
             let patience_ms = match self.is_closing() {
-                true => LINGER_MS,
-                false => self.settings.keepalive_ms.max(LINGER_MS),
+                true => STOP_IDLE_MS,
+                false => self.settings.keepalive_ms.max(LOBBY_PATIENCE_MS_MIN),
             };
             let peer = self
                 .settings
@@ -212,9 +214,9 @@ impl Reactor {
         if !self.app_is_slow || !may_try || !self.acceptor.has_colleagues() {
             return;
         }
-        self.turn = self.turn.wrapping_add(1);
+        self.lobby_rota = self.lobby_rota.wrapping_add(1);
         let before = self.table.len();
-        if self.turn.is_multiple_of(2) {
+        if self.lobby_rota.is_multiple_of(2) {
             self.take_from_lobby(true);
         }
         if self.table.len() == before {
@@ -229,7 +231,7 @@ impl Reactor {
         let listeners = self.acceptor.listeners.len();
         if listeners > 0 {
             // Half of the turns are the lobby's.
-            self.accept(self.turn / 2 % listeners, true);
+            self.accept(self.lobby_rota / 2 % listeners, true);
         }
     }
 

@@ -34,9 +34,8 @@ impl Reactor {
                     .settings
                     .peer(peer.listener, peer.socket, speaker.into());
                 connection.introduce(peer, length);
-                let has_heirs = self.drain.is_some() && !self.is_closing();
                 match self.advance(connection, true) {
-                    Outcome::Wait if has_heirs && connection.is_movable() => Outcome::HandOver,
+                    Outcome::Wait if self.hands_over(connection) => Outcome::HandOver,
                     outcome => outcome,
                 }
             }

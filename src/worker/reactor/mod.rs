@@ -59,8 +59,6 @@ const FIRST_LISTENER: u64 = SPECIAL + 16;
 
 /// Events fetched at once.
 pub(super) const EVENTS_MAX: usize = 64;
-/// How long an idle connection may still send a request to a server that stops, and how long a closed one may be silent.
-const LINGER_MS: u64 = 1_000;
 /// How long an idle connection keeps its input buffer.
 const BUFFER_KEPT_MS: u64 = 2_000;
 /// The longest wait while there are connections: deadlines may have been set by another thread meanwhile.
@@ -111,7 +109,7 @@ pub struct Reactor {
     lobby: Lobby,
     lobby_is_watched: bool,
     /// Counts the calls of a slow app: whether the lobby's turn has come, or a backlog's.
-    turn: usize,
+    lobby_rota: usize,
     pub settings: Settings,
     board: Arc<Scoreboard>,
     slot: usize,
@@ -169,7 +167,7 @@ impl Reactor {
             acceptor,
             lobby,
             lobby_is_watched: false,
-            turn: 0,
+            lobby_rota: 0,
             settings,
             board,
             slot,
@@ -402,7 +400,7 @@ impl Reactor {
         let lent = self.table.take_lent(connection.token);
         let events = lent.events.unwrap_or(Readiness::NONE);
         connection.unread |= events.can_read();
-        connection.half_closed |= events.has_ended();
+        connection.end_was_announced |= events.has_ended();
         connection.output.append(lent.output);
         drop(lent.socket);
         connection.stage = Stage::Replying { then_close };

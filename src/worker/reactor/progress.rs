@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::{LINGER_MS, Outcome, Reactor, Refused};
+use super::{Outcome, Reactor, Refused, drain::STOP_IDLE_MS};
 use crate::{
     http::{Refusal, RequestHead, date, response},
     sys::{self, Readiness, net},
@@ -17,6 +17,8 @@ const RECEIVES_MAX: usize = 4;
 /// How long a client may go on sending after our last answer. It may be in the middle of an upload, and many look for an
 /// answer only when all is sent.
 const LINGER_MS_MAX: u64 = 10_000;
+/// How long it may be silent meanwhile.
+const LINGER_SILENCE_MS: u64 = 1_000;
 /// What is kept for the log of the first line of a request that is refused.
 const REFUSED_LINE_BYTES_MAX: usize = 1024;
 
@@ -26,7 +28,7 @@ impl Reactor {
         connection: &mut Connection,
         readiness: Readiness,
     ) -> Outcome {
-        connection.half_closed |= readiness.has_ended();
+        connection.end_was_announced |= readiness.has_ended();
         if !connection.output.is_empty() {
             return self.flush(connection, readiness);
         }
@@ -51,9 +53,9 @@ impl Reactor {
                 Err(_) => return Outcome::Close,
             };
             // No event tells of an end that was told already.
-            connection.unread = more || connection.half_closed;
+            connection.unread = more || connection.end_was_announced;
             match self.advance(connection, was_idle) {
-                Outcome::Wait if connection.ended => return self.end_of_input(connection),
+                Outcome::Wait if connection.end_was_read => return self.end_of_input(connection),
                 Outcome::Wait if connection.unread => {}
                 outcome => return outcome,
             }
@@ -189,9 +191,9 @@ impl Reactor {
 
     /// The response is out.
     pub(super) fn after_reply(&mut self, connection: &mut Connection, then_close: bool) -> Outcome {
-        if then_close || (connection.ended && !connection.has_pipelined()) {
+        if then_close || (connection.end_was_read && !connection.has_pipelined()) {
             let may_have_more = connection.unread || connection.has_pipelined();
-            return if may_have_more && !connection.ended {
+            return if may_have_more && !connection.end_was_read {
                 self.start_lingering(connection)
             } else {
                 Outcome::Close
@@ -200,19 +202,18 @@ impl Reactor {
         connection.finish_request();
         connection.deadline_ms = self.now_ms + self.settings.keepalive_ms;
         match self.advance(connection, true) {
-            Outcome::Wait if connection.ended => return self.end_of_input(connection),
+            Outcome::Wait if connection.end_was_read => return self.end_of_input(connection),
             Outcome::Wait => {}
             outcome => return outcome,
         }
         if connection.unread {
             return self.receive(connection);
         }
-        if self.drain.is_some() && connection.is_movable() {
-            if self.is_closing() {
-                connection.deadline_ms = connection.deadline_ms.min(self.now_ms + LINGER_MS);
-            } else {
-                return Outcome::HandOver;
-            }
+        if self.hands_over(connection) {
+            return Outcome::HandOver;
+        }
+        if self.is_closing() && connection.is_movable() {
+            connection.deadline_ms = connection.deadline_ms.min(self.now_ms + STOP_IDLE_MS);
         }
         Outcome::Wait
     }
@@ -222,7 +223,7 @@ impl Reactor {
         connection.stage = Stage::Lingering {
             until_ms: self.now_ms + LINGER_MS_MAX,
         };
-        connection.deadline_ms = self.now_ms + LINGER_MS;
+        connection.deadline_ms = self.now_ms + LINGER_SILENCE_MS;
         connection.discard_input();
         self.linger(connection)
     }
@@ -236,8 +237,8 @@ impl Reactor {
             connection.discard_input();
             match received {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Wait,
-                Ok(_) if !connection.ended => {
-                    connection.deadline_ms = until_ms.min(self.now_ms + LINGER_MS);
+                Ok(_) if !connection.end_was_read => {
+                    connection.deadline_ms = until_ms.min(self.now_ms + LINGER_SILENCE_MS);
                 }
                 Ok(_) | Err(_) => return Outcome::Close,
             }
@@ -256,7 +257,7 @@ impl Reactor {
             }
         }
         if self.waits_unread(connection) {
-            connection.deadline_ms = self.now_ms + LINGER_MS;
+            connection.deadline_ms = self.now_ms + STOP_IDLE_MS;
             return Outcome::Wait;
         }
         if connection.stage.awaits_input() {

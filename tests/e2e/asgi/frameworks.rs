@@ -194,6 +194,44 @@ async def app(scope, receive, send):
 }
 
 #[test]
+fn a_stream_that_has_nothing_to_say_ends_when_its_client_leaves() {
+    let server = start(
+        r#"
+import asyncio
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+left = 0
+
+async def quiet(request):
+    async def pieces():
+        global left
+        try:
+            yield "subscribed"
+            await asyncio.sleep(3600)
+        finally:
+            left += 1
+    return StreamingResponse(pieces(), media_type="text/event-stream")
+
+async def count(request):
+    return PlainTextResponse(str(left))
+
+app = Starlette(routes=[Route("/", quiet), Route("/left", count)])
+"#,
+    );
+    let mut client = server.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.some().unwrap();
+    assert_eq!(server.text("/left"), "0");
+    drop(client);
+    eventually("the stream ended", || server.text("/left") == "1");
+    server.signal(Signal::SIGTERM);
+    let exit = server.ended();
+    assert!(!exit.log.contains("the app failed"), "{}", exit.log);
+}
+
+#[test]
 fn fastapi_is_served() {
     let server = start(
         r#"
@@ -264,6 +302,56 @@ async def groups_fail():
     assert_eq!(failed.status, 500);
     server.says("ValueError: in a group");
     assert!(client.get("/openapi.json").text().contains("/items"));
+}
+
+#[test]
+fn requests_of_fastapi_and_starlette_share_a_pool_of_threads() {
+    let app = r#"
+import threading
+import fastapi
+import starlette.applications
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+inner = fastapi.FastAPI()
+
+@inner.get("/")
+def in_a_mounted_app():
+    return threading.get_native_id()
+
+def of_starlette(request):
+    return PlainTextResponse(str(threading.get_native_id()))
+
+app = fastapi.FastAPI()
+app.mount("/mounted", inner)
+app.mount("/starlette", starlette.applications.Starlette(routes=[Route("/", of_starlette)]))
+
+@app.get("/")
+def plain():
+    return threading.get_native_id()
+
+@app.get("/cancel-all")
+async def cancel_all():
+    import asyncio
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    return "cancelled"
+"#;
+    for event_loop in ["asyncio", "uvloop"] {
+        let config = format!("app = 'app:app'\nloop = '{event_loop}'");
+        let server = Setup::with(&config).app(app).start();
+        let first = server.text("/");
+        for path in ["/", "/", "/mounted/", "/starlette/", "/"] {
+            assert_eq!(server.text(path), first, "{path} on {event_loop}");
+        }
+        // The task that the pool belongs to is the server's: nobody ends it.
+        assert_eq!(server.text("/cancel-all"), "\"cancelled\"");
+        assert_eq!(server.text("/"), first, "{event_loop}");
+        server.signal(Signal::SIGTERM);
+        let exit = server.ended();
+        assert_eq!(exit.code, Some(0), "{}", exit.log);
+        assert!(!exit.log.contains("CRITICAL"), "{}", exit.log);
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn the_scope_is_complete() {
         .request("GET /scope?a=%20b HTTP/1.1\r\nHost: test\r\nX-A: 1\r\nx-a: 2\r\n\r\n")
         .json();
     assert_eq!(scope["type"], "http");
-    assert_eq!(scope["asgi"]["spec_version"], "2.5");
+    assert_eq!(scope["asgi"]["spec_version"], "2.3");
     assert_eq!(scope["http_version"], "1.1");
     assert_eq!(scope["method"], "GET");
     assert_eq!(scope["scheme"], "http");

@@ -238,11 +238,7 @@ fn tell_report(report: &Report) -> Option<String> {
         ),
         Report::RolledBack { generation, .. } => format!("g{} is back", generation.0),
         Report::ParkedDied { generation, .. } => format!("g{} died parked", generation.0),
-        Report::WorkerStuck { worker, .. } => format!("w{} is stuck", worker.0),
-        Report::WorkerOverdue { worker, why, .. } => format!("w{} is overdue, {why:?}", worker.0),
-        Report::WorkerDied {
-            worker, why: None, ..
-        } => format!("w{} died", worker.0),
+        Report::Worker { worker, report, .. } => tell_worker_report(*worker, report)?,
         Report::BackingOff { delay, .. } | Report::RevivalDelayed { delay, .. } => {
             format!("next try in {delay:?}")
         }
@@ -253,14 +249,23 @@ fn tell_report(report: &Report) -> Option<String> {
         Report::Adopted { .. }
         | Report::Rolling { .. }
         | Report::Serving { .. }
-        | Report::WorkerReady { .. }
-        | Report::WorkerRetires { .. }
-        | Report::WorkerDied { .. }
-        | Report::NotForked { .. }
         | Report::Reviving { .. }
         | Report::Scaled { .. }
         | Report::Stopping { .. }
         | Report::GenerationOverdue(_) => return None,
+    })
+}
+
+fn tell_worker_report(worker: WorkerId, report: &WorkerReport) -> Option<String> {
+    let id = worker.0;
+    Some(match report {
+        WorkerReport::Stuck { .. } => format!("w{id} is stuck"),
+        WorkerReport::Overdue { why, .. } => format!("w{id} is overdue, {why:?}"),
+        WorkerReport::Died { why: None, .. } => format!("w{id} died"),
+        WorkerReport::NotForked { .. }
+        | WorkerReport::Ready { .. }
+        | WorkerReport::Retires(_)
+        | WorkerReport::Died { .. } => return None,
     })
 }
 

@@ -32,7 +32,7 @@ impl Gateway {
         py: Python<'_>,
         mut connection: Box<Connection>,
     ) -> PyResult<()> {
-        let is_half_closed = connection.half_closed;
+        let is_half_closed = connection.end_was_announced;
         let scope = self.inner.borrow(py).scopes.build(
             py,
             &mut connection,

@@ -95,10 +95,10 @@ impl Gateway {
         }
     }
 
+    /// The last turn: the loop ends soon.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        self.asyncio_loop
-            .call_method0(py, intern!(py, "stop"))
-            .map(drop)
+        self.inner.borrow(py).has_ended = true;
+        self.stop.call0(py).map(drop)
     }
 
     /// Sees to it that there is a turn after so many milliseconds at the latest.

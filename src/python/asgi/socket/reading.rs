@@ -155,11 +155,11 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.unread = false,
             Ok(0) | Err(_) => {
                 connection.unread = false;
-                connection.ended = true;
+                connection.end_was_read = true;
             }
             Ok(count) => {
                 // No event tells of an end that was told already.
-                connection.unread = count == room || connection.half_closed;
+                connection.unread = count == room || connection.end_was_announced;
                 if let Phase::Open(open) = &mut self.phase {
                     open.heard(Instant::now());
                 }
@@ -171,7 +171,7 @@ impl State {
 
     /// The end of the input is met once all that came before it was decoded.
     fn note_end_of_input(&mut self) {
-        let has_ended = self.connection.as_ref().is_some_and(|it| it.ended);
+        let has_ended = self.connection.as_ref().is_some_and(|it| it.end_was_read);
         if has_ended
             && self.is_hungry()
             && let Phase::Open(open) = &mut self.phase
