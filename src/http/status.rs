@@ -1,5 +1,8 @@
 //! The standard reason phrases.
 
+/// The connection speaks another protocol from here on.
+pub const SWITCHING_PROTOCOLS: u16 = 101;
+
 /// The reason phrase that the IANA registry gives to a status code; `"Unknown"` for codes that it does not list.
 ///
 /// RFC 9110 section 15.

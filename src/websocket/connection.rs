@@ -145,20 +145,12 @@ impl WebSocket {
     /// Takes what has arrived, up to the next event. The input is changed where it lies: payloads are unmasked.
     ///
     /// Answers go to the end of `out`. After an event that ends the connection all input counts as consumed.
-    pub fn receive<'a>(
-        &'a mut self,
-        input: &'a mut [u8],
-        now: Instant,
-        out: &mut Vec<u8>,
-    ) -> Received<'a> {
+    pub fn receive<'a>(&'a mut self, input: &'a mut [u8], out: &mut Vec<u8>) -> Received<'a> {
         if self.state == State::Over {
             return Received {
                 consumed: input.len(),
                 event: None,
             };
-        }
-        if !input.is_empty() {
-            self.keepalive.heard(now);
         }
         self.message.recycle();
         let mut consumed = 0;
@@ -278,8 +270,8 @@ impl WebSocket {
         }
     }
 
-    /// The client gave a sign of life that [`WebSocket::receive`] does not see: it took bytes of the output, or it has sent
-    /// some that the driver leaves unread.
+    /// The client gave a sign of life: bytes came from it, or it took some of the output. [`WebSocket::receive`] cannot tell:
+    /// the beginning of a frame is given to it again and again.
     pub fn heard(&mut self, now: Instant) {
         self.keepalive.heard(now);
     }

@@ -152,8 +152,11 @@ impl Rejection {
     ) -> usize {
         self.0.write_answer(out, date, is_head, |head| {
             if self.0.status == UPGRADE_REQUIRED {
-                // RFC 6455 section 4.4 and RFC 9110 section 15.5.22: the answer says what would have been right.
-                head.extend_from_slice(b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+                // RFC 6455 section 4.4 and RFC 9110 section 15.5.22: the answer says what would have been right. Section 7.8:
+                // Upgrade has to be an option of Connection, too, which is a list.
+                head.extend_from_slice(
+                    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+                );
             }
             write_fields(head);
         })
@@ -456,7 +459,9 @@ mod tests {
         assert!(
             text.starts_with(
                 "before\r\nHTTP/1.1 426 Upgrade Required\r\nDate: now\r\nConnection: close\r\n"
-            ) && text.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"),
+            ) && text.contains(
+                "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            ),
             "{text}"
         );
     }

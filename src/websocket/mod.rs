@@ -15,9 +15,10 @@
 //! /// An app that says everything back, as a driver that has just read `input` would call it. True: send what is in
 //! /// `out`, then close the connection.
 //! fn echo(socket: &mut WebSocket, input: &mut Vec<u8>, out: &mut Vec<u8>, now: Instant) -> bool {
+//!     socket.heard(now);
 //!     let mut consumed = 0;
 //!     loop {
-//!         let received = socket.receive(&mut input[consumed..], now, out);
+//!         let received = socket.receive(&mut input[consumed..], out);
 //!         consumed += received.consumed;
 //!         match received.event {
 //!             // The event borrows the socket: an app gets its own copy before it may answer.
@@ -49,15 +50,15 @@
 //! assert_eq!(out, b"\x81\x02hi");
 //! ```
 //!
-//! Besides, the driver calls [`WebSocket::tick`] when [`WebSocket::deadline`] has come, and [`WebSocket::end`] when the
-//! client has closed the connection.
+//! Besides, the driver calls [`WebSocket::heard`] whenever bytes came, [`WebSocket::tick`] when [`WebSocket::deadline`] has
+//! come, and [`WebSocket::end`] when the client has closed the connection and `receive` has asked for more than came before.
 //!
 //! **Back-pressure.** One call of `receive` gives at most one event, so a driver whose app is behind just does not call it,
 //! and stops to read once its own input buffer is full. What the engine itself holds is one incomplete message, bounded by
 //! [`Settings::message_bytes_max`] and told by [`WebSocket::buffered`]. All that it writes goes to the end of `out`: a
 //! driver whose client reads slowly stops to call `receive` and to send while `out` is long, and thereby stops answering
 //! pings. While it does not read, or while it waits for the client to take bytes, it says [`WebSocket::heard`] for every
-//! sign of life, so that a slow client is not taken for a dead one.
+//! other sign of life too, so that a slow client is not taken for a dead one.
 //!
 //! What is accepted and what is not is written down as cases in `tests/websocket/`.
 

@@ -1,5 +1,8 @@
 //! WebSockets, spoken by the `websockets` package and by hand.
 
+mod endings;
+mod floods;
+
 use std::{process::Command, time::Duration};
 
 use nix::sys::signal::Signal;
@@ -32,6 +35,10 @@ async def app(scope, receive, send):
     if path == "/half-answered":
         await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
         return await send({"type": "websocket.http.response.body", "body": b"who are ", "more_body": True})
+    if path == "/changes-its-mind":
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"who are ", "more_body": True})
+        return await send({"type": "websocket.close"})
     if path == "/raises":
         raise RuntimeError("on purpose")
     if path == "/nothing":
@@ -42,7 +49,9 @@ async def app(scope, receive, send):
         return await send({"type": "websocket.close", "code": 3001, "reason": "that is all"})
     if path == "/breaks":
         raise RuntimeError("within")
-    if path == "/returns":
+    if path == "/returns-late":
+        await asyncio.sleep(0.3)
+    if path in ("/returns", "/returns-late"):
         return
     if path == "/flood":
         try:
@@ -51,6 +60,24 @@ async def app(scope, receive, send):
         except OSError:
             ends.append("flood")
             return
+    if path in ("/slow", "/sink"):
+        count = 0
+        while (message := await receive())["type"] == "websocket.receive":
+            count += 1
+            if path == "/slow":
+                await asyncio.sleep(0.001)
+        ends.append((count, message["code"]))
+        return
+    if path == "/closes":
+        while (await receive())["type"] == "websocket.receive":
+            pass
+        await send({"type": "websocket.close"})
+        ends.append("tidied up")
+        try:
+            await send({"type": "websocket.close"})
+        except RuntimeError:
+            ends.append("closed twice")
+        return
     if path == "/forks":
         if (child := os.fork()) == 0:
             return await send({"type": "websocket.send", "text": "from the child"})

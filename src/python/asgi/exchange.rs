@@ -35,7 +35,7 @@ use crate::{
 /// Seconds after a client closed its sending side before the app is told that it is gone.
 pub(super) const HALF_CLOSE_GRACE: f64 = 0.5;
 /// nginx's word in the log for a client that closed before there was an answer.
-const CLIENT_CLOSED: u16 = 499;
+pub(super) const CLIENT_CLOSED: u16 = 499;
 
 #[pyclass(frozen, weakref, module = "rgunicorn")]
 pub(super) struct Exchange {

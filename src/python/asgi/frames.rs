@@ -13,7 +13,7 @@ use super::{
     awaitable::{Awaited, Wait},
     party::Party,
     send::{Fields, begin, fields, has_more, into_bytes, only_message, status},
-    socket::{Phase, Socket},
+    socket::{Phase, Socket, closed_by_app},
 };
 use crate::{
     python::{
@@ -104,7 +104,8 @@ fn transmit<E>(
         Ok(()) => {
             let hub = &socket.get().gateway.hub;
             hub.count_message(Count::MessagesSent);
-            Socket::transmit(socket, &out)
+            Socket::transmit(socket, &out);
+            Ok(())
         }
         Err(_) => Err(PyRuntimeError::new_err("the WebSocket is closed")),
     }
@@ -130,17 +131,22 @@ fn close(socket: &Bound<'_, Socket>, message: &Bound<'_, PyDict>) -> PyResult<()
         Some(reason) => reason.extract()?,
         None => None,
     };
-    let is_undecided = matches!(socket.get().state.borrow(py).phase, Phase::Connecting(_));
+    let state = socket.get().state.borrow(py);
+    if state.is_closed_by_app {
+        return Err(closed_by_app());
+    }
+    let is_undecided = matches!(state.phase, Phase::Connecting(_)) && state.connection.is_some();
+    drop(state);
     if is_undecided {
-        return Socket::deny(socket, 403);
+        Socket::deny(socket, 403)?;
+    } else if let Err(error @ CloseError::InvalidCode { .. }) =
+        Socket::close(socket, code, reason.as_deref().unwrap_or_default())
+    {
+        return Err(PyValueError::new_err(error.to_string()));
     }
-    match Socket::close(socket, code, reason.as_deref().unwrap_or_default()) {
-        Ok(()) => Ok(()),
-        Err(CloseError::InvalidCode { code }) => Err(PyValueError::new_err(format!(
-            "{code} is not a status that a WebSocket can be closed with"
-        ))),
-        Err(CloseError::IsClosed) => Err(PyRuntimeError::new_err("the WebSocket is closed")),
-    }
+    // Where the client, or the worker that leaves, was first, that is no failure of an app that tidies up.
+    socket.get().state.borrow(py).is_closed_by_app = true;
+    Ok(())
 }
 
 fn deny(socket: &Bound<'_, Socket>, message: &Bound<'_, PyDict>) -> PyResult<()> {

@@ -225,6 +225,17 @@ impl Gateway {
         }
     }
 
+    /// Has a connection reported as readable in the next turn: there is more of it, of which no event will tell.
+    pub(super) fn look_again(&self, py: Python<'_>, token: u64) -> PyResult<()> {
+        self.hub.reactor().look_again(token);
+        let is_turning = self.inner.borrow(py).is_turning;
+        match is_turning {
+            // Its end sees that there is to be another.
+            true => Ok(()),
+            false => self.turn_soon(py),
+        }
+    }
+
     /// Whether the worker leaves and its WebSockets have had their time.
     pub(super) fn must_close_sockets(&self, now_ns: u64) -> bool {
         let grace = (self.hub.station.live.graceful() / 4).min(SOCKET_GRACE_MAX);

@@ -1,14 +1,15 @@
 //! One WebSocket between the app and its client: messages in and out, and the end of both.
 //!
-//! What the client sends is read ahead of the app until the [`Inbox`] is full, so that pings are answered and a goodbye is
-//! heard; beyond that nothing is read, and the client has to wait. State is never borrowed while Python code
-//! runs.
+//! What the client sends is read ahead of the app ([`reading`]), so that pings are answered and a goodbye is heard. The end
+//! is told to the app after all that came before it. State is never borrowed while Python code runs.
 
 mod deadlines;
+mod end;
 mod handshake;
 mod inbox;
+mod reading;
 
-use std::{io, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use pyo3::{
     exceptions::PyRuntimeError,
@@ -17,28 +18,26 @@ use pyo3::{
     types::{PyDict, PyString},
 };
 
+use end::End;
 use inbox::{Inbox, Message};
+use reading::Rest;
 
 use super::{
     awaitable::Awaited,
     departure,
-    exchange::{flush, gone},
+    exchange::{CLIENT_CLOSED, flush, gone},
     gateway::Gateway,
     outcome::Outcome,
     waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
+    http::status::SWITCHING_PROTOCOLS,
     python::ffi::HeldCell,
     sys::{self, Readiness, net},
-    websocket::{CloseError, Event, Opening, WebSocket, close},
+    websocket::{CloseError, Opening, WebSocket, close},
     wire::Count,
     worker::{Answered, Connection, log_answered},
 };
-
-/// Bytes that are received at once.
-const RECEIVE_BYTES: usize = 64 * 1024;
-/// What the log shows for a WebSocket.
-const SWITCHING_PROTOCOLS: u16 = 101;
 
 #[pyclass(frozen, weakref, module = "rgunicorn")]
 pub(super) struct Socket {
@@ -61,10 +60,14 @@ pub(super) struct State {
     inbox: Inbox,
     /// The app was told of the connection.
     is_announced: bool,
-    /// Received bytes of a frame that is not complete.
-    rest: Vec<u8>,
-    /// How it ended, as the app is told.
-    end: Option<(u16, String)>,
+    /// Received and not decoded yet.
+    rest: Rest,
+    /// The client is read no further, because the inbox is full.
+    awaits_app: bool,
+    /// The client takes nothing any more. What it has sent may still be there.
+    is_deaf: bool,
+    /// All that came before was decoded.
+    end: End,
     /// Of a denial.
     pub(super) outcome: Outcome,
     pub(super) denial: Vec<u8>,
@@ -74,6 +77,8 @@ pub(super) struct State {
     /// Where the gateway keeps it.
     pub(super) place: Option<usize>,
     app_has_ended: bool,
+    /// The app has said `websocket.close`.
+    pub(super) is_closed_by_app: bool,
     /// The app took longer than `timeouts.request` to decide.
     timed_out: bool,
 }
@@ -91,8 +96,10 @@ impl Socket {
                 phase: Phase::Connecting(Box::new(opening)),
                 inbox: Inbox::default(),
                 is_announced: false,
-                rest: Vec::new(),
-                end: None,
+                rest: Rest::default(),
+                awaits_app: false,
+                is_deaf: false,
+                end: End::default(),
                 outcome: Outcome::default(),
                 denial: Vec::new(),
                 bytes_sent: 0,
@@ -100,6 +107,7 @@ impl Socket {
                 task: None,
                 place: None,
                 app_has_ended: false,
+                is_closed_by_app: false,
                 timed_out: false,
             }),
         }
@@ -119,9 +127,8 @@ impl Socket {
             drop(state);
             return message(py, "websocket.connect").map(|dict| Some(dict.into_any().unbind()));
         }
-        let was_full = state.inbox.is_full();
         if let Some(received) = state.inbox.pop() {
-            let has_room_again = was_full && !state.inbox.is_full();
+            let must_read = state.inbox.is_low() && std::mem::take(&mut state.awaits_app);
             drop(state);
             let hub = &this.get().gateway.hub;
             hub.count_message(Count::MessagesReceived);
@@ -130,20 +137,18 @@ impl Socket {
                 Message::Text(text) => dict.set_item(intern!(py, "text"), text)?,
                 Message::Bytes(bytes) => dict.set_item(intern!(py, "bytes"), bytes)?,
             }
-            if has_room_again {
-                Self::read(this)?;
+            if must_read {
+                Self::read_next_turn(this)?;
             }
             return Ok(Some(dict.into_any().unbind()));
         }
-        let end = match (&state.end, &state.connection) {
-            (Some((code, reason)), _) => (*code, reason.clone()),
-            (None, None) => (close::ABNORMAL, String::new()),
-            (None, Some(_)) => return Ok(None),
+        let Some((code, reason)) = state.end.get().cloned() else {
+            return Ok(None);
         };
         drop(state);
         let dict = message(py, "websocket.disconnect")?;
-        dict.set_item(intern!(py, "code"), end.0)?;
-        dict.set_item(intern!(py, "reason"), end.1)?;
+        dict.set_item(intern!(py, "code"), code)?;
+        dict.set_item(intern!(py, "reason"), reason)?;
         Ok(Some(dict.into_any().unbind()))
     }
 
@@ -171,22 +176,25 @@ impl Socket {
             return Err(CloseError::IsClosed);
         };
         open.close(code, reason, Instant::now(), &mut out)?;
+        // What it has sent is dropped from here on, and takes no room.
+        let must_read = std::mem::take(&mut state.awaits_app);
         drop(state);
-        if let Err(error) = Self::transmit(this, &out) {
+        Self::transmit(this, &out);
+        if must_read && let Err(error) = Self::read_next_turn(this) {
             error.write_unraisable(this.py(), Some(this.as_any()));
         }
         Ok(())
     }
 
     /// Sends frames; what the socket does not take waits.
-    pub(super) fn transmit(this: &Bound<'_, Self>, bytes: &[u8]) -> PyResult<()> {
+    pub(super) fn transmit(this: &Bound<'_, Self>, bytes: &[u8]) {
         if bytes.is_empty() {
-            return Ok(());
+            return;
         }
         let mut guard = this.get().state.borrow(this.py());
         let state = &mut *guard;
-        let Some(connection) = &mut state.connection else {
-            return Err(gone());
+        let Some(connection) = state.connection.as_mut().filter(|_| !state.is_deaf) else {
+            return;
         };
         let sent = match connection.output.is_empty() {
             true => net::taken(connection.send(bytes, net::Next::Unknown)),
@@ -200,79 +208,59 @@ impl Socket {
                 }
                 connection.output.push_bytes(&bytes[sent..]);
                 state.bytes_sent += bytes.len() as u64;
-                Ok(())
             }
-            Err(_) => {
-                drop(guard);
-                Self::lose_client(this)
-            }
+            Err(_) => state.is_deaf = true,
         }
-    }
-
-    /// Reads what has come, as far as there is room for it.
-    fn read(this: &Bound<'_, Self>) -> PyResult<()> {
-        let (py, gateway) = (this.py(), &this.get().gateway);
-        let mut scratch = gateway.take_scratch(py);
-        let mut out = Vec::new();
-        let mut guard = this.get().state.borrow(py);
-        let result = guard.read(py, &mut scratch, &mut out);
-        let state = &mut *guard;
-        let is_over = matches!(&state.phase, Phase::Open(open) if open.is_over());
-        let receivers = match state.inbox.is_empty() && state.end.is_none() {
-            true => Sleepers::default(),
-            false => state.waiters.take(Awaited::Message),
-        };
-        drop(guard);
-        scratch.clear();
-        gateway.put_scratch(py, scratch);
-        if result.is_err() {
-            Self::lose_client(this)?;
-        } else {
-            Self::transmit(this, &out)?;
-            if is_over {
-                Self::finish(this)?;
-            }
-        }
-        receivers.wake(py)
     }
 
     pub(super) fn on_event(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
-        let py = this.py();
+        let (py, gateway) = (this.py(), &this.get().gateway);
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
         let Some(connection) = &mut state.connection else {
             return Ok(());
         };
-        connection.unread |= readiness.can_read();
-        let mut is_broken = readiness.is_broken();
-        let mut senders = Sleepers::default();
-        if !is_broken && readiness.can_write() && !connection.output.is_empty() {
-            match flush(connection, this.get().gateway.write_ms()) {
-                Ok(true) => senders = state.waiters.take(Awaited::Room),
-                Ok(false) => {}
-                Err(_) => is_broken = true,
-            }
-        }
-        // Before the handshake nothing is expected but the end.
-        is_broken |= readiness.has_ended() && matches!(state.phase, Phase::Connecting(_));
-        drop(guard);
-        if is_broken {
-            // What the client said before it went is still there.
-            Self::read(this)?;
+        if readiness.has_ended() && matches!(state.phase, Phase::Connecting(_)) {
+            // Before the handshake nothing is expected but the end.
+            drop(guard);
             return Self::lose_client(this);
         }
+        connection.unread |= readiness.can_read();
+        connection.end_was_announced |= readiness.has_ended();
+        state.is_deaf |= readiness.is_broken();
+        if !state.is_deaf && readiness.can_write() && !connection.output.is_empty() {
+            state.is_deaf = flush(connection, gateway.write_ms()).is_err();
+        }
+        if state.is_deaf {
+            gateway.hub.count_traffic(connection);
+            drop(std::mem::take(&mut connection.output));
+        }
+        let senders = match connection.output.is_empty() {
+            true => state.waiters.take(Awaited::Room),
+            false => Sleepers::default(),
+        };
+        drop(guard);
         senders.wake(py)?;
+        // What the client said before it went is still there.
         Self::read(this)
     }
 
-    /// Nothing can be sent any more.
+    /// The client is given up: what it has sent and the app has not been given is dropped.
     fn lose_client(this: &Bound<'_, Self>) -> PyResult<()> {
-        let mut state = this.get().state.borrow(this.py());
+        let mut guard = this.get().state.borrow(this.py());
+        let state = &mut *guard;
         if state.connection.is_none() {
             return Ok(());
         }
-        state.end.get_or_insert((close::ABNORMAL, String::new()));
-        drop(state);
+        match &mut state.phase {
+            Phase::Open(open) => drop(open.end()),
+            Phase::Connecting(_) if !state.outcome.has_begun() => {
+                state.outcome.status = CLIENT_CLOSED;
+            }
+            Phase::Connecting(_) | Phase::Denied => {}
+        }
+        state.end.note(close::ABNORMAL, "");
+        drop(guard);
         Self::finish(this)
     }
 
@@ -282,7 +270,7 @@ impl Socket {
         let mut guard = this.get().state.borrow(py);
         let state = &mut *guard;
         let sleepers = state.waiters.take_all();
-        let Some(connection) = state.connection.take() else {
+        let Some(mut connection) = state.connection.take() else {
             return Ok(());
         };
         let is_socket = matches!(state.phase, Phase::Open(_));
@@ -299,6 +287,8 @@ impl Socket {
         log_answered(&gateway.hub.station, &connection, &answered);
         let persistent = state.outcome.shape.is_some_and(|shape| shape.persistent);
         let then_close = is_socket || !persistent;
+        // A client that is still sending must not lose our goodbye to a reset.
+        connection.unread |= is_socket && !connection.end_was_read;
         let token = connection.token;
         let place = match state.app_has_ended {
             true => state.place.take(),
@@ -320,7 +310,7 @@ impl Socket {
         let mut state = this.get().state.borrow(py);
         state.task = None;
         state.app_has_ended = true;
-        let (has_end, timed_out) = (state.end.is_some(), state.timed_out);
+        let (has_end, timed_out) = (state.end.get().is_some(), state.timed_out);
         let request = state.connection.as_deref().map(Connection::described);
         let is_undecided = matches!(state.phase, Phase::Connecting(_));
         let place = match state.connection.is_none() {
@@ -350,7 +340,6 @@ impl Socket {
                 crate::error!("the app neither accepted nor closed the WebSocket of {request}");
             });
         }
-        this.get().state.borrow(py).denial.clear();
         if let Err(error) = Self::deny(this, 500) {
             // The client was gone before.
             drop(error);
@@ -361,7 +350,10 @@ impl Socket {
 impl State {
     /// The open WebSocket: an error when it is not, or when the client is gone.
     pub(super) fn open(&mut self) -> PyResult<&mut WebSocket> {
-        if self.end.is_some() || self.connection.is_none() {
+        if self.is_closed_by_app {
+            return Err(closed_by_app());
+        }
+        if self.end.get().is_some() || self.is_deaf {
             return Err(gone());
         }
         match &mut self.phase {
@@ -371,78 +363,10 @@ impl State {
             )),
         }
     }
+}
 
-    /// Receives and decodes until there is nothing more, or enough. Answers of the protocol go to `out`.
-    fn read(&mut self, py: Python<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> io::Result<()> {
-        let Phase::Open(open) = &mut self.phase else {
-            return Ok(());
-        };
-        loop {
-            // A client that does not read its answers is not read either.
-            let is_blocked = self
-                .connection
-                .as_ref()
-                .is_none_or(|connection| !connection.output.is_empty());
-            if self.inbox.is_full() || open.is_over() || is_blocked {
-                return Ok(());
-            }
-            scratch.clear();
-            scratch.append(&mut self.rest);
-            let before = scratch.len();
-            let mut has_ended = false;
-            if let Some(connection) = self
-                .connection
-                .as_mut()
-                .filter(|connection| connection.unread)
-            {
-                scratch.reserve(RECEIVE_BYTES);
-                match connection.receive_into(scratch) {
-                    Ok(0) => has_ended = true,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        connection.unread = false;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            let now = Instant::now();
-            let mut consumed = 0;
-            let mut has_event = false;
-            while !self.inbox.is_full() {
-                let received = open.receive(&mut scratch[consumed..], now, out);
-                consumed += received.consumed;
-                match received.event {
-                    None => break,
-                    Some(Event::Text(text)) => self.inbox.push_text(py, text),
-                    Some(Event::Binary(data)) => self.inbox.push_bytes(py, data),
-                    Some(Event::Ping(_) | Event::Pong(_)) => {}
-                    Some(Event::Closed { code, reason }) => {
-                        self.end.get_or_insert((code, reason.to_owned()));
-                    }
-                    Some(Event::Failed(failure)) => {
-                        self.end
-                            .get_or_insert((failure.code, failure.detail.to_owned()));
-                    }
-                }
-                has_event = true;
-            }
-            self.rest.extend_from_slice(&scratch[consumed..]);
-            if has_ended {
-                if let Some(connection) = &mut self.connection {
-                    connection.unread = false;
-                    connection.end_was_read = true;
-                }
-                if let Some(Event::Failed(failure)) = open.end() {
-                    self.end
-                        .get_or_insert((failure.code, failure.detail.to_owned()));
-                }
-                return Ok(());
-            }
-            if scratch.len() == before && !has_event {
-                return Ok(());
-            }
-        }
-    }
+pub(super) fn closed_by_app() -> PyErr {
+    PyRuntimeError::new_err("the app has closed the WebSocket")
 }
 
 fn message<'py>(py: Python<'py>, kind: &'static str) -> PyResult<Bound<'py, PyDict>> {

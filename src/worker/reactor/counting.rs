@@ -4,12 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Reactor, Refused};
 use crate::{
+    http::status::SWITCHING_PROTOCOLS,
     wire::{Count, Counters, Histogram, Slot},
     worker::connection::Connection,
 };
-
-/// Of a handshake: such a response ends with the WebSocket, so how long it took says nothing.
-const SWITCHING_PROTOCOLS: u16 = 101;
 
 impl Reactor {
     fn place(&self) -> &Slot {
@@ -30,6 +28,7 @@ impl Reactor {
         let place = self.place();
         let method = connection.head().method(connection.request_bytes());
         place.counters.count_request(method, status);
+        // A handshake's response ends with the WebSocket, so how long it took says nothing.
         if status != SWITCHING_PROTOCOLS {
             let began_ns = connection.request_began_ns;
             let wait_ns = connection.app_began_ns.saturating_sub(began_ns);

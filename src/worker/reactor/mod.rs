@@ -443,6 +443,14 @@ impl Reactor {
         }
     }
 
+    /// Has a connection that is with the app reported as readable in the next turn: there is more of it, of which no event
+    /// will tell.
+    pub fn look_again(&mut self, token: u64) {
+        if !self.again.contains(&token) {
+            self.again.push(token);
+        }
+    }
+
     fn on_timer(&mut self, token: u64, bucket: u64) {
         let now_ms = self.now_ms;
         let Some(entry) = self.table.entry(token) else {

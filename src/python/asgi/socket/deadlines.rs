@@ -75,16 +75,14 @@ impl Socket {
         // It had its time to say goodbye, and what waits for it is a worker that has to leave.
         let is_given_up = !open.is_open() && gateway.must_drop_sockets(now_ns);
         if let Some(Event::Failed(failure)) = open.tick(Instant::now(), &mut out) {
-            state
-                .end
-                .get_or_insert((failure.code, failure.detail.to_owned()));
+            state.end.note(failure.code, failure.detail);
         }
         let is_over = open.is_over();
         drop(guard);
         if is_stuck || is_given_up {
             return Self::lose_client(this);
         }
-        Self::transmit(this, &out)?;
+        Self::transmit(this, &out);
         match is_over {
             true => Self::finish(this),
             false => Ok(()),
@@ -98,7 +96,7 @@ impl Socket {
             return Ok(());
         }
         let mut state = this.get().state.borrow(this.py());
-        state.end.get_or_insert((code, reason.to_owned()));
+        state.end.note(code, reason);
         let receivers = state.waiters.take(Awaited::Message);
         drop(state);
         receivers.wake(this.py())

@@ -42,6 +42,7 @@ impl Socket {
             environ: &[],
         };
         log_answered(&gateway.hub.station, &connection, &answered);
+        connection.unread |= connection.awaits_body();
         gateway.hub.finish(connection, true, rejection.0.status);
     }
 
@@ -69,11 +70,11 @@ impl Socket {
             let ids = &this.get().gateway.hub.station.request_ids;
             ids.write_field(connection, &mut out);
             let surplus = connection.take_surplus();
-            state.rest = surplus;
+            state.rest = surplus.into();
         }
         drop(state);
         response::write_head_end(&mut out);
-        Self::transmit(this, &out)?;
+        Self::transmit(this, &out);
         Self::read(this)
     }
 
@@ -82,6 +83,7 @@ impl Socket {
         let mut state = this.get().state.borrow(this.py());
         state.undecided()?;
         state.outcome = Outcome::default();
+        state.denial.clear();
         state.outcome.begin(status);
         drop(state);
         Self::finish_denial(this)
@@ -97,7 +99,8 @@ impl Socket {
         let traits = RequestTraits {
             version: Version::Http11,
             is_head: false,
-            persistent: connection.head().persistent && gateway.hub.station.may_persist(),
+            // A proxy that takes the connection for a tunnel, whatever was answered, must not carry requests past its rules.
+            persistent: false,
         };
         let length = state.denial.len();
         state
@@ -110,7 +113,7 @@ impl Socket {
         connection.output.push_bytes(&state.outcome.head.lines);
         connection.output.push_bytes(&state.denial);
         state.phase = Phase::Denied;
-        state.end = Some((close::ABNORMAL, String::new()));
+        state.end.note(close::ABNORMAL, "");
         drop(guard);
         Self::finish(this)
     }
@@ -121,7 +124,6 @@ impl Socket {
         let py = this.py();
         let mut state = this.get().state.borrow(py);
         state.timed_out = true;
-        state.denial.clear();
         let ids = &this.get().gateway.hub.station.request_ids;
         let (id, request) = ids.name(state.connection.as_deref());
         let task = state.task.as_ref().map(|task| task.clone_ref(py));
@@ -140,10 +142,8 @@ impl Socket {
 impl State {
     /// The handshake's request, while the app has not decided about it.
     pub(in crate::python::asgi) fn undecided(&mut self) -> PyResult<&mut Opening> {
-        if self.connection.is_none() && self.outcome.status == 0 {
-            return Err(gone());
-        }
         match &mut self.phase {
+            Phase::Connecting(_) if self.connection.is_none() => Err(gone()),
             Phase::Connecting(opening) => Ok(opening),
             Phase::Open(_) | Phase::Denied => Err(PyRuntimeError::new_err(
                 "the WebSocket was accepted or denied already",

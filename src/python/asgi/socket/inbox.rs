@@ -7,8 +7,11 @@ use pyo3::{
     types::{PyBytes, PyString},
 };
 
-/// Messages that wait for the app.
-const MESSAGES_MAX: usize = 32;
+/// Messages that wait for the app. It takes them without a turn of the loop in between, so they bound, too, for how long one
+/// client that sends without a pause can keep others out.
+const MESSAGES_MAX: usize = 128;
+/// Those for which an empty inbox keeps its memory.
+const MESSAGES_KEPT: usize = 8;
 /// Bytes of these messages, which may be a thousand times what the client sent: they are decompressed. The last one may go
 /// beyond.
 const BYTES_MAX: usize = 1024 * 1024;
@@ -34,6 +37,11 @@ impl Inbox {
         self.messages.len() >= MESSAGES_MAX || self.bytes >= BYTES_MAX
     }
 
+    /// Whether half of it is free: it is filled again while the app goes on with the rest.
+    pub(super) fn is_low(&self) -> bool {
+        self.messages.len() <= MESSAGES_MAX / 2 && self.bytes <= BYTES_MAX / 2
+    }
+
     pub(super) fn push_text(&mut self, py: Python<'_>, text: &str) {
         let message = Message::Text(PyString::new(py, text).unbind());
         self.push(message, text.len());
@@ -52,6 +60,9 @@ impl Inbox {
     pub(super) fn pop(&mut self) -> Option<Message> {
         let (message, bytes) = self.messages.pop_front()?;
         self.bytes -= bytes;
+        if self.messages.is_empty() {
+            self.messages.shrink_to(MESSAGES_KEPT);
+        }
         Some(message)
     }
 }
