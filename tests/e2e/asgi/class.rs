@@ -24,9 +24,7 @@ fn a_save_that_switches_the_worker_class_loses_nothing() {
 
 #[test]
 fn uvloop_that_is_missing_is_said_before_anything_is_replaced() {
-    let bare = interpreters()
-        .iter()
-        .find(|found| found.lacks("uvloop"));
+    let bare = interpreters().iter().find(|found| found.lacks("uvloop"));
     let Some(bare) = bare else {
         eprintln!("no interpreter without uvloop: skipped");
         return;
