@@ -203,7 +203,7 @@ fn open_at(path: &Path) -> Opened {
 /// In the first directory that can be had, under a name that no other instance uses.
 fn open_somewhere() -> Opened {
     let mut reasons = Vec::new();
-    for (directory, stem) in places() {
+    'places: for (directory, stem) in places() {
         let directory = match directory {
             Ok(directory) => directory,
             Err(reason) => {
@@ -227,10 +227,12 @@ fn open_somewhere() -> Opened {
                 Err(ListenError::InUse { .. } | ListenError::NotASocket { .. }) => {}
                 Err(error) => {
                     reasons.push(told(&error));
-                    break;
+                    continue 'places;
                 }
             }
         }
+        let directory = directory.display();
+        reasons.push(format!("all names in `{directory}` are in use"));
     }
     Err(reasons.join("; "))
 }

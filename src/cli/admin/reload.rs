@@ -105,6 +105,7 @@ fn tell(reload: &ReloadStatus) {
         reload.reload,
         reload.outcome.words()
     );
+    let line = safe_lines(&line);
     let problems = safe_lines(reload.problems.as_deref().unwrap_or_default());
     // What failed belongs to the errors.
     let _ = match reload.outcome {

@@ -58,6 +58,7 @@ fn tell(workers: u16, last: &Value) {
         "scale to {workers} rejected: {}",
         last["reason"].as_str().unwrap_or_default()
     );
+    let line = safe_lines(&line);
     let problems = safe_lines(last["problems"].as_str().unwrap_or_default());
     // Whoever closed the pipe does not want to know.
     let _ = match problems.trim_end() {
