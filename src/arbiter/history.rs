@@ -26,7 +26,10 @@ impl History {
     /// The configuration is read again; `at_us` is the wall clock.
     pub(super) fn begin(&mut self, reload: ReloadId, now: Moment, at_us: i64) {
         if self.last.len() == RELOADS_MAX {
-            self.last.pop_front();
+            // What is under way is waited for, and counted when it is decided.
+            let is_decided = |reload: &Reload| reload.outcome != Outcome::Pending;
+            let oldest = self.last.iter().position(is_decided);
+            self.last.remove(oldest.unwrap_or(0));
         }
         self.last.push_back(Reload {
             reload: reload.0,
@@ -171,6 +174,22 @@ mod tests {
         assert_eq!(outcomes(&history)[0], Outcome::RolledBack);
         let last = history.decided_last();
         assert_eq!(last.map(|reload| reload.reload), Some(1));
+    }
+
+    #[test]
+    fn one_that_is_under_way_is_remembered_however_many_follow() {
+        let mut history = History::default();
+        history.begin(ReloadId(1), at(1), 0);
+        history.accept(ReloadId(1), Some(GenerationId(2)), at(1));
+        for reload in 2..=30 {
+            history.begin(ReloadId(reload), at(reload), 0);
+            let now = at(reload);
+            history.conclude(ReloadId(reload), now, Outcome::Rejected, None, None);
+        }
+        history.conclude(ReloadId(1), at(31), Outcome::Done, None, None);
+        let last = history.decided_last();
+        assert_eq!(last.map(|reload| reload.reload), Some(1));
+        assert_eq!(history.all().count(), RELOADS_MAX);
     }
 
     #[test]

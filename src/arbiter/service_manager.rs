@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    env,
+    env, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -183,7 +183,7 @@ impl ServiceManager {
         while let Some((message, descriptors)) = self.waiting.front() {
             let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
             match socket.send(message, &borrowed) {
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) if passes(&error) => break,
                 Ok(()) | Err(_) => self.waiting.pop_front(),
             };
         }
@@ -191,6 +191,12 @@ impl ServiceManager {
             self.waiting.pop_front();
         }
     }
+}
+
+/// Whether it is the manager that is busy, or this machine that has no descriptor or memory for a moment.
+fn passes(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM].map(Some);
+    error.kind() == io::ErrorKind::WouldBlock || shortages.contains(&error.raw_os_error())
 }
 
 #[cfg(test)]

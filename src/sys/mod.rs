@@ -24,6 +24,7 @@ mod names;
 pub mod net;
 mod notify;
 mod open_files;
+mod pipe;
 mod process;
 mod random;
 mod resident;
@@ -53,6 +54,7 @@ pub use merge::{allow_merging, host_merges};
 pub use names::resolve_host;
 pub use notify::NotifySocket;
 pub use open_files::{allow_open_files, open_files_max};
+pub use pipe::fits_into_pipe;
 pub use process::{
     PidFd, TASK_LIMIT_HELP, become_subreaper, describe_exit, die_with_parent, exit_code, exit_now,
     is_stopped, naming_task_limit, reap_any, reap_any_measured, signal_thread, thread_id,

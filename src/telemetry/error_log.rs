@@ -13,7 +13,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{
         OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -24,7 +24,7 @@ use super::{
     datagram::{Message, severity},
     entry::{Entry, Printer, Speaker},
     lines::Lines,
-    sink::{Outcome, Owner, Sink},
+    sink::{Outcome, Owner, Sink, Written},
 };
 use crate::{
     config::{ErrorFormat, Log, LogLevel, LogTarget},
@@ -38,6 +38,7 @@ static LOG: RwLock<ErrorLog> = RwLock::new(ErrorLog {
     sink: None,
     is_off: false,
     format: ErrorFormat::Text,
+    ends_in_a_cut_line: AtomicBool::new(false),
 });
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -48,6 +49,8 @@ struct ErrorLog {
     sink: Option<Sink>,
     is_off: bool,
     format: ErrorFormat,
+    /// The last write took the beginning of a line only: a disk became full, or the reader of a pipe stopped reading.
+    ends_in_a_cut_line: AtomicBool,
 }
 
 /// Opens the error log of this process. When it fails, lines go where they went before, in the new form.
@@ -62,6 +65,7 @@ pub fn init(log: &Log, owner: Option<Owner>) -> io::Result<()> {
         is_off,
         sink: sink.map(|sink| sink.called(&log.identifier, log.syslog_facility)),
         format: log.error_format,
+        ends_in_a_cut_line: AtomicBool::new(false),
     };
     Ok(())
 }
@@ -362,8 +366,25 @@ fn write_bytes(log: &ErrorLog, text: &[u8], patience: Duration) -> bool {
     match &log.sink {
         _ if log.is_off => true,
         None => io::stderr().write_all(text).is_ok(),
-        Some(sink) => matches!(sink.write(text, patience).outcome, Outcome::Complete),
+        Some(sink) => write_on_a_line_of_its_own(sink, &log.ends_in_a_cut_line, text, patience),
     }
+}
+
+/// What follows a line that was cut would be lost with it.
+fn write_on_a_line_of_its_own(
+    sink: &Sink,
+    is_cut: &AtomicBool,
+    text: &[u8],
+    patience: Duration,
+) -> bool {
+    let apart = is_cut.load(Relaxed).then(|| [b"\n", text].concat());
+    let text = apart.as_deref().unwrap_or(text);
+    let Written { written, outcome } = sink.write(text, patience);
+    let is_complete = matches!(outcome, Outcome::Complete);
+    if let Some(last) = text[..written].last() {
+        is_cut.store(!is_complete && *last != b'\n', Relaxed);
+    }
+    is_complete
 }
 
 /// A line at level DEBUG, see [`line`](crate::telemetry::line).
@@ -408,13 +429,29 @@ macro_rules! critical {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io::Read as _};
 
     use super::*;
 
     fn log_to(error: LogTarget) -> Log {
         let log = crate::config::test_config("").log;
         Log { error, ..log }
+    }
+
+    #[test]
+    fn what_follows_a_cut_line_begins_a_line() {
+        let (mut reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let sink = Sink::from_descriptor(writer.into(), &LogTarget::Stderr, None).unwrap();
+        let is_cut = AtomicBool::new(false);
+        let write = |text: &[u8]| write_on_a_line_of_its_own(&sink, &is_cut, text, Duration::ZERO);
+        assert!(!write(&[b'x'; 4 << 20]), "nobody reads");
+        assert!(!write(b"lost\n"));
+        let mut taken = vec![0; 8 << 20];
+        reader.set_nonblocking(true).unwrap();
+        while reader.read(&mut taken).is_ok() {}
+        assert!(write(b"next\n") && write(b"begun, ") && write(b"ended\n"));
+        let length = reader.read(&mut taken).unwrap();
+        assert_eq!(&taken[..length], b"\nnext\nbegun, ended\n");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //!
 //! Files are opened with O_APPEND, so one write(2) lands in one piece whichever process makes it. Pipes promise that
 //! up to PIPE_BUF bytes only, and only poll(2) tells that such a piece fits; so what goes to a pipe, a terminal or
-//! a socket is cut at line ends into pieces of that size, each after a poll. The descriptor is never made
-//! non-blocking: other processes share its open file description (a terminal, a supervisor's pipe).
+//! a socket is cut at line ends into pieces of that size, each after a poll. A line that is longer waits for a pipe to have
+//! room for all of it, so that no other process writes into its middle; where there is none in time it goes in pieces, too. The
+//! descriptor is never made non-blocking: other processes share its open file description (a terminal, a supervisor's pipe).
 
 use std::{
     fs::{File, OpenOptions},
@@ -31,6 +32,9 @@ use crate::{
 
 /// What one write to a pipe may carry to be atomic, in bytes (PIPE_BUF of Linux, pipe(7)).
 const PIPE_BUF: usize = 4096;
+
+/// How often it is looked whether a pipe has room for a long line.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Permission bits of a log file that is created; the umask narrows them.
 const FILE_MODE: u32 = 0o644;
@@ -239,7 +243,7 @@ impl Sink {
                 rest
             } else {
                 match self.wait_for_room(deadline) {
-                    Ok(true) => first_piece(rest),
+                    Ok(true) => self.first_piece(rest, deadline),
                     Ok(false) => break Outcome::WouldBlock,
                     Err(error) => break Outcome::Failed(error),
                 }
@@ -255,6 +259,22 @@ impl Sink {
             }
         };
         Written { written, outcome }
+    }
+
+    /// What goes out in one write.
+    fn first_piece<'a>(&self, lines: &'a [u8], deadline: Instant) -> &'a [u8] {
+        let piece = first_piece(lines);
+        if piece.len() == lines.len() || piece.ends_with(b"\n") {
+            return piece;
+        }
+        let line_end = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
+        loop {
+            match sys::fits_into_pipe(self.descriptor(), line_end) {
+                Some(true) => return &lines[..line_end],
+                Some(false) if Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+                Some(false) | None => return piece,
+            }
+        }
     }
 
     fn wait_for_room(&self, deadline: Instant) -> io::Result<bool> {
@@ -337,7 +357,11 @@ fn is_journal(descriptor: BorrowedFd<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read, os::unix::fs::FileTypeExt, time::Instant};
+    use std::{
+        io::{BufRead as _, Read},
+        os::unix::fs::FileTypeExt,
+        time::Instant,
+    };
 
     use super::*;
 
@@ -351,6 +375,31 @@ mod tests {
         lines[PIPE_BUF - 1] = b'x';
         assert_eq!(first_piece(&lines).len(), 101);
         assert_eq!(first_piece(&lines[..PIPE_BUF]).len(), PIPE_BUF);
+    }
+
+    #[test]
+    fn a_long_line_stays_whole_on_a_pipe_that_others_write_to() {
+        const LENGTH: usize = 6000;
+        let (reader, writer) = io::pipe().unwrap();
+        for letter in b'a'..=b'd' {
+            let descriptor = writer.try_clone().unwrap().into();
+            let sink = Sink::from_descriptor(descriptor, &LogTarget::Stderr, None).unwrap();
+            std::thread::spawn(move || {
+                let line = [&[letter; LENGTH][..], b"\n"].concat();
+                for _ in 0..200 {
+                    let result = sink.write(&line, Duration::from_secs(10));
+                    assert!(matches!(result.outcome, Outcome::Complete));
+                }
+            });
+        }
+        drop(writer);
+        let mut lines = 0;
+        for line in io::BufReader::new(reader).split(b'\n') {
+            let line = line.unwrap();
+            assert!(line == vec![line[0]; LENGTH], "line {lines} is mixed");
+            lines += 1;
+        }
+        assert_eq!(lines, 4 * 200);
     }
 
     #[test]

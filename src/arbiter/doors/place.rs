@@ -35,7 +35,7 @@ pub(super) fn open_at(path: &Path) -> Opened {
 /// In the first directory that can be had, under a name that no other instance uses.
 pub(super) fn open_somewhere() -> Opened {
     let mut reasons = Vec::new();
-    for (directory, stem) in places() {
+    'places: for (directory, stem) in places() {
         let directory = match directory {
             Ok(directory) => directory,
             Err(reason) => {
@@ -59,10 +59,12 @@ pub(super) fn open_somewhere() -> Opened {
                 Err(ListenError::InUse { .. } | ListenError::NotASocket { .. }) => {}
                 Err(error) => {
                     reasons.push(with_causes(&error));
-                    break;
+                    continue 'places;
                 }
             }
         }
+        let directory = directory.display();
+        reasons.push(format!("all names in `{directory}` are in use"));
     }
     Err(reasons.join("; "))
 }

@@ -9,7 +9,7 @@ use crate::{
         core::{GenerationId, ReloadId, WorkerId},
         reading::{self, Reading},
     },
-    config::{LiveConfig, Log, LogTarget},
+    config::{LiveConfig, Log, LogTarget, SyslogAddress},
     error,
     telemetry::{self, Sink},
     warning,
@@ -97,6 +97,12 @@ impl Shell {
     pub(super) fn reopen_logs(&self) {
         telemetry::reopen();
         self.post_to_all(true);
+        // The address of a log server was looked up anew for those who serve, and is the arbiter's, too.
+        if let Some(reading) = self.serving.and_then(|id| self.readings.get(&id))
+            && let LogTarget::Syslog(SyslogAddress::Udp { .. }) = reading.config.log.error
+        {
+            self.share_error_log(reading);
+        }
     }
 
     /// After something changed that concerns every generation.
@@ -152,7 +158,7 @@ impl Shell {
         })
     }
 
-    /// The error log of the generation that serves becomes the arbiter's, when the arbiter cannot open it.
+    /// The error log of the generation that serves becomes the arbiter's.
     pub(super) fn share_error_log(&self, reading: &Reading) {
         let log = &reading.config.log;
         let owner = reading::owner(reading.resources.identity.as_ref());

@@ -42,6 +42,8 @@ impl Shell {
 
     /// `None`: the answer follows.
     fn carry_out(&mut self, order: Order, ticket: Ticket) -> Result<Option<Answer>, String> {
+        // A stop that waits is older than this order.
+        self.take_events();
         // A second stop does not wait for what the first one does.
         if self.core.is_stopping() && !matches!(order, Order::Stop { .. }) {
             return Err("the server stops".to_owned());

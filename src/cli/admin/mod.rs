@@ -117,7 +117,7 @@ impl Failure {
 
     fn tell(&self) -> u8 {
         // Whoever closed the pipe does not want to know.
-        let _ = writeln!(io::stderr(), "error: {}", self.told);
+        let _ = writeln!(io::stderr(), "error: {}", safe_lines(&self.told));
         self.code
     }
 }

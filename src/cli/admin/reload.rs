@@ -6,7 +6,7 @@ use clap::Command;
 
 use super::{
     Failure, NO_ANSWER, Typed, server_arguments,
-    text::span,
+    text::{safe_lines, span},
     wait::{follow, tell_rejected, timeout},
 };
 use crate::{
@@ -56,7 +56,7 @@ fn tell(reload: &ReloadStatus) {
     match reload.outcome {
         Outcome::Done | Outcome::Unchanged => {
             // Whoever closed the pipe does not want to know.
-            let _ = writeln!(io::stdout(), "{line}");
+            let _ = writeln!(io::stdout(), "{}", safe_lines(&line));
         }
         _ => tell_rejected(&line, reload.problems.as_deref()),
     }

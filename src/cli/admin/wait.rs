@@ -59,7 +59,7 @@ fn show_step(line: &Value) -> io::Result<()> {
 
 /// What the server rejected belongs to the errors: the app's traceback first, and the outcome in the last line.
 pub(super) fn tell_rejected(line: &str, problems: Option<&str>) {
-    let problems = safe_lines(problems.unwrap_or_default());
+    let (line, problems) = (safe_lines(line), safe_lines(problems.unwrap_or_default()));
     // Whoever closed the pipe does not want to know.
     let _ = match problems.trim_end() {
         "" => writeln!(io::stderr(), "{line}"),

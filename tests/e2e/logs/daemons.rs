@@ -314,6 +314,39 @@ fn a_name_server_that_does_not_answer_is_not_waited_for_long() {
 }
 
 #[test]
+fn a_log_server_that_moved_is_found_by_the_arbiter_too_when_logs_are_reopened() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("namespaces need root here");
+        return;
+    }
+    let before = UdpSocket::bind("127.86.0.2:0").unwrap();
+    let port = before.local_addr().unwrap().port();
+    let after = UdpSocket::bind(("127.86.0.3", port)).unwrap();
+    let hears = |socket: &UdpSocket, what: &str| {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut buffer = [0; 8192];
+        loop {
+            let length = socket.recv(&mut buffer).unwrap();
+            if String::from_utf8_lossy(&buffer[..length]).contains(what) {
+                return;
+            }
+        }
+    };
+    let config =
+        format!("bind = 'unix:run.sock'\n[log]\nerror = 'syslog:udp://logs.example:{port}'");
+    let setup = Setup::with(&config).file("hosts", "127.86.0.2 logs.example\n");
+    let hosts = setup.path().join("hosts");
+    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let command = ["unshare", "--mount", "sh", "-c", script].map(OsString::from);
+    let inside = command.into_iter().chain([hosts.clone().into_os_string()]);
+    let (server, _address) = start_unseen(setup.inside(inside));
+    hears(&before, " ready");
+    std::fs::write(&hosts, "127.86.0.3 logs.example\n").unwrap();
+    server.signal(Signal::SIGUSR1);
+    hears(&after, "logs reopened");
+}
+
+#[test]
 fn a_stream_that_is_the_journal_says_levels() {
     // As systemd does it: the variable names the file behind the standard error output.
     let directory = tempfile::tempdir().unwrap();
