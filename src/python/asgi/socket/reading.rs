@@ -1,6 +1,7 @@
 //! How a WebSocket's client is read ahead of the app: what was received is decoded before more is received. While the app is
-//! behind, nothing is, and the client has to wait; so it has to while it does not read what we answer. Nobody is read for
-//! longer than a turn allows, so that others have theirs.
+//! behind, nothing is received, and the client has to wait; so it has to while it does not read our answers. In a turn of the
+//! loop, a connection is read so much and no more, so that others have theirs. The app's `receive` never reads: it would go on
+//! for as long as the client sends.
 
 use std::{io, time::Instant};
 
@@ -92,7 +93,7 @@ impl Socket {
 
 impl State {
     /// Decodes what was received; when that is not enough, receives once and decodes that. Answers of the protocol go to
-    /// `out`: there is a bound to what they answer.
+    /// `out`, where they take no more room than what they answer.
     fn read(&mut self, py: Python<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         let mut rest = std::mem::take(&mut self.rest);
         rest.decoded += self.take_events(py, &mut rest.bytes[rest.decoded..], out);
