@@ -10,6 +10,11 @@ use std::{
 /// Where a file is too long for one idea, whatever the reason.
 const LINES_MAX: usize = 900;
 
+/// Where a function is too long to be seen at once.
+const FUNCTION_LINES_MAX: usize = 70;
+/// How many are longer all the same. It only ever goes down: lower it with each that is made shorter.
+const LONG_FUNCTIONS_MAX: usize = 4;
+
 /// What makes a module depend on the moment at which it runs.
 const MOMENT: &[&str] = &[
     "std::thread",
@@ -140,6 +145,17 @@ fn files_are_short_enough_for_one_idea() {
             wrong.push(format!("{} has {lines} lines: split it", file.name));
         }
     });
+}
+
+#[test]
+fn functions_are_short_enough_to_be_seen_at_once() {
+    let sources = sources(&["src"]);
+    let long: Vec<String> = sources.iter().flat_map(long_functions).collect();
+    assert!(
+        long.len() <= LONG_FUNCTIONS_MAX,
+        "split one of these, each over {FUNCTION_LINES_MAX} lines:\n{}",
+        long.join("\n")
+    );
 }
 
 #[test]
@@ -344,6 +360,34 @@ fn without_tests_and_comments(file: &Source) -> Vec<(usize, &str)> {
         .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
         .collect()
+}
+
+/// Place and length of those that are too long. The formatter puts the last brace below the beginning of the head.
+fn long_functions(file: &Source) -> Vec<String> {
+    let code = without_tests_and_comments(file);
+    let mut long = Vec::new();
+    for (at, (first, line)) in code.iter().enumerate() {
+        let head = line.trim_start();
+        if !head.starts_with("fn ") && !head.contains(" fn ") {
+            continue;
+        }
+        let indent = &line[..line.len() - head.len()];
+        // A body, an empty one, or none as in a trait.
+        let is_end = |(_, line): &&(usize, &str)| {
+            let same = line
+                .strip_prefix(indent)
+                .filter(|rest| !rest.starts_with(' '));
+            same.is_some_and(|rest| rest == "}" || rest.ends_with("{}") || rest.ends_with(';'))
+        };
+        let Some((last, _)) = code[at..].iter().find(is_end) else {
+            continue;
+        };
+        let lines = last - first + 1;
+        if lines > FUNCTION_LINES_MAX {
+            long.push(format!("{}:{first}: {lines} lines: {head}", file.name));
+        }
+    }
+    long
 }
 
 /// A module may name itself: `crate::http` within src/http.

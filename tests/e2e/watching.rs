@@ -35,8 +35,8 @@ fn the_arbiter_sleeps_while_nothing_changes() {
         let before = server.arbiter().first_thread_sleeps();
         sleep(Duration::from_secs(4));
         let sleeps = server.arbiter().first_thread_sleeps() - before;
-        // Two looks at the file, and the workers' clocks; 200 if it woke itself.
-        assert!(sleeps <= 20, "it woke {sleeps} times");
+        // Two looks at the file, the workers' clocks, and what a busy machine adds; 200 if it woke itself.
+        assert!(sleeps <= 60, "it woke {sleeps} times");
     }
 }
 

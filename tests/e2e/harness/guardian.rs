@@ -37,7 +37,8 @@ pub(super) fn release(pid: u32) {
 fn tell(what: &str, pid: u32) {
     static GUARDIAN: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     let mut orders = GUARDIAN.get_or_init(start).lock().unwrap();
-    writeln!(orders, "{what} {pid}").unwrap();
+    // Without it the tests go on: it is only for the worst case.
+    let _ = writeln!(orders, "{what} {pid}");
 }
 
 #[expect(clippy::zombie_processes, reason = "it outlives us")]

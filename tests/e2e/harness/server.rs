@@ -468,9 +468,9 @@ impl Drop for Server {
 /// The parts of `pattern` between `…`, in order. [`READY`] and [`SERVING`] are the last words of a line, so that neither
 /// "not ready after 3s" nor "serving again" is taken for them.
 fn has_parts(line: &str, pattern: &str) -> bool {
-    let last_words = [READY, SERVING].into_iter();
-    let mut wanted = last_words.filter(|word| pattern.ends_with(word.trim_start()));
-    if wanted.any(|word| !line.ends_with(word)) {
+    let last = pattern.rsplit([' ', '…']).next();
+    let is_missed = |word: &str| last == Some(word.trim_start()) && !line.ends_with(word);
+    if is_missed(READY) || is_missed(SERVING) {
         return false;
     }
     let mut rest = line;
