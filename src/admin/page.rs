@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("page.html");
 
 /// The page's own script and style, named by their SHA-256, and nothing else from anywhere. A test compares the digests.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-uO9gO8erBUwfMD1rqi//g7o8TbDmbgqkULx3u6EDAvg='; \
+    script-src 'sha256-4RZLmfGsRodcayXDhIzpzpRUmZe9wBLGmXNnqsLloa8='; \
     style-src 'sha256-lxsJ+AEthsdhboVra8t88JOFlroMbiaQ/IKWVmFXABY='; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
