@@ -263,11 +263,14 @@ def when_ready(server):
 #[test]
 fn a_stop_waits_for_the_hooks_of_many_workers() {
     let hooks = "
+import sys
 import time
 
 def child_exit(server, worker):
     time.sleep(2)
-    print('gone', worker.age, flush=True)
+    # In one piece: many write at once.
+    sys.stdout.write(f'gone {worker.age}\\n')
+    sys.stdout.flush()
 
 def on_exit(server):
     print('all gone', flush=True)
@@ -278,13 +281,8 @@ def on_exit(server):
     server.signal(Signal::SIGTERM);
     let exit = server.ended();
     assert_eq!(exit.code, Some(0));
-    assert_eq!(
-        exit.stdout
-            .lines()
-            .filter(|line| line.starts_with("gone"))
-            .count(),
-        12
-    );
+    let called = exit.stdout.lines().filter(|line| line.starts_with("gone"));
+    assert_eq!(called.count(), 12, "{}\n{}", exit.stdout, exit.log);
     assert!(exit.stdout.ends_with("all gone"), "{}", exit.stdout);
 }
 
