@@ -282,6 +282,21 @@ fn a_daemon_that_is_not_there_is_told_at_the_start_and_rejects_a_reload() {
     assert_eq!(server.text("/"), "hello from /");
 }
 
+/// The server sees a file of its directory as that of /etc. `None` where that cannot be.
+fn with_its_own(setup: Setup, name: &str) -> Option<Setup> {
+    let file = setup.path().join(name);
+    let script = format!("mount --bind \"$0\" /etc/{name} && exec \"$@\"");
+    let command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        &script,
+        file.to_str().unwrap(),
+    ];
+    can_run(&command).then(|| setup.inside(command))
+}
+
 #[test]
 fn a_name_server_that_does_not_answer_is_not_waited_for_long() {
     // An address of this process alone.
@@ -292,20 +307,10 @@ fn a_name_server_that_does_not_answer_is_not_waited_for_long() {
         return;
     };
     let setup = Setup::with("").file("resolv.conf", &format!("nameserver {address}\n"));
-    let settings = setup.path().join("resolv.conf");
-    let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
-    let command = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        script,
-        settings.to_str().unwrap(),
-    ];
-    if !can_run(&command) {
+    let Some(setup) = with_its_own(setup, "resolv.conf") else {
         return;
-    }
-    let server = setup.inside(command).start();
+    };
+    let server = setup.start();
     server.edit("[log]\naccess = 'syslog:udp://logs.example:514'");
     let begun = Instant::now();
     server.says("reload … rejected … log.access … `logs.example` was not found within 2 seconds");
@@ -332,19 +337,10 @@ fn a_log_server_that_moved_is_found_by_the_arbiter_too_when_logs_are_reopened() 
         format!("bind = 'unix:run.sock'\n[log]\nerror = 'syslog:udp://logs.example:{port}'");
     let setup = Setup::with(&config).file("hosts", "127.86.0.2 logs.example\n");
     let hosts = setup.path().join("hosts");
-    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-    let command = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        script,
-        hosts.to_str().unwrap(),
-    ];
-    if !can_run(&command) {
+    let Some(setup) = with_its_own(setup, "hosts") else {
         return;
-    }
-    let (server, _address) = start_unseen(setup.inside(command));
+    };
+    let (server, _address) = start_unseen(setup);
     hears(&before, " ready");
     std::fs::write(&hosts, "127.86.0.3 logs.example\n").unwrap();
     server.signal(Signal::SIGUSR1);
