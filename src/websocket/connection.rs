@@ -292,11 +292,6 @@ impl WebSocket {
         self.state == State::Over
     }
 
-    /// Bytes held of a message that is not complete.
-    pub fn buffered(&self) -> usize {
-        self.message.buffered()
-    }
-
     fn send(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) -> Result<(), IsClosed> {
         if self.state != State::Open {
             return Err(IsClosed);

@@ -48,14 +48,6 @@ impl Message {
         self.state != State::None
     }
 
-    /// Bytes held of a message that is not complete.
-    pub(super) fn buffered(&self) -> usize {
-        match self.state {
-            State::None => 0,
-            State::Open { .. } => self.bytes.len(),
-        }
-    }
-
     /// The complete message that [`Message::take`] told of.
     pub(super) fn event(&self, kind: Kind) -> Event<'_> {
         match kind {

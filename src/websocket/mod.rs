@@ -55,7 +55,7 @@
 //!
 //! **Back-pressure.** One call of `receive` gives at most one event, so a driver whose app is behind just does not call it,
 //! and stops to read once its own input buffer is full. What the engine itself holds is one incomplete message, bounded by
-//! [`Settings::message_bytes_max`] and told by [`WebSocket::buffered`]. All that it writes goes to the end of `out`: a
+//! [`Settings::message_bytes_max`]. All that it writes goes to the end of `out`: a
 //! driver whose client reads slowly stops to call `receive` and to send while `out` is long, and thereby stops answering
 //! pings. While it does not read, or while it waits for the client to take bytes, it says [`WebSocket::heard`] for every
 //! other sign of life too, so that a slow client is not taken for a dead one.
