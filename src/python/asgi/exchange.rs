@@ -27,7 +27,7 @@ use super::{
 use crate::{
     config::LogLevel,
     http::{Refusal, RequestTraits, response},
-    python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
+    python::{ClientDisconnected, ffi::GilCell, hooks::Met, stacks},
     sys::{self, Readiness, net},
     worker::{Answered, Arrival, Connection, RequestIds, Sent, log_answered},
 };
@@ -40,7 +40,7 @@ pub(super) const CLIENT_CLOSED: u16 = 499;
 #[pyclass(frozen, weakref, module = "rgunicorn")]
 pub(super) struct Exchange {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) state: HeldCell<State>,
+    pub(super) state: GilCell<State>,
 }
 
 /// How much of the request the app has received.
@@ -83,7 +83,7 @@ impl Exchange {
     pub(super) fn new(gateway: Arc<Gateway>, connection: Box<Connection>) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State::new(connection)),
+            state: GilCell::new(State::new(connection)),
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     http::{RequestTraits, ResponseShape},
-    python::{app::formatted, date::CachedDate, ffi::HeldCell, hooks::RequestHooks},
+    python::{app::formatted, date::CachedDate, ffi::GilCell, hooks::RequestHooks},
     sys::Readiness,
     websocket::{self, DeflateSettings},
     worker::{Hub, Leaving},
@@ -51,7 +51,7 @@ pub(super) struct Gateway {
     done: Py<PyAny>,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
-    inner: HeldCell<Inner>,
+    inner: GilCell<Inner>,
 }
 
 struct Inner {
@@ -118,7 +118,7 @@ impl Gateway {
             done: Bound::new(py, Done)?.into_any().unbind(),
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
-            inner: HeldCell::new(Inner {
+            inner: GilCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
                 suspended: Suspended::default(),

@@ -12,7 +12,7 @@ use pyo3::{
 use super::{awaitable::thrown, party::Party};
 use crate::python::{
     copy,
-    ffi::{self, HeldCell, Sent},
+    ffi::{self, GilCell, Sent},
 };
 
 /// By this attribute a future tells the task that it was yielded by its `await`.
@@ -43,14 +43,14 @@ struct Yielded {
 #[pyclass(frozen, weakref, module = "rgunicorn", name = "request")]
 pub(super) struct Run {
     party: Party,
-    stage: HeldCell<Stage>,
+    stage: GilCell<Stage>,
 }
 
 impl Run {
     pub(super) fn new(party: Party) -> Self {
         Self {
             party,
-            stage: HeldCell::new(Stage::Over),
+            stage: GilCell::new(Stage::Over),
         }
     }
 

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     http::status::SWITCHING_PROTOCOLS,
-    python::ffi::HeldCell,
+    python::ffi::GilCell,
     sys::{self, Readiness, net},
     websocket::{CloseError, Opening, WebSocket, close},
     wire::Count,
@@ -42,7 +42,7 @@ use crate::{
 #[pyclass(frozen, weakref, module = "rgunicorn")]
 pub(super) struct Socket {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) state: HeldCell<State>,
+    pub(super) state: GilCell<State>,
 }
 
 pub(super) enum Phase {
@@ -91,7 +91,7 @@ impl Socket {
     ) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State {
+            state: GilCell::new(State {
                 connection: Some(connection),
                 phase: Phase::Connecting(Box::new(opening)),
                 inbox: Inbox::default(),

@@ -24,7 +24,7 @@ use crate::{
         RequestTimeout,
         app::formatted,
         driver::{app_exit, loop_watch},
-        ffi::HeldCell,
+        ffi::GilCell,
         green::{Library, Loop},
         hooks::RequestHooks,
         stacks,
@@ -63,7 +63,7 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
             .import("contextvars")?
             .call_method0("copy_context")?
             .unbind(),
-        state: HeldCell::new(State::default()),
+        state: GilCell::new(State::default()),
         green,
     });
     let this = Arc::clone(&greenlets);
@@ -125,7 +125,7 @@ struct Greenlets {
     event_loop: Loop,
     /// The context of each request is a copy of it.
     context: Py<PyAny>,
-    state: HeldCell<State>,
+    state: GilCell<State>,
 }
 
 impl Greenlets {

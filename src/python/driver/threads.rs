@@ -20,7 +20,7 @@ use crate::{
     python::{
         RequestTimeout,
         app::formatted,
-        ffi::{self, HeldCell},
+        ffi::{self, GilCell},
         hooks::RequestHooks,
         stacks::{self, Thread},
         wsgi::{Desk, Gateway},
@@ -167,7 +167,7 @@ fn take_seat(py: Python<'_>, seating: &Arc<Seating>, me: usize) -> PyResult<()> 
         &seating.config,
         &seating.listeners,
     )?;
-    let (work_crew, gateway) = (Arc::clone(&crew), HeldCell::new(Some(gateway)));
+    let (work_crew, gateway) = (Arc::clone(&crew), GilCell::new(Some(gateway)));
     let work = PyCFunction::new_closure(py, None, None, move |arguments, _| {
         let context = arguments.get_item(0)?;
         let taken = gateway.borrow(arguments.py()).take();
