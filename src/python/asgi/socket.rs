@@ -24,11 +24,11 @@ use reading::Rest;
 
 use super::{
     awaitable::Awaited,
+    client::{CLIENT_CLOSED, flush, gone, has_room},
     departure,
-    exchange::{CLIENT_CLOSED, flush, gone},
     gateway::Gateway,
     outcome::Outcome,
-    waiters::{Sleepers, Waiters, has_room},
+    waiters::{Sleepers, Waiters},
 };
 use crate::{
     http::status::SWITCHING_PROTOCOLS,
