@@ -21,8 +21,9 @@ use super::{
     scope::ScopeBuilder,
 };
 use crate::{
+    config::LogLevel,
     http::{RequestTraits, ResponseShape},
-    python::{app::formatted, date::CachedDate, ffi::GilCell, hooks::RequestHooks},
+    python::{date::CachedDate, exception, ffi::GilCell, hooks::RequestHooks},
     sys::Readiness,
     websocket::{self, DeflateSettings},
     worker::{Hub, Leaving},
@@ -198,11 +199,7 @@ impl Gateway {
 
     /// Writes an exception of the app to the error log.
     pub(super) fn report(&self, py: Python<'_>, error: &PyErr, headline: &str) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        py.detach(|| {
-            let level = crate::config::LogLevel::Error;
-            crate::telemetry::block(level, format_args!("{headline}"), &traceback);
-        });
+        exception::log(py, LogLevel::Error, headline, error);
     }
 
     /// A response is over; its connection is the reactor's again. `token`: events of it went to an exchange.

@@ -22,8 +22,8 @@ use crate::{
     config::{Config, LogLevel},
     python::{
         RequestTimeout,
-        app::formatted,
         driver::{app_exit, loop_watch},
+        exception,
         ffi::GilCell,
         green::{Library, Loop},
         hooks::RequestHooks,
@@ -441,11 +441,8 @@ impl Greenlets {
 
     /// The worker cannot go on; another takes its place.
     fn give_up(&self, py: Python<'_>, error: &PyErr) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        py.detach(|| {
-            let headline = format_args!("a worker's hub failed; the worker ends");
-            block(LogLevel::Critical, headline, &traceback);
-        });
+        let headline = "a worker's hub failed; the worker ends";
+        exception::log(py, LogLevel::Critical, headline, error);
         self.green.hub.abandon();
         if let Err(error) = self.leave(py) {
             py.detach(|| crate::critical!("a worker's hub does not end: {error}"));

@@ -16,10 +16,9 @@ use pyo3::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     python::{
-        RequestTimeout,
-        app::formatted,
+        RequestTimeout, exception,
         ffi::{self, GilCell},
         hooks::RequestHooks,
         stacks::{self, Thread},
@@ -219,15 +218,8 @@ fn work_in(
 
 /// The server's own objects could not be made: out of memory, most likely.
 fn lose_seat(py: Python<'_>, crew: &Crew, error: &PyErr) -> PyResult<()> {
-    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-    py.detach(|| {
-        let level = crate::config::LogLevel::Critical;
-        crate::telemetry::block(
-            level,
-            format_args!("a worker's thread failed; the worker ends"),
-            &traceback,
-        );
-        crew.abandon();
-    });
+    let headline = "a worker's thread failed; the worker ends";
+    exception::log(py, LogLevel::Critical, headline, error);
+    py.detach(|| crew.abandon());
     Ok(())
 }

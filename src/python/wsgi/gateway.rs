@@ -19,12 +19,10 @@ use super::{
     start_response::{StartResponse, Write},
 };
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     http::Refusal,
     python::{
-        RequestTimeout,
-        app::formatted,
-        copy, ffi,
+        RequestTimeout, copy, exception, ffi,
         hooks::{Met, RequestHooks},
     },
     wire::ListenerAddress,
@@ -327,6 +325,13 @@ impl Gateway {
         }
     }
 
+    /// Writes an exception to the error log.
+    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
+        let id = self.desk.station().request_ids.prefix(connection);
+        let headline = format!("{id}{what} {}", connection.described());
+        exception::log(py, LogLevel::Error, &headline, error);
+    }
+
     /// Answers without the app.
     fn refuse(&self, mut connection: Box<Connection>, refusal: Refusal) -> Served {
         let (status, head, bytes) = match self.desk.may_answer() {
@@ -352,22 +357,6 @@ impl Gateway {
             then_close: true,
             status,
         }
-    }
-}
-
-impl Gateway {
-    /// Writes an exception to the error log.
-    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        let id = self.desk.station().request_ids.prefix(connection);
-        let request = connection.described();
-        py.detach(|| {
-            crate::telemetry::block(
-                crate::config::LogLevel::Error,
-                format_args!("{id}{what} {request}"),
-                &traceback,
-            );
-        });
     }
 }
 
