@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     http::{Refusal, RequestTraits},
-    python::{ffi::GilCell, hooks::Met},
+    python::{
+        ffi::GilCell,
+        hooks::{Answer, Met},
+    },
     sys::Readiness,
     worker::{Answered, Connection, RequestIds, log_answered},
 };
@@ -207,8 +210,8 @@ impl Exchange {
                 false => gateway.hub.finish(connection, then_close, status),
             }
             gateway.on_finished(py, is_kept.then_some(token))?;
-            if let Some(met) = met {
-                this.get().tell_answer(py, &met);
+            if let Some((met, hooks)) = met.zip(gateway.hooks.as_ref()) {
+                hooks.after(py, &met, || this.get().answer(py));
             }
         } else {
             drop(guard);
@@ -216,20 +219,13 @@ impl Exchange {
         sleepers.wake(py)
     }
 
-    /// Tells the hook what was answered.
-    fn tell_answer(&self, py: Python<'_>, met: &Met) {
-        let Some(hooks) = self.gateway.hooks.as_ref().filter(|h| h.wants_outcome()) else {
-            return;
-        };
+    fn answer(&self, py: Python<'_>) -> Answer {
         let state = self.state.borrow(py);
-        let outcome = &state.outcome;
-        let (status, bytes, head) = (
-            outcome.status,
-            outcome.body_bytes,
-            outcome.head.lines.clone(),
-        );
-        drop(state);
-        hooks.after(py, met, status, &head, bytes);
+        Answer {
+            status: state.outcome.status,
+            head: state.outcome.head.lines.clone(),
+            body_bytes: state.outcome.body_bytes,
+        }
     }
 
     /// The app has returned, or failed.

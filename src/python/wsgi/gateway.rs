@@ -23,7 +23,7 @@ use crate::{
     http::Refusal,
     python::{
         RequestTimeout, copy, exception, ffi,
-        hooks::{Met, RequestHooks},
+        hooks::{Answer, RequestHooks},
     },
     wire::ListenerAddress,
     worker::{Answered, Connection, log_answered},
@@ -130,7 +130,7 @@ impl Gateway {
         };
         let served = self.finish(py, &call, result);
         if let Ok(met) = met {
-            tell_answer(py, &hooks, &met, &call, served.status);
+            hooks.after(py, &met, || answer(&call, served.status));
         }
         Ok(served)
     }
@@ -381,21 +381,13 @@ impl Callables {
     }
 }
 
-/// Tells the hook what was answered. What the client has not taken yet is still on its way.
-fn tell_answer(
-    py: Python<'_>,
-    hooks: &RequestHooks,
-    met: &Met,
-    call: &Bound<'_, Call>,
-    status: u16,
-) {
-    if !hooks.wants_outcome() {
-        return;
+fn answer(call: &Bound<'_, Call>, status: u16) -> Answer {
+    let state = call.get().state(call.py());
+    Answer {
+        status,
+        head: state.head.lines.clone(),
+        body_bytes: state.body_bytes,
     }
-    let state = call.get().state(py);
-    let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
-    drop(state);
-    hooks.after(py, met, status, &head, bytes);
 }
 
 fn check_started(state: &State) -> PyResult<()> {
