@@ -31,6 +31,8 @@ pub(super) struct Lent {
     pub broken: bool,
     /// When `output` has made no progress for too long, milliseconds.
     pub deadline_ms: u64,
+    /// It is among those that the reactor looks at again.
+    pub is_in_again: bool,
 }
 
 impl Lent {

@@ -223,7 +223,12 @@ impl Reactor {
         self.set_now(now_ns);
         self.looked_ns = now_ns;
         self.events.extend(events);
-        self.turns.extend(self.again.drain(..));
+        for token in self.again.drain(..) {
+            if let Some(lent) = self.table.lent(token) {
+                lent.is_in_again = false;
+            }
+            self.turns.push_back(token);
+        }
         self.waiting.line_up();
     }
 
@@ -444,9 +449,11 @@ impl Reactor {
     }
 
     /// Has a connection that is with the app reported as readable in the next turn: there is more of it, of which no event
-    /// will tell.
+    /// will tell. However often this is asked for, it is reported once.
     pub fn look_again(&mut self, token: u64) {
-        if !self.again.contains(&token) {
+        if let Some(lent) = self.table.lent(token)
+            && !std::mem::replace(&mut lent.is_in_again, true)
+        {
             self.again.push(token);
         }
     }
