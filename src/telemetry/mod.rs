@@ -14,6 +14,7 @@ mod escape;
 mod lines;
 pub mod metrics;
 mod moment;
+mod once_a_minute;
 mod panics;
 mod sink;
 pub mod statsd;
@@ -29,6 +30,7 @@ pub use error_log::{
     set_format, set_level,
 };
 pub use lines::Lines;
+pub use once_a_minute::OnceAMinute;
 pub use panics::tell_panics;
 pub use sink::{Owner, Sink};
 pub use tap::{Tap, close_tap, open_tap};

@@ -130,10 +130,6 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
-    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
-    strangers_again_ms: u64,
-    /// Not to tell before this moment again that there are as many connections as may be.
-    full_again_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -183,8 +179,6 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
-            strangers_again_ms: 0,
-            full_again_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
