@@ -541,10 +541,8 @@ fn a_change_of_workers_and_of_a_limit_is_one_change() {
 #[test]
 fn a_worker_whose_app_is_busy_takes_it_all_the_same() {
     let server = Server::start("");
-    let mut busy = server.client();
     let since = Instant::now();
-    busy.send("GET /sleep?s=6 HTTP/1.1\r\nHost: test\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut busy = server.busy_with("/sleep?s=6");
     server.edit("[timeouts]\nheader = '1s'");
     server.says("done in");
     assert!(since.elapsed() < Duration::from_secs(6), "the app slept on");

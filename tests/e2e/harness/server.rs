@@ -55,6 +55,8 @@ pub struct Server {
     stdout: Log,
     /// Lines of the error log there were when the test last did something to the server.
     mark: Cell<usize>,
+    /// Requests that the app has said it has begun with.
+    begun: Cell<usize>,
     /// Who ran under it when it was told something: none of them may outlive it, whoever becomes their parent.
     family: RefCell<Vec<Process>>,
     config_path: PathBuf,
@@ -218,6 +220,7 @@ impl Setup {
             log,
             stdout,
             mark: Cell::new(0),
+            begun: Cell::new(0),
             family: RefCell::default(),
             config_path: folder.join(self.config_path),
             python: self.python,
@@ -423,6 +426,20 @@ impl Server {
         let response = self.get(target);
         assert_eq!(response.status, 200, "{target}: {}", response.text());
         response.text()
+    }
+
+    /// A connection whose request has reached the app of `apps/app.py` or `apps/asgi.py`; `target` has a query.
+    #[track_caller]
+    pub fn busy_with(&self, target: &str) -> Client {
+        let number = self.begun.replace(self.begun.get() + 1);
+        let mark = format!("begun-{number}");
+        let mut client = self.client();
+        client.send(format!(
+            "GET {target}&begun={mark} HTTP/1.1\r\nHost: test\r\n\r\n"
+        ));
+        let mark = self.directory.path().join(mark);
+        eventually("the app has the request", || mark.exists());
+        client
     }
 
     /// The process id of the worker that answers.
