@@ -7,7 +7,9 @@
 
 mod access_format;
 mod access_log;
+mod basic_auth;
 mod datagram;
+mod digits;
 mod entry;
 mod error_format;
 mod error_log;
