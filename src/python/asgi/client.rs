@@ -26,18 +26,15 @@ pub(super) fn is_stuck(connection: &Connection, now_ms: u64) -> bool {
 
 /// Sends what waits; true when all is out.
 pub(super) fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
-    let mut output = std::mem::take(&mut connection.output);
-    let mut progress = false;
-    let sent = output.send(u64::MAX, connection.socket(), &mut progress);
-    connection.output = output;
-    if progress {
-        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+    let sent = connection.flush(u64::MAX)?;
+    match sent {
+        Sent::All => connection.deadline_ms = u64::MAX,
+        Sent::UntilFull | Sent::AsMuchAsAllowed => {
+            connection.deadline_ms = sys::monotonic_ms() + write_ms;
+        }
+        Sent::Nothing => {}
     }
-    let is_out = sent? == Sent::All;
-    if is_out {
-        connection.deadline_ms = u64::MAX;
-    }
-    Ok(is_out)
+    Ok(sent == Sent::All)
 }
 
 /// What the app's `send` raises then.

@@ -204,7 +204,7 @@ impl Socket {
             Ok(sent) => {
                 if connection.output.is_empty() && sent < bytes.len() {
                     let write_ms = this.get().gateway.write_ms();
-                    connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+                    connection.deadline_ms = sys::monotonic_ms() + write_ms;
                 }
                 connection.output.push_bytes(&bytes[sent..]);
                 state.bytes_sent += bytes.len() as u64;

@@ -72,7 +72,7 @@ impl State {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        self.body_due_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
+        self.body_due_ms = sys::monotonic_ms() + body_ms;
         if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
             // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
             let _ = connection.send(response::CONTINUE, net::Next::Unknown);
