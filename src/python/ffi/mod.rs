@@ -212,26 +212,28 @@ pub(super) fn reference_count<T>(_py: Python<'_>, object: &Py<T>) -> isize {
 }
 
 /// What a coroutine did when it was resumed.
-pub(super) enum Sent<'py> {
+pub(super) enum Resumed<'py> {
     Yielded(Bound<'py, PyAny>),
     Returned,
 }
 
 /// Resumes a coroutine, or any iterator, with a value.
 #[inline]
-pub(super) fn send_into<'py>(
+pub(super) fn resume<'py>(
     coroutine: &Bound<'py, PyAny>,
     value: &Bound<'py, PyAny>,
-) -> PyResult<Sent<'py>> {
+) -> PyResult<Resumed<'py>> {
     let py = coroutine.py();
     let mut result = std::ptr::null_mut();
     // SAFETY: live objects; the result is a new reference unless it is an error, which leaves an exception.
     unsafe {
         match ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
-            ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Yielded(Bound::from_owned_ptr(py, result))),
+            ffi::PySendResult::PYGEN_NEXT => {
+                Ok(Resumed::Yielded(Bound::from_owned_ptr(py, result)))
+            }
             ffi::PySendResult::PYGEN_RETURN => {
                 drop(Bound::from_owned_ptr(py, result));
-                Ok(Sent::Returned)
+                Ok(Resumed::Returned)
             }
             ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
         }
