@@ -129,6 +129,8 @@ pub struct Connection {
     pub streams: bool,
     /// The kernel said that the peer sends no more; what it sent before may still be unread.
     pub end_was_announced: bool,
+    /// The app has taken the socket and speaks on it what it likes: nothing else is sent or received before that is over.
+    pub is_taken: bool,
     /// Of the current request, where ids are wanted.
     pub request_id: Option<RequestId>,
     /// What the gateway keeps with a connection (its peer as Python strings).
@@ -163,6 +165,7 @@ impl Connection {
             shown_at: u8::MAX,
             streams: false,
             end_was_announced: false,
+            is_taken: false,
             request_id: None,
             attachment: None,
         }

@@ -26,11 +26,9 @@ use crate::{
     python::{date::CachedDate, exception, ffi::GilCell, hooks::RequestHooks},
     sys::Readiness,
     websocket::{self, DeflateSettings},
-    worker::{Hub, Leaving},
+    worker::{Hub, Leaving, websocket_grace},
 };
 
-/// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
-const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
 /// Clients that have not answered its goodbye after as long again, and after this long at the latest, are dropped.
 const SOCKET_GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -235,7 +233,7 @@ impl Gateway {
 
     /// Whether the worker leaves and its WebSockets have had their time.
     pub(super) fn must_close_sockets(&self, now_ns: u64) -> bool {
-        let grace = (self.hub.station.live.graceful() / 4).min(SOCKET_GRACE_MAX);
+        let grace = websocket_grace(self.hub.station.live.graceful());
         self.hub
             .draining_for_ns(now_ns)
             .is_some_and(|ns| u128::from(ns) >= grace.as_nanos())
@@ -243,8 +241,8 @@ impl Gateway {
 
     /// Whether they have had their time to answer the goodbye, too.
     pub(super) fn must_drop_sockets(&self, now_ns: u64) -> bool {
-        let quarter = self.hub.station.live.graceful() / 4;
-        let most = quarter.min(SOCKET_GRACE_MAX) + quarter.min(SOCKET_GOODBYE_MAX);
+        let graceful = self.hub.station.live.graceful();
+        let most = websocket_grace(graceful) + (graceful / 4).min(SOCKET_GOODBYE_MAX);
         self.hub
             .draining_for_ns(now_ns)
             .is_some_and(|ns| u128::from(ns) >= most.as_nanos())

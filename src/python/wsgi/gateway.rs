@@ -16,6 +16,7 @@ use super::{
     environ::{EnvironBuilder, Surroundings},
     errors::Errors,
     file_wrapper::FileWrapper,
+    loan::{self, Loan},
     start_response::{StartResponse, Write},
 };
 use crate::{
@@ -114,9 +115,12 @@ impl Gateway {
                 }
             };
         let call = self.callables.call.bind(py).clone();
-        call.get()
-            .state(py)
-            .begin(connection, self.callables.write.clone_ref(py));
+        let loan = match self.environ.has_upgrade() {
+            true => self.lend(&call, &environ, &connection),
+            false => None,
+        };
+        let write = self.callables.write.clone_ref(py);
+        call.get().state(py).begin(connection, loan, write);
         let Some(hooks) = self.hooks.clone() else {
             let result = self.run(py, &call, environ);
             return Ok(self.finish(py, &call, result));
@@ -133,6 +137,27 @@ impl Gateway {
             hooks.after(py, &met, || answer(&call, served.status));
         }
         Ok(served)
+    }
+
+    /// Shows the client's socket in the environ, if the request asks for a WebSocket.
+    #[cold]
+    fn lend(
+        &self,
+        call: &Bound<'_, Call>,
+        environ: &Bound<'_, PyDict>,
+        connection: &Connection,
+    ) -> Option<Loan> {
+        let py = call.py();
+        let lent = Loan::begin(call, connection).and_then(|loan| {
+            if let Some(loan) = &loan {
+                environ.set_item(intern!(py, "gunicorn.socket"), loan.socket(py))?;
+            }
+            Ok(loan)
+        });
+        lent.unwrap_or_else(|error| {
+            self.report(py, connection, &error, "cannot lend the app the socket of");
+            None
+        })
     }
 
     /// The format of the access log may have changed.
@@ -183,6 +208,9 @@ impl Gateway {
         call: &Bound<'_, Call>,
         iterable: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        if call.get().state(py).is_taken() {
+            return Ok(());
+        }
         if iterable.get_type().is(self.file_wrapper.bind(py))
             && let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()
             && self.send_file(py, call, wrapper.get())?
@@ -249,15 +277,22 @@ impl Gateway {
         copy::end_if_copy(py, result.as_ref().err());
         let mut state = call.get().state(py);
         let connection = state.connection.take();
+        let loan = state.loan.take();
         state.write = None;
         drop(state);
         let Some(mut connection) = connection else {
             unreachable!("only `finish` takes the connection")
         };
+        if let Some(loan) = loan {
+            loan.end(py, connection.is_taken);
+        }
         if let Err(error) = &result {
             self.fail(py, call, &mut connection, error);
         }
         let mut state = call.get().state(py);
+        if connection.is_taken {
+            state.note_switched();
+        }
         if state.is_timed_out {
             // Whatever the app made of it since: this is what the client got.
             state.forget_response();
@@ -307,6 +342,9 @@ impl Gateway {
         connection: &mut Connection,
         error: &PyErr,
     ) {
+        if connection.is_taken && loan::is_end(py, error) {
+            return;
+        }
         let what = match error.is_instance_of::<RequestTimeout>(py) {
             true => "interrupted after timeouts.request:",
             false => "the app failed on",
@@ -314,7 +352,7 @@ impl Gateway {
         self.report(py, connection, error, what);
         let mut state = call.get().state(py);
         state.must_close = true;
-        if state.head_is_sent() {
+        if state.head_is_sent() || connection.is_taken {
             return;
         }
         state.forget_response();
@@ -391,7 +429,7 @@ fn answer(call: &Bound<'_, Call>, status: u16) -> Answer {
 }
 
 fn check_started(state: &State) -> PyResult<()> {
-    match state.started {
+    match state.started || state.is_taken() {
         true => Ok(()),
         false => Err(PyRuntimeError::new_err(
             "the app returned a body without calling start_response",

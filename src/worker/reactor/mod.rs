@@ -16,6 +16,7 @@ mod intake;
 mod introduction;
 mod progress;
 mod streaming;
+mod taken;
 mod waiting;
 
 use std::{
@@ -44,7 +45,7 @@ use super::{
 };
 use crate::{
     http::{Refusal, forwarded::Node},
-    sys::{self, Epoll, Event, Readiness, Watch},
+    sys::{self, Epoll, Event, Readiness, Watch, net},
     wire::Scoreboard,
 };
 
@@ -407,7 +408,10 @@ impl Reactor {
         drop(lent.socket);
         connection.stage = Stage::Replying { then_close };
         connection.deadline_ms = u64::MAX;
-        let outcome = if lent.broken || events.is_broken() {
+        let outcome = if connection.is_taken {
+            // Its client may still say goodbye.
+            self.start_lingering(&mut connection)
+        } else if lent.broken || events.is_broken() {
             Outcome::Close
         } else if connection.output.is_empty() {
             self.after_reply(&mut connection, then_close)
@@ -503,6 +507,10 @@ impl Reactor {
     fn close(&mut self, mut connection: Box<Connection>) {
         self.count_traffic(&mut connection);
         self.table.close(connection.token);
+        if connection.is_taken {
+            // What the app left behind may have the socket, and wait for it.
+            net::shut_down(connection.socket());
+        }
         drop(connection);
         self.count_connections();
     }
