@@ -202,29 +202,20 @@ impl EnvironBuilder {
         environ: &Bound<'_, PyDict>,
         connection: &'c Connection,
     ) -> Result<Option<Told<'c>>, Refusal> {
+        let keys = self.keys;
         let bytes = connection.request_bytes();
         let head = connection.head();
-        let (keys, memo) = (&self.keys, Memo::text);
         let method = head.method(bytes);
         if method != b"GET" {
-            ffi::set(
-                environ,
-                &keys.request_method,
-                &memo(&mut self.method, py, method),
-            );
+            let method = self.method.text(py, method);
+            ffi::set(environ, &keys.request_method, &method);
         }
-        ffi::set(
-            environ,
-            &keys.raw_uri,
-            &memo(&mut self.target, py, head.target(bytes)),
-        );
+        let target = self.target.text(py, head.target(bytes));
+        ffi::set(environ, &keys.raw_uri, &target);
         let query = head.query(bytes);
         if !query.is_empty() {
-            ffi::set(
-                environ,
-                &keys.query_string,
-                &memo(&mut self.query, py, query),
-            );
+            let query = self.query.text(py, query);
+            ffi::set(environ, &keys.query_string, &query);
         }
         if head.version == Version::Http10 {
             ffi::set(environ, &keys.server_protocol, intern!(py, "HTTP/1.0"));
@@ -232,18 +223,11 @@ impl EnvironBuilder {
         let (script_name, is_forwarded) = self.set_headers(py, environ, connection)?;
         let path = percent::decode(head.path(bytes), &mut self.decoded);
         if let Some(script_name) = script_name {
-            ffi::set(
-                environ,
-                &self.keys.script_name,
-                &ffi::latin1(py, script_name),
-            );
+            ffi::set(environ, &keys.script_name, &ffi::latin1(py, script_name));
         }
         let path_info = below(path, script_name.unwrap_or(self.script_name));
-        ffi::set(
-            environ,
-            &self.keys.path_info,
-            &self.path.text(py, path_info),
-        );
+        let path_info = self.path.text(py, path_info);
+        ffi::set(environ, &keys.path_info, &path_info);
         match is_forwarded {
             true => self.forwarding.read(connection).map(Some),
             false => Ok(None),
