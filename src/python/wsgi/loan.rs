@@ -47,8 +47,9 @@ impl Loan {
             let py = arguments.py();
             of_call.get().state(py).let_take(number)
         })?;
+        let lend = glue(py)?.getattr(intern!(py, "lend"))?;
         let (lent, descriptor) = Lent::of(connection.socket())?;
-        let socket = glue(py)?.call_method1(intern!(py, "lend"), (descriptor, tell))?;
+        let socket = lend.call1((descriptor, tell))?;
         Ok(Some(Self {
             number,
             socket: socket.unbind(),
