@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use capture::captured;
 use fork::fork_as_told;
-use threads::warn_of_threads;
+use threads::{EarlyThreads, warn_of_threads};
 
 use super::{
     app::{self, EXIT_BOOT},
@@ -120,6 +120,7 @@ fn prepare(
     let config = &inherited.settings.config;
     stacks::dump_on_crash(py, &inherited.last_words).map_err(|error| fail(error.to_string()))?;
     server.hear_crashes(Arc::clone(&inherited.last_words));
+    let early = EarlyThreads::tell(py, generation);
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
@@ -146,7 +147,7 @@ fn prepare(
     };
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
-        warn_of_threads(py, generation, app.is_some());
+        warn_of_threads(py, generation, app.is_some(), &early);
     }
     if inherited.settings.config.worker_class != WorkerClass::Asgi {
         wsgi::prepare(py);

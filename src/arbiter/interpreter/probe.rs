@@ -104,6 +104,11 @@ pub(super) fn probe(
     if let Some(identity) = surroundings.identity {
         identity.clone().give_to(&mut command);
     }
+    // Only a package has to be looked for where site modules say; they may start the agent of a monitoring service, which takes
+    // its time, and has nothing to watch here.
+    if package.is_none() {
+        command.arg("-S");
+    }
     let spawned = command
         .args(["-c", QUESTION, package.unwrap_or_default()])
         .args(surroundings.python_path)
