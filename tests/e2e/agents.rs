@@ -1,6 +1,8 @@
 //! What looks at the app from inside its interpreter: the agents of monitoring services, tracers, debuggers.
 
-use crate::harness::Setup;
+use nix::sys::signal::Signal;
+
+use crate::harness::{Setup, eventually};
 
 /// `sitecustomize` is where `opentelemetry-instrument`, `ddtrace-run` and `newrelic-admin` begin.
 #[test]
@@ -8,20 +10,32 @@ fn an_agent_is_started_in_each_generation_and_in_no_other_process() {
     for preload in [false, true] {
         let setup = Setup::with(&format!("preload = {preload}"));
         let folder = setup.path().join("agent");
-        std::fs::create_dir(&folder).unwrap();
         let agent =
             "import os, sys\nprint('agent', os.getpid(), sys.argv, file=open('started', 'a'))";
         let server = setup
             .file("agent/sitecustomize.py", agent)
             .environment("PYTHONPATH", folder)
             .start();
-        server.signal(nix::sys::signal::Signal::SIGHUP);
+        server.signal(Signal::SIGHUP);
         server.applied();
         let pid = server.generations().last().unwrap().pid;
         let started = server.directory.read("started");
         assert_eq!(started.lines().count(), 2, "{started}");
         assert!(started.contains(&format!("agent {pid} ")), "{started}");
     }
+}
+
+/// To look for a package, the interpreter needs its site modules. coverage.py, which begins with them, would leave half a file.
+#[test]
+fn what_an_agent_does_at_the_end_is_not_begun_where_nobody_waits_for_it() {
+    let agent = "import atexit\natexit.register(lambda: open('ended', 'w'))";
+    let setup = Setup::with("worker_class = 'gevent'").file("agent/sitecustomize.py", agent);
+    let folder = setup.path().join("agent");
+    let server = setup.environment("PYTHONPATH", folder).start();
+    let has_ended = || server.directory.path().join("ended").exists();
+    assert!(!has_ended());
+    server.signal(Signal::SIGTERM);
+    eventually("a worker runs what is for its end", has_ended);
 }
 
 /// coverage.py, debuggers and profilers leave out code that says it is in no file.
