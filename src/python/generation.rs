@@ -12,7 +12,7 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use pyo3::prelude::*;
 
 use capture::captured;
-use fork::fork_as_told;
+use fork::{Forks, fork_as_told};
 use threads::{EarlyThreads, warn_of_threads};
 
 use super::{
@@ -91,6 +91,7 @@ struct Prepared {
     /// Where any hook is set.
     glue: Option<Glue>,
     hooks: GenerationHooks,
+    forks: Forks,
 }
 
 /// Why a generation cannot start, which is in the log already: the reason to tell, and the exit code.
@@ -152,6 +153,8 @@ fn prepare(
     if inherited.settings.config.worker_class != WorkerClass::Asgi {
         wsgi::prepare(py);
     }
+    let forks = Forks::new(py, inherited.settings.config.worker_class)
+        .map_err(|error| fail(error.to_string()))?;
     output::flush(py);
     freeze(py).map_err(|error| fail(error.to_string()))?;
     if inherited.settings.config.merge_memory {
@@ -162,6 +165,7 @@ fn prepare(
         app,
         glue,
         hooks,
+        forks,
     })
 }
 
