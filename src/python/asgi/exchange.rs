@@ -22,6 +22,7 @@ use super::{
     departure,
     gateway::Gateway,
     outcome::Outcome,
+    send,
     waiters::{Sleepers, Waiters, has_room},
 };
 use crate::{
@@ -34,6 +35,8 @@ use crate::{
 
 /// Seconds after a client closed its sending side before the app is told that it is gone.
 pub(super) const HALF_CLOSE_GRACE: f64 = 0.5;
+/// Bytes of a body that the app did not ask for which are read to keep the connection.
+const SKIPPED_BYTES_MAX: usize = 64 * 1024;
 /// nginx's word in the log for a client that closed before there was an answer.
 pub(super) const CLIENT_CLOSED: u16 = 499;
 
@@ -70,6 +73,10 @@ pub(super) struct State {
     is_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
+    /// The head waited for its body already when the deadlines were last looked at.
+    pub(super) head_has_waited: bool,
+    /// What the log calls a request that was answered with an error: frameworks answer an exception and raise it again.
+    failed: Option<Box<(String, String)>>,
     waiters: Waiters,
     /// Set while the app is suspended.
     pub(super) task: Option<Py<PyAny>>,
@@ -264,6 +271,10 @@ impl Exchange {
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.end_was_announced || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
+            if status >= 500 {
+                let ids = &gateway.hub.station.request_ids;
+                state.failed = Some(Box::new(ids.name(Some(&connection))));
+            }
             let (is_held, is_kept) = (state.is_held, state.place.is_some());
             let met = state.met.take();
             drop(guard);
@@ -306,10 +317,11 @@ impl Exchange {
         let is_open = state.connection.is_some();
         let knows_of_the_end = state.disconnected || state.broken;
         let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
-        let request = state.connection.as_deref().map(|connection| {
-            let id = gateway.hub.station.request_ids.prefix(connection);
-            (id, connection.described())
-        });
+        let failed = state.failed.take().map(|named| *named);
+        let request = match &state.connection {
+            Some(connection) => Some(gateway.hub.station.request_ids.name(Some(connection))),
+            None => failed,
+        };
         let token = state.connection.as_ref().map(|connection| connection.token);
         drop(state);
         gateway.forget(py, place, token);
@@ -393,7 +405,7 @@ impl Exchange {
         match (is_over, is_late) {
             (true, _) => Self::time_out(this),
             (false, true) => Self::expire(this, now_ns),
-            (false, false) => Ok(()),
+            (false, false) => send::send_waiting_head(this),
         }
     }
 
@@ -460,6 +472,8 @@ impl State {
             is_held: false,
             is_slow: false,
             timed_out: false,
+            head_has_waited: false,
+            failed: None,
             waiters: Waiters::default(),
             task: None,
             place: None,
@@ -481,6 +495,22 @@ impl State {
     pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
         if let Some(connection) = &self.connection {
             ids.write_field(connection, &mut self.outcome.head.lines);
+        }
+    }
+
+    /// Drops what has come of a body that the app did not ask for. With the end of its response nobody will, and the connection
+    /// can be kept where that is all of it.
+    pub(super) fn skip_body(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let (mut part, mut skipped) = (Vec::new(), 0);
+        while connection.awaits_body() && skipped <= SKIPPED_BYTES_MAX {
+            part.clear();
+            match connection.receive_body(&mut part) {
+                Ok(Arrival::Content { .. }) => skipped += part.len(),
+                Ok(Arrival::Nothing | Arrival::End) | Err(_) => return,
+            }
         }
     }
 
