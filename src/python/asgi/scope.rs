@@ -83,6 +83,7 @@ impl ScopeBuilder {
         root_path: &str,
         listeners: Vec<ListenerAddress>,
         proxy: &Proxy,
+        sends_paths: bool,
     ) -> PyResult<Self> {
         let key = |name: &str| PyString::intern(py, name).unbind();
         let keys = Keys {
@@ -104,8 +105,9 @@ impl ScopeBuilder {
         asgi.set_item("version", "3.0")?;
         asgi.set_item(SPEC_VERSION, HTTP_VERSION)?;
         let extensions = PyDict::new(py);
-        for name in ["http.response.pathsend", "http.response.early_hint"] {
-            extensions.set_item(name, PyDict::new(py))?;
+        extensions.set_item("http.response.early_hint", PyDict::new(py))?;
+        if sends_paths {
+            extensions.set_item("http.response.pathsend", PyDict::new(py))?;
         }
         let template = PyDict::new(py);
         template.set_item("type", intern!(py, "http"))?;
