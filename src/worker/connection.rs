@@ -113,6 +113,8 @@ pub struct Connection {
     pub unread: bool,
     /// Milliseconds of CLOCK_MONOTONIC at which the current stage has lasted too long; `u64::MAX`: never.
     pub deadline_ms: u64,
+    /// When it began to wait for a request, milliseconds of CLOCK_MONOTONIC; means nothing in other stages.
+    pub idle_since_ms: u64,
     /// When the current request could go to the app, CLOCK_MONOTONIC nanoseconds; before that, when its first byte came, and
     /// 0 if all that came was looked at once.
     pub request_began_ns: u64,
@@ -155,6 +157,7 @@ impl Connection {
             is_registered: Cell::new(false),
             unread: false,
             deadline_ms: u64::MAX,
+            idle_since_ms: 0,
             request_began_ns: 0,
             app_began_ns: 0,
             answered_ns: Cell::new(0),
