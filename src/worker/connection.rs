@@ -365,6 +365,9 @@ impl Connection {
         if progress == Progress::Partial {
             return Ok(Some(Step::Input));
         }
+        if self.awaits_segments() {
+            net::acknowledge(self.socket.as_fd());
+        }
         self.stage = match self.head.framing {
             Framing::None | Framing::Length(0) => {
                 self.body = Body::Empty;
@@ -382,6 +385,16 @@ impl Connection {
             ))),
         };
         Ok(None)
+    }
+
+    /// Whether the head came without its body, or without all of it.
+    fn awaits_segments(&self) -> bool {
+        let received = &self.request_bytes()[self.head.length..];
+        match self.head.framing {
+            Framing::None => false,
+            Framing::Length(length) => length > received.len() as u64,
+            Framing::Chunked => !received.ends_with(b"0\r\n\r\n"),
+        }
     }
 
     /// A body that is there already is taken as it lies.
