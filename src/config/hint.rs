@@ -202,8 +202,12 @@ fn worker_class(text: &str) -> Option<String> {
         .find(|greenlets| last.contains(**greenlets))
     {
         // Gunicorn's class paths and its other names for the same: `gunicorn.workers.ggevent.GeventWorker`, `gevent_wsgi`.
+        let websockets = match last.contains("websocket") {
+            true => ", with simple-websocket or flask-sock in place of gevent-websocket",
+            false => "",
+        };
         return Some(format!(
-            "Gunicorn's `{text}` is called `\"{greenlets}\"` here"
+            "Gunicorn's `{text}` is called `\"{greenlets}\"` here{websockets}"
         ));
     }
     ["tornado"]

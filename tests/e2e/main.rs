@@ -37,6 +37,7 @@ mod idle_connections;
 mod init;
 mod kubernetes;
 mod large_bodies;
+mod lent_sockets;
 mod live;
 mod logs;
 mod merge_memory;

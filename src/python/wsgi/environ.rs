@@ -112,6 +112,8 @@ pub(super) struct EnvironBuilder {
     query: Memo,
     decoded: Vec<u8>,
     request: u64,
+    /// The last request has an Upgrade header.
+    has_upgrade: bool,
 }
 
 impl EnvironBuilder {
@@ -137,7 +139,14 @@ impl EnvironBuilder {
             query: Memo::default(),
             decoded: Vec::new(),
             request: 0,
+            has_upgrade: false,
         })
+    }
+
+    /// Whether the request of the last environ may ask for another protocol.
+    #[inline]
+    pub(super) fn has_upgrade(&self) -> bool {
+        self.has_upgrade
     }
 
     pub(super) fn template_count(&self) -> usize {
@@ -161,6 +170,7 @@ impl EnvironBuilder {
         ids: &RequestIds,
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         self.request += 1;
+        self.has_upgrade = false;
         let listener = connection.peer.listener;
         let environ = self.templates[listener].bind(py).copy()?;
         self.set_body(py, &environ, connection)?;
@@ -260,6 +270,7 @@ impl EnvironBuilder {
                 Meaning::Plain | Meaning::Cookie => {}
                 Meaning::Host => value = connection.head().host(connection.request_bytes()),
                 Meaning::Forwarded => is_forwarded = trusted,
+                Meaning::Upgrade => self.has_upgrade = true,
                 Meaning::ScriptName if trusted => {
                     script_name = Some(value);
                     continue;
