@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pyo3::{
     exceptions::{PyBrokenPipeError, PyConnectionResetError, PyStopIteration},
-    ffi::c_str,
     intern,
     prelude::*,
     sync::PyOnceLock,
@@ -19,7 +18,7 @@ use pyo3::{
 use super::call::{Call, State};
 use crate::{
     http::status::SWITCHING_PROTOCOLS,
-    python::ffi,
+    python::{bundled, ffi},
     sys::{self, Lent},
     websocket::handshake,
     worker::Connection,
@@ -131,14 +130,7 @@ fn asks_for_websocket(connection: &Connection) -> bool {
 fn glue(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     static GLUE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = GLUE.get_or_try_init(py, || {
-        let source = std::ffi::CString::new(include_str!("lent_socket.py")).expect("has no NUL");
-        PyModule::from_code(
-            py,
-            &source,
-            c_str!("rgunicorn/lent_socket.py"),
-            c_str!("_rgunicorn_lent_socket"),
-        )
-        .map(Bound::unbind)
+        bundled::module(py, "lent_socket", include_str!("lent_socket.py")).map(Bound::unbind)
     })?;
     Ok(module.bind(py))
 }
