@@ -1,8 +1,9 @@
 //! Which class of worker suits the app, where the configuration leaves that open; whether the app is one that the class can
 //! call, and whether the interpreter has what the configured one needs.
 
-use pyo3::{ffi::c_str, prelude::*, types::PyModule};
+use pyo3::{prelude::*, types::PyModule};
 
+use super::bundled;
 use crate::config::{AppRef, Config, EventLoop, WorkerClass};
 
 /// The class to run, and why it was chosen if it was.
@@ -77,11 +78,5 @@ pub(super) fn missing_package(py: Python<'_>, config: &Config) -> PyResult<Optio
 }
 
 fn glue(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    let source = std::ffi::CString::new(include_str!("kind.py")).expect("has no NUL");
-    PyModule::from_code(
-        py,
-        &source,
-        c_str!("rgunicorn/kind.py"),
-        c_str!("_rgunicorn_kind"),
-    )
+    bundled::module(py, "kind", include_str!("kind.py"))
 }

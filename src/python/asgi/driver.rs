@@ -7,7 +7,6 @@ use std::{
 };
 
 use pyo3::{
-    ffi::c_str,
     prelude::*,
     types::{PyDict, PyModule},
 };
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan},
-    python::{driver::app_exit, hooks::RequestHooks, say, stacks},
+    python::{bundled, driver::app_exit, hooks::RequestHooks, say, stacks},
     sys,
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
@@ -36,13 +35,7 @@ pub(in crate::python) struct Loop {
 
 impl Loop {
     pub(in crate::python) fn new(py: Python<'_>, kind: EventLoop) -> PyResult<Self> {
-        let source = std::ffi::CString::new(include_str!("loop.py")).expect("has no NUL");
-        let glue = PyModule::from_code(
-            py,
-            &source,
-            c_str!("rgunicorn/loop.py"),
-            c_str!("_rgunicorn_loop"),
-        )?;
+        let glue = bundled::module(py, "loop", include_str!("loop.py"))?;
         let is_uvloop = match kind {
             EventLoop::Asyncio => false,
             EventLoop::Uvloop => true,
