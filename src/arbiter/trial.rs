@@ -76,7 +76,11 @@ impl TrialError {
 /// Imports the app as a worker would, in the configured interpreter, as the configured user.
 pub fn load_app(config: &Config) -> Result<(), TrialError> {
     let mut config = config.clone();
-    config.preload = true;
+    if !config.preload {
+        config.preload = true;
+        // That a thread it starts at import would be missed after a fork is no fault of an app which is not preloaded.
+        config.log.level = LogLevel::Error;
+    }
     run(config, Trial::after_import)
 }
 

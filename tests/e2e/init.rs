@@ -167,6 +167,17 @@ fn check_app_sees_what_only_a_worker_meets() {
 }
 
 #[test]
+fn a_thread_that_starts_at_import_is_told_only_where_the_app_is_preloaded() {
+    let app = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n\n\n\
+               def application(environ, start_response):\n    pass\n";
+    let exit = checked(app, "", &[]);
+    assert_eq!((exit.code, &*exit.log), (Some(0), ""));
+    let exit = checked(app, "preload = true", &[]);
+    assert_eq!(exit.code, Some(0));
+    assert!(exit.log.contains("while it was preloaded"), "{}", exit.log);
+}
+
+#[test]
 fn check_app_boots_every_class_and_waits_for_no_one_who_hangs() {
     for config in [
         "",
