@@ -131,7 +131,7 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
-    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
+    /// Not to tell before this moment again that somebody spoke the PROXY protocol who may not, or where it is off.
     strangers_again_ms: u64,
     /// Not to tell before this moment again that there are as many connections as may be.
     full_again_ms: u64,
