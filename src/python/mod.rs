@@ -5,10 +5,12 @@
 
 mod app;
 mod asgi;
+mod bundled;
 mod copy;
 mod date;
 mod driver;
 mod dropped_header;
+mod exception;
 mod ffi;
 mod generation;
 mod green;

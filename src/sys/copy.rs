@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use super::{abort, signal};
+use super::{abort, lent, signal};
 
 /// Descriptors with numbers below this can be kept from copies: twice as many as a worker may have connections. Those beyond
 /// are shared with them.
@@ -57,6 +57,7 @@ extern "C" fn become_copy() {
             marks &= marks - 1;
         }
     }
+    lent::lead_nowhere();
     abort::leave_to_owner();
     signal::let_copies_end();
 }

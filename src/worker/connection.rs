@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     body::{Body, BodyError, BodyReceiver, INLINE_BYTES_MAX},
-    output::Output,
+    output::{Output, Sent},
     peer::{Introduction, Peer},
     request_id::RequestId,
 };
@@ -131,6 +131,8 @@ pub struct Connection {
     pub streams: bool,
     /// The kernel said that the peer sends no more; what it sent before may still be unread.
     pub end_was_announced: bool,
+    /// The app has taken the socket and speaks on it what it likes: nothing else is sent or received before that is over.
+    pub is_taken: bool,
     /// Of the current request, where ids are wanted.
     pub request_id: Option<RequestId>,
     /// What the gateway keeps with a connection (its peer as Python strings).
@@ -166,6 +168,7 @@ impl Connection {
             shown_at: u8::MAX,
             streams: false,
             end_was_announced: false,
+            is_taken: false,
             request_id: None,
             attachment: None,
         }
@@ -296,6 +299,11 @@ impl Connection {
         let sent = net::send_vectored(self.socket.as_fd(), slices, next)?;
         self.output.note_sent(sent);
         Ok(sent)
+    }
+
+    /// Sends what waits, up to `most` bytes.
+    pub fn flush(&mut self, most: u64) -> io::Result<Sent> {
+        self.output.send(most, self.socket.as_fd())
     }
 
     /// Bytes received and sent since this was last asked.

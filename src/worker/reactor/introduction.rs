@@ -4,11 +4,12 @@ use super::{Outcome, Reactor};
 use crate::{
     http::{Refusal, proxy_protocol},
     sys::net::PeerAddress,
+    telemetry::OnceAMinute,
     worker::connection::Connection,
 };
 
-/// Strangers may come in any number; the error log is told of one of them in so long.
-const STRANGERS_PAUSE_MS: u64 = 60_000;
+/// Strangers may come in any number.
+static STRANGER: OnceAMinute = OnceAMinute::new();
 
 impl Reactor {
     /// Reads the header as far as it has come. The deadline stays that of a new connection.
@@ -48,7 +49,7 @@ impl Reactor {
 
     /// Where load balancers begin with the PROXY protocol and nobody expects it, every request is refused, and the fault that the
     /// answer names is not the cause.
-    pub(super) fn tell_if_introduced(&mut self, connection: &Connection) {
+    pub(super) fn tell_if_introduced(&self, connection: &Connection) {
         let is_expected = self.settings.proxy_protocol.is_some();
         if !is_expected && proxy_protocol::has_begun(connection.request_bytes()) {
             self.tell_of_stranger(
@@ -58,9 +59,8 @@ impl Reactor {
         }
     }
 
-    fn tell_of_stranger(&mut self, socket: PeerAddress, why: &str) {
-        if self.now_ms >= self.strangers_again_ms {
-            self.strangers_again_ms = self.now_ms + STRANGERS_PAUSE_MS;
+    fn tell_of_stranger(&self, socket: PeerAddress, why: &str) {
+        if STRANGER.claim() {
             let who = self.who();
             match socket {
                 PeerAddress::Ip(address) => {

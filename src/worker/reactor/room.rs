@@ -2,9 +2,12 @@
 //! in, so that clients who only hold theirs open keep nobody out.
 
 use super::Reactor;
-use crate::worker::{
-    connection::{Connection, Stage},
-    table::Table,
+use crate::{
+    telemetry::OnceAMinute,
+    worker::{
+        connection::{Connection, Stage},
+        table::Table,
+    },
 };
 
 /// Who has idled for less may be about to ask again: the connection is left alone. As long as Gunicorn's workers keep one at
@@ -14,8 +17,8 @@ const QUIET_MS_MIN: u64 = 1_000;
 const LOOK_AGAIN_MS: u64 = 250;
 /// Of the connections that a worker may hold, one in so many is given up at a time: to find them, each is looked at.
 const GIVEN_UP_SHARE: usize = 64;
-/// A worker may come to its bound again and again; the error log is told once in so long.
-const FULL_PAUSE_MS: u64 = 60_000;
+/// A worker may come to its bound with every connection.
+static FULL: OnceAMinute = OnceAMinute::new();
 
 impl Reactor {
     /// How many connections more this worker may hold.
@@ -61,9 +64,8 @@ impl Reactor {
 
     /// Else nobody would know why clients wait: they are connected, by the kernel.
     #[cold]
-    pub(super) fn tell_full(&mut self) {
-        if self.now_ms >= self.full_again_ms {
-            self.full_again_ms = self.now_ms + FULL_PAUSE_MS;
+    pub(super) fn tell_full(&self) {
+        if FULL.claim() {
             crate::warning!(
                 "{} has as many connections as `limits.connections` allows, {}; those that idle longest are closed for others, \
                  and where none idles more wait for another worker or in the backlog",
