@@ -39,6 +39,11 @@ pub enum Speaker {
     UnknownClient,
 }
 
+/// Whether this begins as only the header does, where no header is expected.
+pub fn has_begun(buffer: &[u8]) -> bool {
+    buffer.starts_with(LINE_START) || buffer.starts_with(SIGNATURE)
+}
+
 /// Reads the header at the start of `buffer`: who speaks, and how many bytes the header takes. `None` while it may still
 /// become one; the next call must pass the same bytes with more behind them. At most [`FIXED_BYTES`] and
 /// [`BLOCK_BYTES_MAX`] bytes are asked for.

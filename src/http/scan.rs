@@ -112,6 +112,7 @@ impl Scan {
         match byte {
             _ if field::is_token_byte(byte) => Ok(State::Method),
             b'\r' | b'\n' => Err(Refusal::bad("an empty line in place of a request")),
+            TLS_HANDSHAKE => Err(Refusal::bad("this is TLS, and plain HTTP is spoken here")),
             _ => Err(Refusal::bad("this is not an HTTP request")),
         }
     }
@@ -202,6 +203,9 @@ impl Scan {
         Ok(())
     }
 }
+
+/// The first byte of TLS: the type of a record with a handshake in it, RFC 8446 section 5.1.
+const TLS_HANDSHAKE: u8 = 22;
 
 const URI_TOO_LONG: Refusal = Refusal::new(414, "the request line is too long");
 const FIELD_TOO_LONG: Refusal = Refusal::new(431, "a header field is too long");

@@ -268,7 +268,23 @@ fn a_stranger_may_not_introduce_anybody() {
 #[test]
 fn where_it_is_off_it_is_a_bad_request() {
     let server = setup("sync", "", "").start();
-    assert_eq!(introduced(&server).response().status, 400);
+    for introduction in [
+        b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n".to_vec(),
+        v4(1),
+    ] {
+        let mut client = server.client();
+        client.send(introduction);
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(client.response().status, 400);
+    }
+    let told = "[WARNING] … refused a connection from 127.0.0.1, which began with the PROXY protocol: … switch proxy.protocol on";
+    server.says(told);
+    let log = server.log();
+    assert_eq!(
+        log.matches("began with the PROXY").count(),
+        1,
+        "once a minute"
+    );
 }
 
 #[test]

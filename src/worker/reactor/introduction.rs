@@ -23,7 +23,10 @@ impl Reactor {
             return Outcome::Wait;
         }
         if !self.settings.may_introduce(connection.peer.socket) {
-            self.tell_of_stranger(connection.peer.socket);
+            self.tell_of_stranger(
+                connection.peer.socket,
+                "which is not in proxy.protocol_allow_ips",
+            );
             let detail = "this address may not speak the PROXY protocol";
             return self.refuse(connection, Refusal::new(403, detail));
         }
@@ -44,16 +47,29 @@ impl Reactor {
         }
     }
 
-    fn tell_of_stranger(&self, socket: PeerAddress) {
-        let PeerAddress::Ip(address) = socket else {
-            return;
-        };
-        if STRANGER.claim() {
-            crate::warning!(
-                "{} refused a connection from {}, which is not in proxy.protocol_allow_ips",
-                self.who(),
-                address.ip()
+    /// Where load balancers begin with the PROXY protocol and nobody expects it, every request is refused, and the fault that the
+    /// answer names is not the cause.
+    pub(super) fn tell_if_introduced(&self, connection: &Connection) {
+        let is_expected = self.settings.proxy_protocol.is_some();
+        if !is_expected && proxy_protocol::has_begun(connection.request_bytes()) {
+            self.tell_of_stranger(
+                connection.peer.socket,
+                "which began with the PROXY protocol: if that is a load balancer, switch proxy.protocol on",
             );
+        }
+    }
+
+    fn tell_of_stranger(&self, socket: PeerAddress, why: &str) {
+        if STRANGER.claim() {
+            let who = self.who();
+            match socket {
+                PeerAddress::Ip(address) => {
+                    crate::warning!("{who} refused a connection from {}, {why}", address.ip());
+                }
+                PeerAddress::Unix => {
+                    crate::warning!("{who} refused a connection to a UNIX socket, {why}");
+                }
+            }
         }
     }
 }

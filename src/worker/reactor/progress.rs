@@ -131,6 +131,7 @@ impl Reactor {
             .split(|byte| *byte == b'\r' || *byte == b'\n')
             .next()
             .unwrap_or_default();
+        self.tell_if_introduced(connection);
         // Of a request that is malformed no more may be known.
         let is_head = line.starts_with(b"HEAD ");
         let mut answer = Vec::new();
