@@ -85,8 +85,9 @@ pub(super) fn load(py: Python<'_>, config: &Config) -> Result<Py<PyAny>, AppErro
     }
     let fault = match found.is_callable() {
         false => Some(format!("is not callable: it is {}", described(&found))),
+        // Objects may do as they please when they are looked at.
         true => kind::misfit(py, config, &found)
-            .map_err(|error| raised(py, &error))?
+            .unwrap_or(None)
             .map(|why| format!("cannot be served: {why}")),
     };
     let what = match &app.factory_arguments {
