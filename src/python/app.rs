@@ -6,18 +6,13 @@
 use std::path::Path;
 
 use pyo3::{
-    exceptions::{
-        PyAttributeError, PyBlockingIOError, PyModuleNotFoundError, PySyntaxError, PyTypeError,
-    },
+    exceptions::{PyAttributeError, PyModuleNotFoundError, PySyntaxError, PyTypeError},
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
 
-use super::logging;
-use crate::{
-    config::{AppRef, Config},
-    sys::TASK_LIMIT_HELP,
-};
+use super::{exception, logging};
+use crate::config::{AppRef, Config};
 
 /// The worker or generation could not boot: the app's code failed.
 pub(super) const EXIT_BOOT: i32 = 3;
@@ -267,51 +262,11 @@ fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 pub(super) fn raised(py: Python<'_>, error: &PyErr) -> AppError {
-    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+    let traceback = exception::traceback(py, error);
     AppError::Raised {
-        reason: headline(&traceback).to_owned(),
+        reason: exception::headline(&traceback).to_owned(),
         traceback,
     }
-}
-
-/// The line that names the exception: the first that is not indented after the last frame. An exception's text may have more.
-fn headline(traceback: &str) -> &str {
-    let is_told = |line: &&str| !line.trim().is_empty();
-    let after_frames = match traceback.rfind("\n  File ") {
-        Some(at) => &traceback[at + 1..],
-        None => traceback,
-    };
-    let named = after_frames
-        .lines()
-        .find(|line| is_told(line) && !line.starts_with(char::is_whitespace));
-    named
-        .or_else(|| traceback.lines().rfind(is_told))
-        .unwrap_or("the app raised an exception")
-        .trim()
-}
-
-/// The error in one line, with what to do where a limit of processes and threads stands behind it.
-pub(super) fn told(py: Python<'_>, error: &PyErr) -> String {
-    let text = error.to_string();
-    let is_limit = error.is_instance_of::<PyBlockingIOError>(py)
-        // Of `threading`, whatever the reason is.
-        || text.ends_with("can't start new thread");
-    match is_limit {
-        true => format!("{text}, {TASK_LIMIT_HELP}"),
-        false => text,
-    }
-}
-
-/// As Python itself would print it. The traceback is given apart: before 3.12 the exception does not know it yet.
-pub(super) fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
-    py.import("traceback")?
-        .call_method1(
-            "format_exception",
-            (error.get_type(py), error.value(py), error.traceback(py)),
-        )?
-        .try_iter()?
-        .map(|line| line?.extract::<String>())
-        .collect()
 }
 
 /// `a module`, `None`, `an object of type str`.
@@ -322,33 +277,5 @@ fn described(value: &Bound<'_, PyAny>) -> String {
     match value.get_type().name() {
         Ok(name) => format!("an object of type `{name}`"),
         Err(_) => "an object".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::headline;
-
-    #[test]
-    fn the_headline_of_a_traceback_names_the_exception() {
-        for (traceback, expected) in [
-            (
-                "Traceback (most recent call last):\n  File \"app.py\", line 1, in <module>\n    f()\n    ^^^\n\
-                 RuntimeError: no multipart\nInstall it with:\n\npip install multipart\n",
-                "RuntimeError: no multipart",
-            ),
-            (
-                "  File \"app.py\", line 1\n    a b\n      ^\nSyntaxError: invalid syntax\n",
-                "SyntaxError: invalid syntax",
-            ),
-            (
-                "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two\n",
-                "| ExceptionGroup: two",
-            ),
-            ("KeyError: 'x'\n", "KeyError: 'x'"),
-            ("", "the app raised an exception"),
-        ] {
-            assert_eq!(headline(traceback), expected);
-        }
     }
 }

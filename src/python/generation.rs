@@ -17,6 +17,7 @@ use threads::warn_of_threads;
 
 use super::{
     app::{self, EXIT_BOOT},
+    exception,
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
     kind, output, stacks, wsgi,
@@ -128,11 +129,10 @@ fn prepare(
     }
     if let Some(library) = Library::of(config.worker_class) {
         library.patch(py).map_err(|error| {
-            let traceback = app::formatted(py, &error).unwrap_or_default();
             let package = config.worker_class.package().unwrap_or_default();
             fail(format!(
                 "{package} cannot be used: {error}\n{}",
-                traceback.trim_end()
+                exception::traceback(py, &error).trim_end()
             ))
         })?;
     }

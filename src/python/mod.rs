@@ -9,6 +9,7 @@ mod copy;
 mod date;
 mod driver;
 mod dropped_header;
+mod exception;
 mod ffi;
 mod generation;
 mod green;

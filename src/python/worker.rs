@@ -12,12 +12,13 @@ use super::{
         greenlets::{self, Green},
         threads::{self, Interrupter, Seating, Threads},
     },
+    exception,
     green::{self, Library},
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
     kind, stacks,
 };
 use crate::{
-    config::{Config, WorkerClass},
+    config::{Config, LogLevel, WorkerClass},
     generation::WorkerStart,
     sys::{self, SignalBell, Unshared},
     telemetry::{self, AccessFormat, AccessLog, Origin},
@@ -57,15 +58,9 @@ pub(super) fn run(
     match served {
         Ok(code) => code,
         Err(error) => {
-            let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());
-            let told = app::told(py, &error);
-            py.detach(|| {
-                crate::telemetry::block(
-                    crate::config::LogLevel::Critical,
-                    format_args!("{} cannot serve: {told}", serving.who),
-                    &traceback,
-                );
-            });
+            let told = exception::in_one_line(py, &error);
+            let headline = format!("{} cannot serve: {told}", serving.who);
+            exception::log(py, LogLevel::Critical, &headline, &error);
             EXIT_BOOT
         }
     }

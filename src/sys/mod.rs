@@ -38,7 +38,7 @@ mod unix_backlog;
 pub use abort::AbortBell;
 pub use alarm::Alarm;
 pub use bell::Bell;
-pub use clock::{monotonic_ns, unix_micros, unix_seconds};
+pub use clock::{monotonic_ms, monotonic_ns, unix_micros, unix_seconds};
 pub use copy::{Unshared, is_copy, watch_for_copies};
 pub use descriptor::{
     DESCRIPTORS_MAX, next_message_bytes, peek_with_descriptors, receive_with_descriptors,

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     body::{Body, BodyError, BodyReceiver, INLINE_BYTES_MAX},
-    output::Output,
+    output::{Output, Sent},
     peer::{Introduction, Peer},
     request_id::RequestId,
 };
@@ -296,6 +296,11 @@ impl Connection {
         let sent = net::send_vectored(self.socket.as_fd(), slices, next)?;
         self.output.note_sent(sent);
         Ok(sent)
+    }
+
+    /// Sends what waits, up to `most` bytes.
+    pub fn flush(&mut self, most: u64) -> io::Result<Sent> {
+        self.output.send(most, self.socket.as_fd())
     }
 
     /// Bytes received and sent since this was last asked.

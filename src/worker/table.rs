@@ -33,6 +33,8 @@ pub(super) struct Lent {
     pub broken: bool,
     /// When `output` has made no progress for too long, milliseconds.
     pub deadline_ms: u64,
+    /// It is among those that the reactor looks at again.
+    pub is_in_again: bool,
     /// The app has taken the socket: its number, which is open for as long as the connection is lent.
     pub taken: Option<RawFd>,
 }

@@ -21,8 +21,9 @@ use super::{
     scope::ScopeBuilder,
 };
 use crate::{
+    config::LogLevel,
     http::{RequestTraits, ResponseShape},
-    python::{app::formatted, date::CachedDate, ffi::HeldCell, hooks::RequestHooks},
+    python::{date::CachedDate, exception, ffi::GilCell, hooks::RequestHooks},
     sys::Readiness,
     websocket::{self, DeflateSettings},
     worker::{Hub, Leaving, websocket_grace},
@@ -49,7 +50,7 @@ pub(super) struct Gateway {
     done: Py<PyAny>,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
-    inner: HeldCell<Inner>,
+    inner: GilCell<Inner>,
 }
 
 struct Inner {
@@ -116,7 +117,7 @@ impl Gateway {
             done: Bound::new(py, Done)?.into_any().unbind(),
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
-            inner: HeldCell::new(Inner {
+            inner: GilCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
                 suspended: Suspended::default(),
@@ -196,11 +197,7 @@ impl Gateway {
 
     /// Writes an exception of the app to the error log.
     pub(super) fn report(&self, py: Python<'_>, error: &PyErr, headline: &str) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        py.detach(|| {
-            let level = crate::config::LogLevel::Error;
-            crate::telemetry::block(level, format_args!("{headline}"), &traceback);
-        });
+        exception::log(py, LogLevel::Error, headline, error);
     }
 
     /// A response is over; its connection is the reactor's again. `token`: events of it went to an exchange.

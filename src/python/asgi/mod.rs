@@ -5,6 +5,7 @@
 //! thread with the interpreter held.
 
 mod awaitable;
+mod client;
 mod departure;
 mod driver;
 mod exchange;

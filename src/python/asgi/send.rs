@@ -17,11 +17,11 @@ use pyo3::{
 
 use super::{
     awaitable::{Awaited, Wait},
+    client::has_room,
     exchange::Exchange,
     outcome::Outcome,
     party::Party,
     piece::Piece,
-    waiters::has_room,
 };
 use crate::{
     http::response,

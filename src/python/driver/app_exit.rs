@@ -6,12 +6,7 @@ use pyo3::{
     prelude::*,
 };
 
-use crate::{
-    config::LogLevel,
-    python::app::{formatted, told},
-    telemetry::block,
-    worker::Hub,
-};
+use crate::{config::LogLevel, python::exception, worker::Hub};
 
 /// Has the worker drain if its loop ended with an exit: the loop has to be run again until that is done. Any other error is handed
 /// back.
@@ -21,16 +16,14 @@ pub(in crate::python) fn drain_after(py: Python<'_>, hub: &Hub, error: PyErr) ->
     if !is_exit {
         return Err(error);
     }
-    let traceback = formatted(py, &error).unwrap_or_else(|_| error.to_string());
-    let told = told(py, &error);
-    py.detach(|| {
-        let slot = hub.station.slot();
-        let (generation, worker) = (slot.generation(), slot.worker());
-        let headline = format_args!(
-            "generation={generation} worker={worker} leaves, after its requests: the app raised {told} outside of them"
-        );
-        block(LogLevel::Warning, headline, &traceback);
-        hub.drain();
-    });
+    let slot = hub.station.slot();
+    let headline = format!(
+        "generation={} worker={} leaves, after its requests: the app raised {} outside of them",
+        slot.generation(),
+        slot.worker(),
+        exception::in_one_line(py, &error)
+    );
+    exception::log(py, LogLevel::Warning, &headline, &error);
+    py.detach(|| hub.drain());
     Ok(())
 }

@@ -16,11 +16,10 @@ use pyo3::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     python::{
-        RequestTimeout,
-        app::formatted,
-        ffi::{self, HeldCell},
+        RequestTimeout, exception,
+        ffi::{self, GilCell},
         hooks::RequestHooks,
         stacks::{self, Thread},
         wsgi::{Desk, Gateway},
@@ -167,7 +166,7 @@ fn take_seat(py: Python<'_>, seating: &Arc<Seating>, me: usize) -> PyResult<()> 
         &seating.config,
         &seating.listeners,
     )?;
-    let (work_crew, gateway) = (Arc::clone(&crew), HeldCell::new(Some(gateway)));
+    let (work_crew, gateway) = (Arc::clone(&crew), GilCell::new(Some(gateway)));
     let work = PyCFunction::new_closure(py, None, None, move |arguments, _| {
         let context = arguments.get_item(0)?;
         let taken = gateway.borrow(arguments.py()).take();
@@ -219,15 +218,8 @@ fn work_in(
 
 /// The server's own objects could not be made: out of memory, most likely.
 fn lose_seat(py: Python<'_>, crew: &Crew, error: &PyErr) -> PyResult<()> {
-    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-    py.detach(|| {
-        let level = crate::config::LogLevel::Critical;
-        crate::telemetry::block(
-            level,
-            format_args!("a worker's thread failed; the worker ends"),
-            &traceback,
-        );
-        crew.abandon();
-    });
+    let headline = "a worker's thread failed; the worker ends";
+    exception::log(py, LogLevel::Critical, headline, error);
+    py.detach(|| crew.abandon());
     Ok(())
 }

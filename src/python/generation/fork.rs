@@ -7,7 +7,7 @@ use super::{Prepared, capture::become_captured};
 use crate::{
     config::Config,
     generation::{ForkServer, ForkServerTask, OutputPipes, WorkerStart},
-    python::{app, green::Library, worker},
+    python::{exception, green::Library, worker},
     sys::{disregard, fork_blocked, restore_defaults, set_process_title},
     telemetry::Printer,
 };
@@ -49,7 +49,7 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
                     }
                     server.forked(worker, pid);
                 }
-                Err(error) => server.not_forked(worker, app::told(py, &error)),
+                Err(error) => server.not_forked(worker, exception::in_one_line(py, &error)),
             },
             ForkServerTask::RunHook(occasion) => {
                 let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {

@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) use alone::GenerationHooks;
 use function::{Function, Hook};
-pub(super) use requests::{Met, RequestHooks};
+pub(super) use requests::{Answer, Met, RequestHooks};
 pub(super) use worker::{Failed, WorkerHooks};
 
 /// What all hooks of a generation and its workers share; made before any worker is forked.

@@ -23,7 +23,7 @@ use crate::{
     http::{AppHead, RequestTraits, ResponseFraming, ResponseShape, Version, response},
     python::{
         date::CachedDate,
-        ffi::{HeldCell, SharedBytes},
+        ffi::{GilCell, SharedBytes},
     },
     sys::net,
     worker::Connection,
@@ -35,11 +35,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Bound to `start_response`, `write` and `wsgi.early_hints`.
 #[pyclass(frozen, module = "rgunicorn")]
-pub(super) struct Call(HeldCell<State>);
+pub(super) struct Call(GilCell<State>);
 
 impl Call {
     pub(super) fn new(state: State) -> Self {
-        Self(HeldCell::new(state))
+        Self(GilCell::new(state))
     }
 
     /// What is known so far, not to be kept while Python code runs. Another thread of the app's may be in `write`, which lets go of the

@@ -20,13 +20,11 @@ use super::{
     start_response::{StartResponse, Write},
 };
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     http::Refusal,
     python::{
-        RequestTimeout,
-        app::formatted,
-        copy, ffi,
-        hooks::{Met, RequestHooks},
+        RequestTimeout, copy, exception, ffi,
+        hooks::{Answer, RequestHooks},
     },
     wire::ListenerAddress,
     worker::{Answered, Connection, log_answered},
@@ -136,7 +134,7 @@ impl Gateway {
         };
         let served = self.finish(py, &call, result);
         if let Ok(met) = met {
-            tell_answer(py, &hooks, &met, &call, served.status);
+            hooks.after(py, &met, || answer(&call, served.status));
         }
         Ok(served)
     }
@@ -365,6 +363,13 @@ impl Gateway {
         }
     }
 
+    /// Writes an exception to the error log.
+    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
+        let id = self.desk.station().request_ids.prefix(connection);
+        let headline = format!("{id}{what} {}", connection.described());
+        exception::log(py, LogLevel::Error, &headline, error);
+    }
+
     /// Answers without the app.
     fn refuse(&self, mut connection: Box<Connection>, refusal: Refusal) -> Served {
         let (status, head, bytes) = match self.desk.may_answer() {
@@ -393,22 +398,6 @@ impl Gateway {
     }
 }
 
-impl Gateway {
-    /// Writes an exception to the error log.
-    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        let id = self.desk.station().request_ids.prefix(connection);
-        let request = connection.described();
-        py.detach(|| {
-            crate::telemetry::block(
-                crate::config::LogLevel::Error,
-                format_args!("{id}{what} {request}"),
-                &traceback,
-            );
-        });
-    }
-}
-
 impl Callables {
     /// `ends_when_sent`: no hook is called after the response.
     fn new(py: Python<'_>, desk: &Arc<Desk>, ends_when_sent: bool) -> PyResult<Self> {
@@ -430,21 +419,13 @@ impl Callables {
     }
 }
 
-/// Tells the hook what was answered. What the client has not taken yet is still on its way.
-fn tell_answer(
-    py: Python<'_>,
-    hooks: &RequestHooks,
-    met: &Met,
-    call: &Bound<'_, Call>,
-    status: u16,
-) {
-    if !hooks.wants_outcome() {
-        return;
+fn answer(call: &Bound<'_, Call>, status: u16) -> Answer {
+    let state = call.get().state(call.py());
+    Answer {
+        status,
+        head: state.head.lines.clone(),
+        body_bytes: state.body_bytes,
     }
-    let state = call.get().state(py);
-    let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
-    drop(state);
-    hooks.after(py, met, status, &head, bytes);
 }
 
 fn check_started(state: &State) -> PyResult<()> {

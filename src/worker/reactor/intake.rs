@@ -8,6 +8,7 @@ use std::{
 use super::{FIRST_LISTENER, LOBBY, Reactor, WAIT_MS_MAX, drain::STOP_IDLE_MS};
 use crate::{
     sys::{Watch, net},
+    telemetry::OnceAMinute,
     wire::Count,
     worker::{connection::Connection, lobby::Guest, peer::Peer},
 };
@@ -18,8 +19,8 @@ const ACCEPTS_MAX: usize = 64;
 pub(super) const SHARE_RECHECK_MS: u64 = 50;
 /// How long a connection from the lobby may take at least to send its request, where connections are not kept alive.
 const LOBBY_PATIENCE_MS_MIN: u64 = 1_000;
-/// A worker may come to its bound again and again; the error log is told once in so long.
-const FULL_PAUSE_MS: u64 = 60_000;
+/// A worker may come to its bound with every connection.
+static FULL: OnceAMinute = OnceAMinute::new();
 
 impl Reactor {
     pub(super) fn accept(&mut self, listener: usize, thread_is_free: bool) {
@@ -161,9 +162,8 @@ impl Reactor {
 
     /// Else nobody would know why clients wait: they are connected, by the kernel.
     #[cold]
-    fn tell_full(&mut self) {
-        if self.now_ms >= self.full_again_ms {
-            self.full_again_ms = self.now_ms + FULL_PAUSE_MS;
+    fn tell_full(&self) {
+        if FULL.claim() {
             crate::warning!(
                 "{} has as many connections as `limits.connections` allows, {}; more wait for another worker or in the backlog",
                 self.who(),

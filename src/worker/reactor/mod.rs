@@ -131,10 +131,6 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
-    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
-    strangers_again_ms: u64,
-    /// Not to tell before this moment again that there are as many connections as may be.
-    full_again_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -184,8 +180,6 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
-            strangers_again_ms: 0,
-            full_again_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -224,7 +218,12 @@ impl Reactor {
         self.set_now(now_ns);
         self.looked_ns = now_ns;
         self.events.extend(events);
-        self.turns.extend(self.again.drain(..));
+        for token in self.again.drain(..) {
+            if let Some(lent) = self.table.lent(token) {
+                lent.is_in_again = false;
+            }
+            self.turns.push_back(token);
+        }
         self.waiting.line_up();
     }
 
@@ -448,9 +447,11 @@ impl Reactor {
     }
 
     /// Has a connection that is with the app reported as readable in the next turn: there is more of it, of which no event
-    /// will tell.
+    /// will tell. However often this is asked for, it is reported once.
     pub fn look_again(&mut self, token: u64) {
-        if !self.again.contains(&token) {
+        if let Some(lent) = self.table.lent(token)
+            && !std::mem::replace(&mut lent.is_in_again, true)
+        {
             self.again.push(token);
         }
     }
