@@ -12,8 +12,8 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use pyo3::prelude::*;
 
 use capture::captured;
-use fork::fork_as_told;
-use threads::warn_of_threads;
+use fork::{Forks, fork_as_told};
+use threads::{EarlyThreads, warn_of_threads};
 
 use super::{
     app::{self, EXIT_BOOT},
@@ -92,6 +92,7 @@ struct Prepared {
     /// Where any hook is set.
     glue: Option<Glue>,
     hooks: GenerationHooks,
+    forks: Forks,
 }
 
 /// Why a generation cannot start, which is in the log already: the reason to tell, and the exit code.
@@ -121,6 +122,7 @@ fn prepare(
     let config = &inherited.settings.config;
     stacks::dump_on_crash(py, &inherited.last_words).map_err(|error| fail(error.to_string()))?;
     server.hear_crashes(Arc::clone(&inherited.last_words));
+    let early = EarlyThreads::tell(py, generation);
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
@@ -146,11 +148,13 @@ fn prepare(
     };
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
-        warn_of_threads(py, generation, app.is_some());
+        warn_of_threads(py, generation, app.is_some(), &early);
     }
     if inherited.settings.config.worker_class != WorkerClass::Asgi {
         wsgi::prepare(py);
     }
+    let forks = Forks::new(py, inherited.settings.config.worker_class)
+        .map_err(|error| fail(error.to_string()))?;
     output::flush(py);
     freeze(py).map_err(|error| fail(error.to_string()))?;
     if inherited.settings.config.merge_memory {
@@ -161,6 +165,7 @@ fn prepare(
         app,
         glue,
         hooks,
+        forks,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod app;
 mod asgi;
+mod bundled;
 mod copy;
 mod date;
 mod driver;

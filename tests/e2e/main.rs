@@ -11,6 +11,7 @@ mod corpus;
 pub mod harness;
 
 mod admin;
+mod agents;
 mod asgi;
 mod bad_edits;
 mod change_speed;
@@ -42,6 +43,7 @@ mod logs;
 mod merge_memory;
 mod metrics;
 mod migrate;
+mod misfits;
 mod nginx;
 mod open_files;
 mod plan;

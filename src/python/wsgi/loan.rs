@@ -34,7 +34,7 @@ pub(super) struct Loan {
 
 impl Loan {
     /// Lends the socket of a connection whose request is with the app. `None`: it does not ask for a WebSocket, or something has
-    /// come behind it, which the server has read already and takes for the next request.
+    /// come behind it, which the server has read already.
     pub(super) fn begin(call: &Bound<'_, Call>, connection: &Connection) -> PyResult<Option<Self>> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         if !asks_for_websocket(connection) || connection.has_pipelined() {
