@@ -210,6 +210,14 @@ fn worker_class(text: &str) -> Option<String> {
             "Gunicorn's `{text}` is called `\"{greenlets}\"` here{websockets}"
         ));
     }
+    if text.starts_with("aiohttp.") {
+        return Some(
+            "an aiohttp app is neither WSGI nor ASGI and brings its own server: `aiohttp.web.run_app`".to_owned(),
+        );
+    }
+    if text.starts_with("sanic.") {
+        return Some("a Sanic app is ASGI: write `\"asgi\"`, or leave it out".to_owned());
+    }
     ["tornado"]
         .iter()
         .find(|foreign| last.contains(**foreign))

@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyDict, PyList, PyTuple},
 };
 
-use super::{exception, logging};
+use super::{exception, kind, logging};
 use crate::config::{AppRef, Config};
 
 /// The worker or generation could not boot: the app's code failed.
@@ -83,17 +83,20 @@ pub(super) fn load(py: Python<'_>, config: &Config) -> Result<Py<PyAny>, AppErro
     if let Some(arguments) = &app.factory_arguments {
         found = call_factory(py, &found, app, arguments)?;
     }
-    if found.is_callable() {
-        return Ok(found.unbind());
-    }
+    let fault = match found.is_callable() {
+        false => Some(format!("is not callable: it is {}", described(&found))),
+        true => kind::misfit(py, config, &found)
+            .map_err(|error| raised(py, &error))?
+            .map(|why| format!("cannot be served: {why}")),
+    };
     let what = match &app.factory_arguments {
         Some(_) => "what the factory returned",
         None => "the app",
     };
-    Err(AppError::Unfit(format!(
-        "{what} is not callable: it is {}",
-        described(&found)
-    )))
+    match fault {
+        None => Ok(found.unbind()),
+        Some(fault) => Err(AppError::Unfit(format!("{what} {fault}"))),
+    }
 }
 
 /// What Python says about the file, and what caused that.

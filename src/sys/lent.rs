@@ -37,7 +37,7 @@ impl Lent {
     pub fn of(socket: BorrowedFd<'_>) -> io::Result<(Self, RawFd)> {
         let descriptor = duplicate(socket.as_raw_fd())?;
         let number = descriptor.as_raw_fd();
-        let inode = inode(number).ok_or_else(io::Error::last_os_error)?;
+        let inode = inode(number).ok_or(io::ErrorKind::InvalidInput)?;
         let index = usize::try_from(number).map_err(|_| io::ErrorKind::InvalidInput)?;
         let Some(place) = INODES.get(index) else {
             return Err(io::Error::other("too many files are open"));
@@ -88,14 +88,15 @@ fn lonely_socket() -> Option<OwnedFd> {
     }
 }
 
-/// What tells open sockets apart; `None`: the number is not open.
+/// What tells open sockets apart; `None`: the number is not that of one.
 fn inode(number: RawFd) -> Option<u64> {
     let mut status = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the kernel writes a `stat`, for which zeroes are valid, too.
-    unsafe {
+    let status = unsafe {
         check(libc::fstat(number, status.as_mut_ptr())).ok()?;
-        Some(status.assume_init().st_ino)
-    }
+        status.assume_init()
+    };
+    (status.st_mode & libc::S_IFMT == libc::S_IFSOCK).then_some(status.st_ino)
 }
 
 #[cfg(test)]

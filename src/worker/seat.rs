@@ -213,8 +213,8 @@ impl Seat {
         }
     }
 
-    /// The app has taken the connection's socket: nobody answers in its place any more, and what goes on from now on is no call
-    /// that takes long. False: the request has been answered already.
+    /// The app takes the connection's socket: nobody answers in its place any more, and the call lasts as long as it likes, which
+    /// nobody watches. False: the request has been answered already.
     pub fn lose_call(&self) -> bool {
         let may = self.may_answer();
         if may {

@@ -180,14 +180,18 @@ impl Table {
             })
     }
 
-    /// The tokens of all connections that are here.
+    /// The connections that are here.
+    pub(super) fn connections_here(&self) -> impl Iterator<Item = &Connection> {
+        self.entries.iter().filter_map(|entry| match &entry.place {
+            Place::Here(connection) => Some(&**connection),
+            Place::Lent(_) | Place::Nobody => None,
+        })
+    }
+
+    /// Their tokens.
     pub(super) fn tokens_here(&self) -> Vec<u64> {
-        let here = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| matches!(entry.place, Place::Here(_)));
-        here.map(|(index, entry)| u64::from(entry.stamp) << 32 | index as u64)
+        self.connections_here()
+            .map(|connection| connection.token)
             .collect()
     }
 }

@@ -40,7 +40,7 @@ def app(environ, start_response):
             return answer(error.errno)
         return answer("sent")
     if path == "/late":
-        time.sleep(2)
+        time.sleep(4)
     socket.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     while word := socket.recv(65536):
         if word == b"end":

@@ -43,6 +43,7 @@ mod logs;
 mod merge_memory;
 mod metrics;
 mod migrate;
+mod misfits;
 mod nginx;
 mod open_files;
 mod plan;

@@ -14,6 +14,7 @@ use pyo3::{
 use super::{
     first_step::FirstSteps,
     gateway::{Gateway, Parts},
+    pathsend,
     scope::ScopeBuilder,
 };
 use crate::{
@@ -109,6 +110,7 @@ impl<'a, 'py> Stage<'a, 'py> {
             &self.config.root_path,
             listeners,
             &self.config.proxy,
+            pathsend::is_offered(py, &self.app)?,
         )?;
         let asyncio_loop = &self.asyncio_loop;
         let service = self.glue.call_method1("Service", (asyncio_loop,))?;

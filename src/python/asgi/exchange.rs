@@ -66,6 +66,10 @@ pub(super) struct State {
     is_reported_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
+    /// The head waited for its body already when the deadlines were last looked at.
+    pub(super) head_has_waited: bool,
+    /// What the log calls a request that was answered with an error: frameworks answer an exception and raise it again.
+    failed: Option<Box<(String, String)>>,
     waiters: Waiters,
     /// Set while the app is suspended.
     pub(super) task: Option<Py<PyAny>>,
@@ -202,6 +206,10 @@ impl Exchange {
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.end_was_announced || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
+            if status >= 500 {
+                let ids = &gateway.hub.station.request_ids;
+                state.failed = Some(Box::new(ids.name(Some(&connection))));
+            }
             let (is_held, is_kept) = (state.is_held, state.place.is_some());
             let met = state.met.take();
             drop(guard);
@@ -237,10 +245,11 @@ impl Exchange {
         let is_open = state.connection.is_some();
         let knows_of_the_end = state.disconnected || state.broken;
         let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
-        let request = state.connection.as_deref().map(|connection| {
-            let id = gateway.hub.station.request_ids.prefix(connection);
-            (id, connection.described())
-        });
+        let failed = state.failed.take().map(|named| *named);
+        let request = match &state.connection {
+            Some(connection) => Some(gateway.hub.station.request_ids.name(Some(connection))),
+            None => failed,
+        };
         let token = state.connection.as_ref().map(|connection| connection.token);
         drop(state);
         gateway.forget(py, place, token);
@@ -278,6 +287,8 @@ impl State {
             is_held: false,
             is_reported_slow: false,
             timed_out: false,
+            head_has_waited: false,
+            failed: None,
             waiters: Waiters::default(),
             task: None,
             place: None,

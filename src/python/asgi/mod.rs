@@ -14,6 +14,7 @@ mod frames;
 mod gateway;
 mod outcome;
 mod party;
+mod pathsend;
 mod piece;
 mod request_objects;
 mod run;

@@ -42,13 +42,14 @@ def take(lent):
 
 
 def lend(descriptor, tell):
+    """Takes the descriptor over, also when it fails."""
     try:
         probe = _socket.socket(fileno=descriptor)
         kind = probe.family, probe.type, probe.proto
         probe.detach()
         lent = LentSocket(*kind, fileno=descriptor)
     except BaseException:
-        socket.close(descriptor)
+        _socket.close(descriptor)
         raise
     untaken[lent] = tell
     return lent

@@ -33,7 +33,7 @@ pub(super) struct Loan {
 
 impl Loan {
     /// Lends the socket of a connection whose request is with the app. `None`: it does not ask for a WebSocket, or something has
-    /// come behind it, which the server has read already and takes for the next request.
+    /// come behind it, which the server has read already.
     pub(super) fn begin(call: &Bound<'_, Call>, connection: &Connection) -> PyResult<Option<Self>> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         if !asks_for_websocket(connection) || connection.has_pipelined() {
@@ -46,8 +46,9 @@ impl Loan {
             let py = arguments.py();
             of_call.get().state(py).let_take(number)
         })?;
+        let lend = glue(py)?.getattr(intern!(py, "lend"))?;
         let (lent, descriptor) = Lent::of(connection.socket())?;
-        let socket = glue(py)?.call_method1(intern!(py, "lend"), (descriptor, tell))?;
+        let socket = lend.call1((descriptor, tell))?;
         Ok(Some(Self {
             number,
             socket: socket.unbind(),

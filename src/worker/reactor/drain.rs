@@ -181,18 +181,18 @@ impl Reactor {
             && Readiness::now(connection.socket()).can_read()
     }
 
-    /// Watches the lobby while a thread could serve what waits there; returns after how many milliseconds there is
-    /// something to go on with.
+    /// After how many milliseconds there is something to go on with. `free_threads` could serve what waits in the lobby.
     pub(super) fn drain_in_ms(&mut self, free_threads: usize) -> Option<u64> {
-        let hand_over_in_ms = self.hand_over_in_ms(free_threads);
+        let look_in_ms = self.look_in_ms(free_threads);
         let drain = self.drain.as_ref()?;
         let ends_taken_in_ms = drain.ends_taken_ms.saturating_sub(self.now_ms);
         let has_taken = self.table.taken().any(|socket| socket.is_some());
         let ends_taken_in_ms = has_taken.then_some(ends_taken_in_ms);
-        hand_over_in_ms.into_iter().chain(ends_taken_in_ms).min()
+        look_in_ms.into_iter().chain(ends_taken_in_ms).min()
     }
 
-    fn hand_over_in_ms(&mut self, free_threads: usize) -> Option<u64> {
+    /// Watches the lobby while a thread could serve what waits there; returns when to look after listeners and lobby again.
+    fn look_in_ms(&mut self, free_threads: usize) -> Option<u64> {
         let drain = self.drain.as_ref()?;
         if !drain.closing {
             let is_listening = self.acceptor.is_open();

@@ -15,6 +15,7 @@ mod holding;
 mod intake;
 mod introduction;
 mod progress;
+mod room;
 mod streaming;
 mod taken;
 mod waiting;
@@ -131,6 +132,8 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
+    /// None could be given up for others: not to look again before this moment.
+    look_for_room_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -180,6 +183,7 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
+            look_for_room_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -336,7 +340,7 @@ impl Reactor {
             return self.on_connection(token, event.readiness());
         }
         match token {
-            LOBBY => self.take_from_lobby(thread_is_free),
+            LOBBY => self.welcome_guests(thread_is_free),
             SIGNALS => self.calls.signals = true,
             LIFELINE => {
                 // Level-triggered and closed for ever: once is enough.
@@ -344,7 +348,7 @@ impl Reactor {
             }
             WAKE => drop(self.wake.drain()),
             HEALTH => self.hear_health(),
-            listener => self.accept((listener - FIRST_LISTENER) as usize, thread_is_free),
+            listener => self.let_in((listener - FIRST_LISTENER) as usize, thread_is_free),
         }
         None
     }

@@ -198,6 +198,7 @@ impl Reactor {
         }
         connection.finish_request();
         connection.deadline_ms = self.now_ms + self.settings.keepalive_ms;
+        connection.idle_since_ms = self.now_ms;
         match self.advance(connection, true) {
             Outcome::Wait if connection.end_was_read => return self.end_of_input(connection),
             Outcome::Wait => {}

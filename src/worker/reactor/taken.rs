@@ -19,7 +19,8 @@ impl Reactor {
         }
     }
 
-    /// The app has read the end, and its call comes back: nothing else can tell it that the worker leaves.
+    /// Ends the sockets that the app has taken: it reads the end, and its call comes back. Nothing else tells it that the worker
+    /// leaves.
     pub(super) fn end_taken(&mut self) {
         for socket in self.table.taken().filter_map(Option::take) {
             net::shut_down_number(socket);

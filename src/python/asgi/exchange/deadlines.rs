@@ -7,7 +7,7 @@ use crate::{
     config::LogLevel,
     http::Refusal,
     python::{
-        asgi::{awaitable::Awaited, client::is_stuck},
+        asgi::{awaitable::Awaited, client::is_stuck, send::send_waiting_head},
         stacks,
     },
     sys::Readiness,
@@ -34,7 +34,7 @@ impl Exchange {
         match (is_over, is_late) {
             (true, _) => Self::time_out(this),
             (false, true) => Self::expire(this, now_ns),
-            (false, false) => Ok(()),
+            (false, false) => send_waiting_head(this),
         }
     }
 

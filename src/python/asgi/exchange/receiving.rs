@@ -13,6 +13,9 @@ use crate::{
     worker::{Arrival, Body},
 };
 
+/// Bytes of a body that the app did not ask for which are read to keep the connection.
+const SKIPPED_BYTES_MAX: usize = 64 * 1024;
+
 impl Exchange {
     /// The next message, if there is one.
     pub(in crate::python::asgi) fn poll_receive(
@@ -66,6 +69,22 @@ impl Exchange {
 }
 
 impl State {
+    /// Drops what has come of a body that the app did not ask for. With the end of its response nobody will, and the connection
+    /// can be kept where that is all of it.
+    pub(in crate::python::asgi) fn skip_body(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let (mut part, mut skipped) = (Vec::new(), 0);
+        while connection.awaits_body() && skipped <= SKIPPED_BYTES_MAX {
+            part.clear();
+            match connection.receive_body(&mut part) {
+                Ok(Arrival::Content { .. }) => skipped += part.len(),
+                Ok(Arrival::Nothing | Arrival::End) | Err(_) => return,
+            }
+        }
+    }
+
     /// The app waits for a body that is not there: the client is asked for it if it wants to be.
     fn await_body(&mut self, body_ms: u64) {
         let head_is_sent = self.outcome.head_is_sent();
