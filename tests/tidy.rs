@@ -212,6 +212,19 @@ fn the_walls_between_modules_stand() {
 }
 
 #[test]
+fn python_of_our_own_is_run_in_one_place() {
+    check(sources(&["src"]), |file, wrong| {
+        let runs_some = file.text.contains("PyModule::from_code(");
+        if runs_some && file.name != "src/python/bundled.rs" {
+            wrong.push(format!(
+                "{}: call `bundled::module`, which hides it from what measures the app",
+                file.name
+            ));
+        }
+    });
+}
+
+#[test]
 fn files_are_removed_only_where_they_are_known_to_be_our_own() {
     check(all_sources(), |file, wrong| {
         for (number, line) in file.text.lines().enumerate() {
