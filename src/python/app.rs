@@ -13,7 +13,7 @@ use pyo3::{
     types::{PyDict, PyList, PyTuple},
 };
 
-use super::logging;
+use super::{copy, logging};
 use crate::{
     config::{AppRef, Config},
     sys::TASK_LIMIT_HELP,
@@ -88,6 +88,7 @@ pub(super) fn load(py: Python<'_>, config: &Config) -> Result<Py<PyAny>, AppErro
     if let Some(arguments) = &app.factory_arguments {
         found = call_factory(py, &found, app, arguments)?;
     }
+    copy::end_if_copy(py, None);
     if found.is_callable() {
         return Ok(found.unbind());
     }
@@ -266,7 +267,9 @@ fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py) && error.traceback(py).is_none()
 }
 
+/// A process that the code forked does not come back from here.
 pub(super) fn raised(py: Python<'_>, error: &PyErr) -> AppError {
+    copy::end_if_copy(py, Some(error));
     let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
     AppError::Raised {
         reason: headline(&traceback).to_owned(),

@@ -19,7 +19,7 @@ use super::{
     app::{self, EXIT_BOOT},
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, output, stacks, wsgi,
+    kind, output, signals, stacks, wsgi,
 };
 use crate::{
     config::WorkerClass,
@@ -35,6 +35,10 @@ use crate::{
 /// Serves the arbiter at the other end. Returns the exit code, in the generation and in each worker.
 pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
     telemetry::tell_panics();
+    if let Err(error) = sys::watch_for_copies() {
+        crate::error!("a generation cannot tell itself from its copies: {error}");
+        return EXIT_BOOT;
+    }
     let signals = match SignalBell::install(&ForkServer::SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
@@ -121,6 +125,8 @@ fn prepare(
     stacks::dump_on_crash(py, &inherited.last_words).map_err(|error| fail(error.to_string()))?;
     server.hear_crashes(Arc::clone(&inherited.last_words));
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
+    signals::show(py).map_err(|error| fail(error.to_string()))?;
+    server.reclaim_signals();
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
     {

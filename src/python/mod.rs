@@ -18,6 +18,7 @@ mod kind;
 mod logging;
 mod output;
 mod say;
+mod signals;
 mod stacks;
 mod worker;
 mod wsgi;

@@ -14,12 +14,12 @@ use super::{
     },
     green::{self, Library},
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
-    kind, stacks,
+    kind, signals, stacks,
 };
 use crate::{
     config::{Config, WorkerClass},
     generation::WorkerStart,
-    sys::{self, SignalBell, Unshared},
+    sys::SignalBell,
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings, open_files},
@@ -194,11 +194,13 @@ impl Serving {
         app: Py<PyAny>,
         hooks: Option<Arc<RequestHooks>>,
     ) -> PyResult<()> {
-        let gear = self.gear(start, Settings::of(&self.config))?;
+        let gear = self.gear(py, start, Settings::of(&self.config))?;
         let seats = usize::from(self.config.threads);
         let threads = Threads::new(seats);
         let interrupter = Box::new(Interrupter(Arc::clone(&threads)));
-        let crew = Arc::new(Crew::new(gear.reactor, seats, gear.equipment, interrupter)?);
+        let wakeups = signals::wakeups(py)?;
+        let crew = Crew::new(gear.reactor, seats, gear.equipment, interrupter, wakeups)?;
+        let crew = Arc::new(crew);
         let seating = Seating {
             app,
             hooks,
@@ -218,7 +220,7 @@ impl Serving {
         hooks: Option<Arc<RequestHooks>>,
         library: Library,
     ) -> PyResult<i32> {
-        let gear = self.gear(start, Settings::of(&self.config))?;
+        let gear = self.gear(py, start, Settings::of(&self.config))?;
         let green = Green {
             app,
             hooks,
@@ -242,12 +244,12 @@ impl Serving {
         let Some(stage) = stage else {
             return Ok(EXIT_BOOT);
         };
-        let gear = self.gear(start, Settings::of(&self.config).streaming())?;
+        let gear = self.gear(py, start, Settings::of(&self.config).streaming())?;
         let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
         stage.run(py, hub, gear.addresses, hooks).map(|()| 0)
     }
 
-    fn gear(&self, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
+    fn gear(&self, py: Python<'_>, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
         let WorkerStart {
             worker,
             slot,
@@ -255,7 +257,6 @@ impl Serving {
             ..
         } = start;
         let slot = slot as usize;
-        sys::watch_for_copies()?;
         let board = Arc::new(inherited.scoreboard);
         let listeners = inherited.listeners;
         let addresses = listeners
@@ -264,7 +265,7 @@ impl Serving {
             .collect();
         let listeners = listeners.into_iter().map(|(passed, socket)| Listener {
             passed,
-            socket: Some(Unshared::new(socket)),
+            socket: Some(socket),
         });
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
         let lobby = Lobby::new(inherited.lobby.sender, inherited.lobby.receiver);
@@ -279,7 +280,7 @@ impl Serving {
             board,
             slot,
             bell: inherited.bell,
-            signals: SignalBell::install(&SIGNALS)?,
+            signals: SignalBell::install_before(&signals::share(py, &self.who)?, &SIGNALS)?,
             lifeline: inherited.lifeline,
             access_log: AccessLog::new(
                 inherited.access_log,

@@ -11,6 +11,7 @@ mod corpus;
 pub mod harness;
 
 mod admin;
+mod app_signals;
 mod asgi;
 mod bad_edits;
 mod change_speed;

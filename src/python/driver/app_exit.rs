@@ -1,5 +1,5 @@
-//! An exit that the app asks for beside its requests: `sys.exit()` in a task, a timer or a greenlet of its own. Event loops end with
-//! it. The worker leaves in order, as it does after TERM, and another takes its place.
+//! An exit that the app asks for beside its requests: `sys.exit()` in a task, a timer, a greenlet or a signal handler of its own. Event
+//! loops end with it. The worker leaves in order, as it does after TERM, and another takes its place.
 
 use pyo3::{
     exceptions::{PyKeyboardInterrupt, PySystemExit},
@@ -10,12 +10,17 @@ use crate::{
     config::LogLevel,
     python::app::{formatted, told},
     telemetry::block,
-    worker::Hub,
+    worker::Station,
 };
 
-/// Has the worker drain if its loop ended with an exit: the loop has to be run again until that is done. Any other error is handed
-/// back.
-pub(in crate::python) fn drain_after(py: Python<'_>, hub: &Hub, error: PyErr) -> PyResult<()> {
+/// Has the worker drain if the error is an exit: a loop that ended with it has to be run again until that is done. Any other error is
+/// handed back.
+pub(in crate::python) fn drain_after(
+    py: Python<'_>,
+    station: &Station,
+    drain: impl FnOnce() + Send,
+    error: PyErr,
+) -> PyResult<()> {
     let is_exit =
         error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py);
     if !is_exit {
@@ -24,13 +29,13 @@ pub(in crate::python) fn drain_after(py: Python<'_>, hub: &Hub, error: PyErr) ->
     let traceback = formatted(py, &error).unwrap_or_else(|_| error.to_string());
     let told = told(py, &error);
     py.detach(|| {
-        let slot = hub.station.slot();
+        let slot = station.slot();
         let (generation, worker) = (slot.generation(), slot.worker());
         let headline = format_args!(
             "generation={generation} worker={worker} leaves, after its requests: the app raised {told} outside of them"
         );
         block(LogLevel::Warning, headline, &traceback);
-        hub.drain();
+        drain();
     });
     Ok(())
 }

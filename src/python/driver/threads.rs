@@ -16,10 +16,11 @@ use pyo3::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     python::{
         RequestTimeout,
         app::formatted,
+        driver::app_exit,
         ffi::{self, HeldCell},
         hooks::RequestHooks,
         stacks::{self, Thread},
@@ -199,7 +200,12 @@ fn work_in(
     let (py, seat) = (context.py(), &crew.seats[me]);
     loop {
         match crew.next(me) {
-            Next::Wait => py.detach(|| crew.wait(me)),
+            Next::Wait => {
+                py.detach(|| crew.wait(me));
+                if crew.take_wakeup(me) {
+                    run_signal_handlers(py, crew);
+                }
+            }
             Next::Leave => return Ok(false),
             Next::Job(connection) => {
                 let served = gateway.serve(py, connection)?;
@@ -217,11 +223,25 @@ fn work_in(
     }
 }
 
+/// Those of Python that are due. On the main thread: the interpreter runs them nowhere else.
+fn run_signal_handlers(py: Python<'_>, crew: &Crew) {
+    let Err(error) = py.check_signals() else {
+        return;
+    };
+    if let Err(error) = app_exit::drain_after(py, &crew.station, || crew.drain(), error) {
+        let traceback = formatted(py, &error).unwrap_or_else(|_| error.to_string());
+        py.detach(|| {
+            let headline = format_args!("a handler that the app set for a signal failed");
+            crate::telemetry::block(LogLevel::Error, headline, &traceback);
+        });
+    }
+}
+
 /// The server's own objects could not be made: out of memory, most likely.
 fn lose_seat(py: Python<'_>, crew: &Crew, error: &PyErr) -> PyResult<()> {
     let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
     py.detach(|| {
-        let level = crate::config::LogLevel::Critical;
+        let level = LogLevel::Critical;
         crate::telemetry::block(
             level,
             format_args!("a worker's thread failed; the worker ends"),
