@@ -9,6 +9,7 @@ mod copy;
 mod date;
 mod driver;
 mod dropped_header;
+mod ending;
 mod ffi;
 mod generation;
 mod green;

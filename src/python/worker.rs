@@ -12,6 +12,7 @@ use super::{
         greenlets::{self, Green},
         threads::{self, Interrupter, Seating, Threads},
     },
+    ending,
     green::{self, Library},
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
     kind, signals, stacks,
@@ -54,6 +55,10 @@ pub(super) fn run(
     let serving = Serving { who, config };
     let served = stacks::write_on(py, sheet)
         .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
+    // Where threads are greenlets, nobody would switch to one more.
+    if Library::of(serving.config.worker_class).is_none() {
+        ending::watch(py, &serving.who);
+    }
     match served {
         Ok(code) => code,
         Err(error) => {

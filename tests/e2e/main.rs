@@ -20,6 +20,7 @@ mod containers;
 mod contexts;
 mod death;
 mod disconnects;
+mod endings;
 mod environment;
 mod examples;
 mod exit_codes;
