@@ -3,15 +3,16 @@
 //! A reload opens what is new before it touches anything that is open; what it does not want any more is closed only
 //! once the new generation serves. A socket that both want is the very same one, so its backlog survives.
 
+mod error;
 mod foresee;
 mod handed;
 mod kept;
+mod open;
 pub(super) mod tcp;
 pub(super) mod unix;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    io,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
@@ -20,18 +21,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use nix::sys::socket::{Backlog, getsockopt, sockopt};
+use nix::sys::socket::Backlog;
 
 use super::activation::Passed;
 use crate::{
     admin,
-    config::{Bind, Config, TcpBind},
-    sys::{
-        Identity, adopt_descriptor, duplicate,
-        net::{PeerAddress, local_address},
-    },
+    config::Config,
+    sys::adopt_descriptor,
     wire::{ListenerAddress, PassedListener},
 };
+pub use error::ListenError;
 pub use foresee::obstacles;
 pub use handed::HandedListeners;
 use kept::Kept;
@@ -39,47 +38,6 @@ use unix::SocketFile;
 
 /// Names an open socket in messages.
 pub type ListenerId = u32;
-
-/// Why an address of `bind` cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    #[error("`{bind}` is already in use")]
-    InUse { bind: Bind },
-    #[error("`{bind}` needs a privilege this process does not have")]
-    Denied { bind: Bind },
-    #[error("`{bind}`: the name `{host}` cannot be resolved: {source}")]
-    Unresolved {
-        bind: Bind,
-        host: String,
-        source: io::Error,
-    },
-    #[error("`{bind}` exists and is not a socket; it is left alone")]
-    NotASocket { bind: Bind },
-    #[error("`{bind}` is not a listening socket that this process inherited")]
-    NotInherited { bind: Bind },
-    #[error("`{bind}`: the service manager passed {}", listed(passed))]
-    NotPassed { bind: Bind, passed: Vec<String> },
-    #[error("opening `{bind}` failed: {source}")]
-    Os { bind: Bind, source: io::Error },
-}
-
-fn listed(names: &[String]) -> String {
-    match names {
-        [] => "no sockets".to_owned(),
-        names => format!("only `{}`", names.join("`, `")),
-    }
-}
-
-impl ListenError {
-    fn of(bind: &Bind, source: io::Error) -> Self {
-        let bind = bind.clone();
-        match source.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { bind },
-            io::ErrorKind::PermissionDenied => Self::Denied { bind },
-            _ => Self::Os { bind, source },
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Listener {
@@ -146,239 +104,6 @@ impl Listeners {
         }
     }
 
-    /// Opens what the configuration binds, or finds it open. After an error everything is as it was before.
-    ///
-    /// Sockets that a service manager passed and that no `bind` names are served too; where nobody wrote a `bind`, they
-    /// take the place of its default. A configuration that names any of them names all that it wants.
-    pub fn open(
-        &mut self,
-        config: &Config,
-        is_bind_written: bool,
-        identity: Option<&Identity>,
-    ) -> Result<Opened, ListenError> {
-        let mut opened = Opened {
-            ids: Vec::new(),
-            new: Vec::new(),
-            kept: Vec::new(),
-        };
-        let names_any = config
-            .bind
-            .iter()
-            .any(|bind| matches!(bind, Bind::Fd(_) | Bind::Systemd(_)));
-        let beside: Vec<Bind> = match names_any {
-            true => Vec::new(),
-            false => self.names.keys().map(|number| Bind::Fd(*number)).collect(),
-        };
-        let written = config
-            .bind
-            .iter()
-            .filter(|_| is_bind_written || beside.is_empty());
-        for bind in written.chain(&beside) {
-            if let Err(error) = self.open_bind(bind, config, identity, &mut opened) {
-                self.abandon(&opened);
-                return Err(error);
-            }
-        }
-        Ok(opened)
-    }
-
-    fn open_bind(
-        &mut self,
-        bind: &Bind,
-        config: &Config,
-        identity: Option<&Identity>,
-        opened: &mut Opened,
-    ) -> Result<(), ListenError> {
-        match bind {
-            Bind::Tcp(wanted) => self.open_addresses(bind, wanted, config, opened),
-            Bind::Unix(path) => {
-                let address = ListenerAddress::Unix(path.to_string_lossy().into_owned());
-                if let Some(number) = self.passed_at(&address) {
-                    return self.open_inherited(bind, number, opened);
-                }
-                self.find_or_open(Asked::Unix(path.clone()), opened, |_| {
-                    unix::open(bind, path, config, identity)
-                })
-            }
-            Bind::Fd(number) => self.open_inherited(bind, *number, opened),
-            Bind::Systemd(name) => self.open_passed(bind, name, opened),
-        }
-    }
-
-    /// All addresses that a host stands for.
-    fn open_addresses(
-        &mut self,
-        bind: &Bind,
-        wanted: &TcpBind,
-        config: &Config,
-        opened: &mut Opened,
-    ) -> Result<(), ListenError> {
-        let addresses = tcp::resolve(bind, wanted)?;
-        let several = addresses.len() > 1;
-        let mut unavailable = None;
-        let before = opened.ids.len();
-        for address in addresses {
-            if let Some(number) = self.passed_at(&ListenerAddress::Tcp(address)) {
-                self.open_inherited(bind, number, opened)?;
-                continue;
-            }
-            let v6_only = tcp::leaves_v4_to_another(config, address);
-            let asked = Asked::Tcp { address, v6_only };
-            let open =
-                |listeners: &mut Self| listeners.open_tcp(bind, address, v6_only, config.backlog);
-            match self.find_or_open(asked, opened, open) {
-                // A name may stand for a family that this machine does not have (`localhost` without IPv6).
-                Err(ListenError::Os { source, .. }) if several && tcp::is_unavailable(&source) => {
-                    unavailable = Some(source);
-                }
-                other => other?,
-            }
-        }
-        match unavailable {
-            Some(source) if opened.ids.len() == before => Err(ListenError::of(bind, source)),
-            _ => Ok(()),
-        }
-    }
-
-    /// All sockets that a service manager passed under a name.
-    fn open_passed(
-        &mut self,
-        bind: &Bind,
-        name: &str,
-        opened: &mut Opened,
-    ) -> Result<(), ListenError> {
-        let named = self.names.iter().filter(|(_, other)| *other == name);
-        let numbers: Vec<i32> = named.map(|(number, _)| *number).collect();
-        if numbers.is_empty() {
-            return Err(ListenError::NotPassed {
-                bind: bind.clone(),
-                passed: self.names.values().cloned().collect(),
-            });
-        }
-        numbers
-            .into_iter()
-            .try_for_each(|number| self.open_inherited(bind, number, opened))
-    }
-
-    /// Once for each configuration, however often it is named.
-    fn open_inherited(
-        &mut self,
-        bind: &Bind,
-        number: i32,
-        opened: &mut Opened,
-    ) -> Result<(), ListenError> {
-        let asked = Asked::Inherited(number);
-        let is_it = |id| self.open.get(id).is_some_and(|open| open.asked == asked);
-        if opened.ids.iter().any(is_it) {
-            return Ok(());
-        }
-        self.find_or_open(asked, opened, |listeners| listeners.adopt(bind, number))
-    }
-
-    /// The passed socket that is bound to this address already.
-    fn passed_at(&self, address: &ListenerAddress) -> Option<i32> {
-        let mut passed = self.names.keys().copied();
-        passed.find(|number| {
-            let socket = self.inherited.get(number);
-            socket.is_some_and(|socket| address_of(socket) == *address)
-        })
-    }
-
-    fn find_or_open(
-        &mut self,
-        asked: Asked,
-        opened: &mut Opened,
-        open: impl FnOnce(&mut Self) -> Result<Listener, ListenError>,
-    ) -> Result<(), ListenError> {
-        let found = self.open.iter().find(|(id, listener)| {
-            listener.asked == asked && listener.is_reachable() && !opened.ids.contains(id)
-        });
-        let id = match found {
-            Some((id, _)) => *id,
-            None => {
-                let kept = self.take_kept(&asked);
-                let is_kept = kept.is_some();
-                let listener = match kept {
-                    Some(kept) => kept,
-                    None => open(self)?,
-                };
-                self.opened += 1;
-                self.open.insert(self.opened, listener);
-                if is_kept {
-                    opened.kept.push(self.opened);
-                }
-                opened.new.push(self.opened);
-                self.opened
-            }
-        };
-        opened.ids.push(id);
-        Ok(())
-    }
-
-    fn open_tcp(
-        &mut self,
-        bind: &Bind,
-        address: SocketAddr,
-        v6_only: bool,
-        backlog: u32,
-    ) -> Result<Listener, ListenError> {
-        let ours: Vec<BorrowedFd<'_>> = self
-            .open
-            .values()
-            .filter(|listener| matches!(listener.asked, Asked::Tcp { address: other, .. } if other.port() == address.port()))
-            .map(|listener| listener.socket.as_fd())
-            .collect();
-        let socket = tcp::open(address, v6_only, backlog, &ours)
-            .map_err(|source| ListenError::of(bind, source))?;
-        let address_bound = tcp_address(&socket).map_err(|source| ListenError::of(bind, source))?;
-        Ok(Listener {
-            asked: Asked::Tcp { address, v6_only },
-            address: ListenerAddress::Tcp(address_bound),
-            socket: Arc::new(socket),
-            file: None,
-        })
-    }
-
-    /// Takes up a socket that the parent of this process opened (`fd://n`).
-    fn adopt(&mut self, bind: &Bind, number: i32) -> Result<Listener, ListenError> {
-        let not_inherited = || ListenError::NotInherited { bind: bind.clone() };
-        let failed = |source| ListenError::of(bind, source);
-        let socket = match self.inherited.get(&number) {
-            Some(known) => known.try_clone().map_err(failed)?,
-            // A copy: the number may be that of a descriptor of our own.
-            None => duplicate(number).map_err(|_| not_inherited())?,
-        };
-        if !getsockopt(&socket, sockopt::AcceptConn).unwrap_or(false) {
-            return Err(not_inherited());
-        }
-        if let Entry::Vacant(place) = self.inherited.entry(number) {
-            place.insert(socket.try_clone().map_err(failed)?);
-        }
-        tcp::set_nonblocking(&socket).map_err(failed)?;
-        Ok(Listener {
-            asked: Asked::Inherited(number),
-            address: address_of(&socket),
-            socket: Arc::new(socket),
-            file: None,
-        })
-    }
-
-    /// Closes what was opened, but for what the service manager had kept: it has copies, so that nobody could open that anew.
-    fn abandon(&mut self, opened: &Opened) {
-        for id in &opened.new {
-            let listener = self.open.remove(id);
-            if let Some(listener) = listener.filter(|_| opened.kept.contains(id))
-                && let Some(kept) = Kept::of(&listener)
-                && let Some(socket) = Arc::into_inner(listener.socket)
-            {
-                if let Some(file) = listener.file {
-                    file.leave();
-                }
-                self.kept.push((kept, socket));
-            }
-        }
-    }
-
     /// Closes all others: nobody is going to use them.
     pub fn retain(&mut self, ids: &BTreeSet<ListenerId>) {
         self.open.retain(|id, _| ids.contains(id));
@@ -418,12 +143,6 @@ impl Listeners {
     /// Lets go what it kept and no configuration wants.
     pub fn forget_kept(&mut self) {
         self.kept.clear();
-    }
-
-    fn take_kept(&mut self, asked: &Asked) -> Option<Listener> {
-        let index = self.kept.iter().position(|(kept, _)| kept.is(asked))?;
-        let (kept, socket) = self.kept.swap_remove(index);
-        kept.listener(socket)
     }
 
     /// Closes all. With `keep_files` the names of UNIX sockets stay: the service manager keeps what they lead to.
@@ -470,20 +189,6 @@ fn shown(address: &ListenerAddress) -> String {
     match address {
         ListenerAddress::Tcp(address) => format!("http://{address}"),
         ListenerAddress::Unix(path) => format!("unix:{path}"),
-    }
-}
-
-fn address_of(socket: &OwnedFd) -> ListenerAddress {
-    match tcp_address(socket) {
-        Ok(address) => ListenerAddress::Tcp(address),
-        Err(_) => ListenerAddress::Unix(unix::name_of(socket).unwrap_or_default()),
-    }
-}
-
-fn tcp_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    match local_address(socket.as_fd())? {
-        PeerAddress::Ip(address) => Ok(address),
-        PeerAddress::Unix => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 

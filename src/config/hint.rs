@@ -202,9 +202,21 @@ fn worker_class(text: &str) -> Option<String> {
         .find(|greenlets| last.contains(**greenlets))
     {
         // Gunicorn's class paths and its other names for the same: `gunicorn.workers.ggevent.GeventWorker`, `gevent_wsgi`.
+        let websockets = match last.contains("websocket") {
+            true => ", with simple-websocket or flask-sock in place of gevent-websocket",
+            false => "",
+        };
         return Some(format!(
-            "Gunicorn's `{text}` is called `\"{greenlets}\"` here"
+            "Gunicorn's `{text}` is called `\"{greenlets}\"` here{websockets}"
         ));
+    }
+    if text.starts_with("aiohttp.") {
+        return Some(
+            "an aiohttp app is neither WSGI nor ASGI and brings its own server: `aiohttp.web.run_app`".to_owned(),
+        );
+    }
+    if text.starts_with("sanic.") {
+        return Some("a Sanic app is ASGI: write `\"asgi\"`, or leave it out".to_owned());
     }
     ["tornado"]
         .iter()

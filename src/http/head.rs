@@ -48,7 +48,8 @@ pub struct RequestHead {
     /// Bytes of the head, with its final CRLF and with an empty line that came before it. The body begins there.
     pub length: usize,
     pub framing: Framing,
-    /// Whether the client wants to go on after the answer: RFC 9112 section 9.3.
+    /// Whether the connection goes on after the answer: as the client wants it, RFC 9112 section 9.3, and never where it asked for a
+    /// WebSocket.
     pub persistent: bool,
     /// Whether the client waits for `100 Continue` before it sends the body. False if there is no body.
     pub expect_continue: bool,

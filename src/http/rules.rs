@@ -1,7 +1,7 @@
 //! What the fields of a request mean for the message and the connection.
 //!
 //! The fields are noted one by one while the head is read, and settled when its last one is known. Of all fields only these
-//! matter here: Host, Content-Length, Transfer-Encoding, Connection, Expect, and Content-Type for not being given twice.
+//! matter here: Host, Content-Length, Transfer-Encoding, Connection, Upgrade, Expect, and Content-Type for not being given twice.
 
 use super::{
     field, host,
@@ -19,6 +19,7 @@ pub(super) struct Rules<'a> {
     codings: Codings,
     close: bool,
     keep_alive: bool,
+    asks_for_websocket: bool,
     expect_continue: bool,
     /// The first fault. It is kept until all lines are known to be well-formed, so that it does not depend on how the head
     /// was cut into reads which of two faults is told.
@@ -40,6 +41,7 @@ impl<'a> Rules<'a> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"Host") => self.note_host(value),
             6 if name.eq_ignore_ascii_case(b"Expect") => self.note_expect(value),
+            7 if name.eq_ignore_ascii_case(b"Upgrade") => self.note_upgrade(value),
             10 if name.eq_ignore_ascii_case(b"Connection") => self.note_connection(value),
             12 if name.eq_ignore_ascii_case(b"Content-Type") => self.note_content_type(value),
             14 if name.eq_ignore_ascii_case(b"Content-Length") => self.note_content_length(value),
@@ -74,6 +76,13 @@ impl<'a> Rules<'a> {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
+    }
+
+    /// There are proxies that pass on whatever comes behind such a request, as if a WebSocket was granted whatever we answer.
+    /// So no request may follow it: it would have been looked at by nobody, and would be believed like all that the proxy sends.
+    fn note_upgrade(&mut self, value: &[u8]) {
+        self.asks_for_websocket |=
+            field::elements(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
     }
 
     /// A second Content-Type lets a filter and the application see different bodies; Gunicorn refuses it too.
@@ -111,7 +120,9 @@ impl<'a> Rules<'a> {
         Ok(Ruling {
             host: self.host,
             framing,
-            persistent: !self.close && (version == Version::Http11 || self.keep_alive),
+            persistent: !self.close
+                && !self.asks_for_websocket
+                && (version == Version::Http11 || self.keep_alive),
             // RFC 9110 section 10.1.1: an HTTP/1.0 client does not wait, and no one needs to without a body.
             expect_continue: self.expect_continue
                 && version == Version::Http11

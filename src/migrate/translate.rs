@@ -285,8 +285,8 @@ fn class(given: &Given, comments: &mut Vec<String>) -> Result<String, Obstacle> 
     )
 }
 
-const WEBSOCKETS: &str = "WebSockets are for ASGI apps here: a WSGI app finds no socket in its environ. Requests are served as before; long \
-    polling, as Socket.IO's, needs `workers = 1` or sticky sessions, as before.";
+const WEBSOCKETS: &str = "There is no `wsgi.websocket`: use simple-websocket or flask-sock in place of gevent-websocket. Flask-SocketIO does so by \
+    itself once gevent-websocket is uninstalled, and needs `workers = 1` or sticky sessions, as before.";
 
 /// Relative to the new file, and nothing where it is the new file's own.
 fn directory(
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_for_websockets_in_wsgi_becomes_one_without() {
+    fn the_class_of_gevent_websocket_becomes_gevents_own() {
         let path = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker";
         let given = Given::plain(find("worker_class").unwrap(), path, "conf.py");
         let mut comments = Vec::new();

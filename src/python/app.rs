@@ -6,18 +6,13 @@
 use std::path::Path;
 
 use pyo3::{
-    exceptions::{
-        PyAttributeError, PyBlockingIOError, PyModuleNotFoundError, PySyntaxError, PyTypeError,
-    },
+    exceptions::{PyAttributeError, PyModuleNotFoundError, PySyntaxError, PyTypeError},
     prelude::*,
     types::{PyDict, PyList, PyTuple},
 };
 
-use super::{copy, logging};
-use crate::{
-    config::{AppRef, Config},
-    sys::TASK_LIMIT_HELP,
-};
+use super::{copy, exception, kind, logging};
+use crate::config::{AppRef, Config};
 
 /// The worker or generation could not boot: the app's code failed.
 pub(super) const EXIT_BOOT: i32 = 3;
@@ -89,17 +84,20 @@ pub(super) fn load(py: Python<'_>, config: &Config) -> Result<Py<PyAny>, AppErro
         found = call_factory(py, &found, app, arguments)?;
     }
     copy::end_if_copy(py, None);
-    if found.is_callable() {
-        return Ok(found.unbind());
-    }
+    let fault = match found.is_callable() {
+        false => Some(format!("is not callable: it is {}", described(&found))),
+        true => kind::misfit(py, config, &found)
+            .map_err(|error| raised(py, &error))?
+            .map(|why| format!("cannot be served: {why}")),
+    };
     let what = match &app.factory_arguments {
         Some(_) => "what the factory returned",
         None => "the app",
     };
-    Err(AppError::Unfit(format!(
-        "{what} is not callable: it is {}",
-        described(&found)
-    )))
+    match fault {
+        None => Ok(found.unbind()),
+        Some(fault) => Err(AppError::Unfit(format!("{what} {fault}"))),
+    }
 }
 
 /// What Python says about the file, and what caused that.
@@ -270,51 +268,11 @@ fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
 /// A process that the code forked does not come back from here.
 pub(super) fn raised(py: Python<'_>, error: &PyErr) -> AppError {
     copy::end_if_copy(py, Some(error));
-    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
+    let traceback = exception::traceback(py, error);
     AppError::Raised {
-        reason: headline(&traceback).to_owned(),
+        reason: exception::headline(&traceback).to_owned(),
         traceback,
     }
-}
-
-/// The line that names the exception: the first that is not indented after the last frame. An exception's text may have more.
-fn headline(traceback: &str) -> &str {
-    let is_told = |line: &&str| !line.trim().is_empty();
-    let after_frames = match traceback.rfind("\n  File ") {
-        Some(at) => &traceback[at + 1..],
-        None => traceback,
-    };
-    let named = after_frames
-        .lines()
-        .find(|line| is_told(line) && !line.starts_with(char::is_whitespace));
-    named
-        .or_else(|| traceback.lines().rfind(is_told))
-        .unwrap_or("the app raised an exception")
-        .trim()
-}
-
-/// The error in one line, with what to do where a limit of processes and threads stands behind it.
-pub(super) fn told(py: Python<'_>, error: &PyErr) -> String {
-    let text = error.to_string();
-    let is_limit = error.is_instance_of::<PyBlockingIOError>(py)
-        // Of `threading`, whatever the reason is.
-        || text.ends_with("can't start new thread");
-    match is_limit {
-        true => format!("{text}, {TASK_LIMIT_HELP}"),
-        false => text,
-    }
-}
-
-/// As Python itself would print it. The traceback is given apart: before 3.12 the exception does not know it yet.
-pub(super) fn formatted(py: Python<'_>, error: &PyErr) -> PyResult<String> {
-    py.import("traceback")?
-        .call_method1(
-            "format_exception",
-            (error.get_type(py), error.value(py), error.traceback(py)),
-        )?
-        .try_iter()?
-        .map(|line| line?.extract::<String>())
-        .collect()
 }
 
 /// `a module`, `None`, `an object of type str`.
@@ -325,33 +283,5 @@ fn described(value: &Bound<'_, PyAny>) -> String {
     match value.get_type().name() {
         Ok(name) => format!("an object of type `{name}`"),
         Err(_) => "an object".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::headline;
-
-    #[test]
-    fn the_headline_of_a_traceback_names_the_exception() {
-        for (traceback, expected) in [
-            (
-                "Traceback (most recent call last):\n  File \"app.py\", line 1, in <module>\n    f()\n    ^^^\n\
-                 RuntimeError: no multipart\nInstall it with:\n\npip install multipart\n",
-                "RuntimeError: no multipart",
-            ),
-            (
-                "  File \"app.py\", line 1\n    a b\n      ^\nSyntaxError: invalid syntax\n",
-                "SyntaxError: invalid syntax",
-            ),
-            (
-                "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: two\n",
-                "| ExceptionGroup: two",
-            ),
-            ("KeyError: 'x'\n", "KeyError: 'x'"),
-            ("", "the app raised an exception"),
-        ] {
-            assert_eq!(headline(traceback), expected);
-        }
     }
 }

@@ -1,5 +1,5 @@
-# What the end of a worker or a generation waits for, as the end of any Python program does: threads and processes of the app's. Runs in the engine, with
-# `say(level, text)`, which writes to the error log.
+# What the end of a worker or a generation waits for, as the end of any Python program does: threads and processes of
+# the app's. Runs in the engine, with `say(level, text)`, which writes to the error log.
 import sys
 import threading
 import time

@@ -1,8 +1,8 @@
 //! The end of a worker or a generation, which Python puts off for as long as the app's threads and processes run: the log tells so.
 
-use pyo3::{ffi::c_str, prelude::*, types::PyModule};
+use pyo3::prelude::*;
 
-use super::say;
+use super::{bundled, say};
 
 /// From now on this process waits for nothing but what the app has left behind: tells what that is, if it lasts. `who` is the beginning of
 /// the line.
@@ -13,13 +13,7 @@ pub(super) fn watch(py: Python<'_>, who: &str) {
 }
 
 fn try_to_watch(py: Python<'_>, who: &str) -> PyResult<()> {
-    let source = std::ffi::CString::new(include_str!("ending.py")).expect("has no NUL");
-    let glue = PyModule::from_code(
-        py,
-        &source,
-        c_str!("rgunicorn/ending.py"),
-        c_str!("_rgunicorn_ending"),
-    )?;
+    let glue = bundled::module(py, "ending", include_str!("ending.py"))?;
     glue.call_method1("watch", (say::function(py, who)?,))
         .map(drop)
 }

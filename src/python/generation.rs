@@ -12,11 +12,12 @@ use std::{os::fd::OwnedFd, sync::Arc};
 use pyo3::prelude::*;
 
 use capture::captured;
-use fork::fork_as_told;
-use threads::warn_of_threads;
+use fork::{Forks, fork_as_told};
+use threads::{EarlyThreads, warn_of_threads};
 
 use super::{
     app::{self, EXIT_BOOT},
+    exception,
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
     kind, output, signals, stacks, wsgi,
@@ -95,6 +96,7 @@ struct Prepared {
     /// Where any hook is set.
     glue: Option<Glue>,
     hooks: GenerationHooks,
+    forks: Forks,
 }
 
 /// Why a generation cannot start, which is in the log already: the reason to tell, and the exit code.
@@ -124,6 +126,7 @@ fn prepare(
     let config = &inherited.settings.config;
     stacks::dump_on_crash(py, &inherited.last_words).map_err(|error| fail(error.to_string()))?;
     server.hear_crashes(Arc::clone(&inherited.last_words));
+    let early = EarlyThreads::tell(py, generation);
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
     signals::show(py).map_err(|error| fail(error.to_string()))?;
     server.reclaim_signals();
@@ -134,11 +137,10 @@ fn prepare(
     }
     if let Some(library) = Library::of(config.worker_class) {
         library.patch(py).map_err(|error| {
-            let traceback = app::formatted(py, &error).unwrap_or_default();
             let package = config.worker_class.package().unwrap_or_default();
             fail(format!(
                 "{package} cannot be used: {error}\n{}",
-                traceback.trim_end()
+                exception::traceback(py, &error).trim_end()
             ))
         })?;
     }
@@ -152,11 +154,13 @@ fn prepare(
     };
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
-        warn_of_threads(py, generation, app.is_some());
+        warn_of_threads(py, generation, app.is_some(), &early);
     }
     if inherited.settings.config.worker_class != WorkerClass::Asgi {
         wsgi::prepare(py);
     }
+    let forks = Forks::new(py, inherited.settings.config.worker_class)
+        .map_err(|error| fail(error.to_string()))?;
     output::flush(py);
     freeze(py).map_err(|error| fail(error.to_string()))?;
     if inherited.settings.config.merge_memory {
@@ -167,6 +171,7 @@ fn prepare(
         app,
         glue,
         hooks,
+        forks,
     })
 }
 

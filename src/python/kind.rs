@@ -1,9 +1,10 @@
-//! Which class of worker suits the app, where the configuration leaves that open; and whether the interpreter has what
-//! the configured one needs.
+//! Which class of worker suits the app, where the configuration leaves that open; whether the app is one that the class can
+//! call, and whether the interpreter has what the configured one needs.
 
-use pyo3::{ffi::c_str, prelude::*, types::PyModule};
+use pyo3::{prelude::*, types::PyModule};
 
-use crate::config::{Config, EventLoop, WorkerClass};
+use super::bundled;
+use crate::config::{AppRef, Config, EventLoop, WorkerClass};
 
 /// The class to run, and why it was chosen if it was.
 pub(super) struct Choice {
@@ -44,6 +45,21 @@ pub(super) fn choose(py: Python<'_>, config: &Config, app: &Py<PyAny>) -> PyResu
     })
 }
 
+/// Why workers of the configured class cannot call the app, if that is so: every request would be answered with 500.
+pub(super) fn misfit(
+    py: Python<'_>,
+    config: &Config,
+    app: &Bound<'_, PyAny>,
+) -> PyResult<Option<String>> {
+    let AppRef {
+        module, attribute, ..
+    } = &config.app;
+    let name = (config.app.factory_arguments.is_none()).then(|| format!("{module}:{attribute}"));
+    glue(py)?
+        .call_method1("misfit", (app, config.worker_class.word(), name))?
+        .extract()
+}
+
 /// What the interpreter lacks of what the configuration asks for, with the command that mends it.
 pub(super) fn missing_package(py: Python<'_>, config: &Config) -> PyResult<Option<String>> {
     let wants_uvloop = config.event_loop == EventLoop::Uvloop
@@ -62,11 +78,5 @@ pub(super) fn missing_package(py: Python<'_>, config: &Config) -> PyResult<Optio
 }
 
 fn glue(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    let source = std::ffi::CString::new(include_str!("kind.py")).expect("has no NUL");
-    PyModule::from_code(
-        py,
-        &source,
-        c_str!("rgunicorn/kind.py"),
-        c_str!("_rgunicorn_kind"),
-    )
+    bundled::module(py, "kind", include_str!("kind.py"))
 }

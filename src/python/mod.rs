@@ -5,11 +5,13 @@
 
 mod app;
 mod asgi;
+mod bundled;
 mod copy;
 mod date;
 mod driver;
 mod dropped_header;
 mod ending;
+mod exception;
 mod ffi;
 mod generation;
 mod green;

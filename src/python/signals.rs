@@ -8,13 +8,12 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use nix::{fcntl::OFlag, sys::signal::Signal, unistd::pipe2};
 use pyo3::{
-    ffi::c_str,
     prelude::*,
     sync::PyOnceLock,
     types::{PyCFunction, PyDict, PyModule},
 };
 
-use super::say;
+use super::{bundled, say};
 use crate::sys;
 
 /// The server's, as far as Python may know them.
@@ -82,14 +81,7 @@ fn own(py: Python<'_>) -> PyResult<&Bound<'_, PyCFunction>> {
 fn glue(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     static GLUE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = GLUE.get_or_try_init(py, || {
-        let source = std::ffi::CString::new(include_str!("signals.py")).expect("has no NUL");
-        PyModule::from_code(
-            py,
-            &source,
-            c_str!("rgunicorn/signals.py"),
-            c_str!("_rgunicorn_signals"),
-        )
-        .map(Bound::unbind)
+        bundled::module(py, "signals", include_str!("signals.py")).map(Bound::unbind)
     })?;
     Ok(module.bind(py))
 }

@@ -12,12 +12,12 @@ use std::{
 };
 
 use pyo3::{
-    ffi::c_str,
     prelude::*,
     sync::PyOnceLock,
     types::{PyDict, PyModule},
 };
 
+use super::bundled;
 use crate::{
     config::LogLevel,
     sys::{self, STACKS_SIGNAL, ring_after},
@@ -225,14 +225,7 @@ fn current_thread_in(dump: &str) -> &str {
 pub(super) fn glue(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     static GLUE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let module = GLUE.get_or_try_init(py, || {
-        let source = std::ffi::CString::new(include_str!("stacks.py")).expect("has no NUL");
-        PyModule::from_code(
-            py,
-            &source,
-            c_str!("rgunicorn/stacks.py"),
-            c_str!("_rgunicorn_stacks"),
-        )
-        .map(Bound::unbind)
+        bundled::module(py, "stacks", include_str!("stacks.py")).map(Bound::unbind)
     })?;
     Ok(module.bind(py).clone())
 }

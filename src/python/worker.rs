@@ -12,15 +12,15 @@ use super::{
         greenlets::{self, Green},
         threads::{self, Interrupter, Seating, Threads},
     },
-    ending,
+    ending, exception,
     green::{self, Library},
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
     kind, signals, stacks,
 };
 use crate::{
-    config::{Config, WorkerClass},
+    config::{Config, LogLevel, WorkerClass},
     generation::WorkerStart,
-    sys::SignalBell,
+    sys::{self, SignalBell},
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings, open_files},
@@ -62,15 +62,9 @@ pub(super) fn run(
     match served {
         Ok(code) => code,
         Err(error) => {
-            let traceback = app::formatted(py, &error).unwrap_or_else(|_| error.to_string());
-            let told = app::told(py, &error);
-            py.detach(|| {
-                crate::telemetry::block(
-                    crate::config::LogLevel::Critical,
-                    format_args!("{} cannot serve: {told}", serving.who),
-                    &traceback,
-                );
-            });
+            let told = exception::in_one_line(py, &error);
+            let headline = format!("{} cannot serve: {told}", serving.who);
+            exception::log(py, LogLevel::Critical, &headline, &error);
             EXIT_BOOT
         }
     }
@@ -254,6 +248,14 @@ impl Serving {
         stage.run(py, hub, gear.addresses, hooks).map(|()| 0)
     }
 
+    /// One that arrives in between is not lost.
+    fn take_signals(&self, py: Python<'_>) -> PyResult<SignalBell> {
+        sys::without_signals(|| {
+            let shared = signals::share(py, &self.who)?;
+            Ok(SignalBell::install_before(&shared, &SIGNALS)?)
+        })
+    }
+
     fn gear(&self, py: Python<'_>, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
         let WorkerStart {
             worker,
@@ -285,7 +287,7 @@ impl Serving {
             board,
             slot,
             bell: inherited.bell,
-            signals: SignalBell::install_before(&signals::share(py, &self.who)?, &SIGNALS)?,
+            signals: self.take_signals(py)?,
             lifeline: inherited.lifeline,
             access_log: AccessLog::new(
                 inherited.access_log,

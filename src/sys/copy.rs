@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-use super::{abort, signal};
+use super::{abort, lent, signal};
 
 /// Descriptors with numbers below this can be kept from copies: twice as many as a worker may have connections. Those beyond
 /// are shared with them.
@@ -84,6 +84,7 @@ extern "C" fn become_copy() {
             marks &= marks - 1;
         }
     }
+    lent::lead_nowhere();
     let stacks = STACKS.swap(-1, SeqCst);
     if stacks >= 0 {
         // SAFETY: dup3(2) is async-signal-safe; the number is open for as long as the process that was copied lives, and its owner

@@ -17,6 +17,7 @@ mod execute;
 mod file;
 mod identity;
 mod inherit;
+mod lent;
 mod lifeline;
 mod memory;
 mod merge;
@@ -37,7 +38,7 @@ mod unix_backlog;
 pub use abort::AbortBell;
 pub use alarm::Alarm;
 pub use bell::Bell;
-pub use clock::{monotonic_ns, unix_micros, unix_seconds};
+pub use clock::{monotonic_ms, monotonic_ns, unix_micros, unix_seconds};
 pub use copy::{Unshared, is_copy, keep_stacks_from_copies, watch_for_copies};
 pub use descriptor::{
     DESCRIPTORS_MAX, next_message_bytes, peek_with_descriptors, receive_with_descriptors,
@@ -48,6 +49,7 @@ pub use execute::{Handed, execute, memory_file};
 pub use file::{obstacle, open_file, read_file};
 pub use identity::{Identity, IdentityError, has_group, has_user};
 pub use inherit::{adopt_descriptor, duplicate};
+pub use lent::Lent;
 pub use lifeline::Lifeline;
 pub use memory::{Atomics, SharedMemory, release_program_files, seal_heap, trim_heap};
 pub use merge::{allow_merging, host_merges};

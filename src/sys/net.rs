@@ -56,6 +56,23 @@ pub fn defer_accept(listener: BorrowedFd<'_>, silence: Duration) -> io::Result<(
     .map(drop)
 }
 
+/// Has the kernel tell the peer at once what has come, and go on so until the next send. It would wait up to 40 ms for an answer
+/// to tell it with, and a peer without `TCP_NODELAY` (nginx to its upstreams) keeps its last segment back as long. Does nothing to
+/// a UNIX socket.
+pub fn acknowledge(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one int.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_QUICKACK,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}
+
 /// The peer of a connected socket.
 pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<PeerAddress> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
@@ -142,7 +159,8 @@ fn peer_of(storage: &libc::sockaddr_storage) -> PeerAddress {
     }
 }
 
-/// Receives into the spare capacity of `buffer`, which must not be empty of it; 0 means the end of the stream.
+/// Receives into the spare capacity of `buffer`, which must not be empty of it; 0 means the end of the stream. Does not wait,
+/// not even where an app that had the socket made it a blocking one.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     debug_assert!(
@@ -155,7 +173,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<usize
             socket.as_raw_fd(),
             spare.as_mut_ptr().cast(),
             spare.len(),
-            0,
+            libc::MSG_DONTWAIT,
         )
     };
     let count = check_size(result)?;
@@ -252,6 +270,18 @@ pub fn send_file(
 pub fn shut_down_writing(socket: BorrowedFd<'_>) {
     // SAFETY: touches no memory. Failure means that the peer is gone already.
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) };
+}
+
+/// Ends both directions, for whoever else has the socket: a thread that reads from it sees the end. What was sent still
+/// arrives.
+pub fn shut_down(socket: BorrowedFd<'_>) {
+    shut_down_number(socket.as_raw_fd());
+}
+
+/// The same with a socket that another thread owns and keeps open meanwhile.
+pub fn shut_down_number(socket: std::os::fd::RawFd) {
+    // SAFETY: as above; a number that is no socket is an error.
+    unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
 }
 
 fn check_size(result: isize) -> io::Result<usize> {

@@ -21,8 +21,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    datagram::{Message, severity},
+    datagram::Message,
     entry::{Entry, Printer, Speaker},
+    error_format,
     lines::Lines,
     sink::{Outcome, Owner, Sink, Written},
 };
@@ -269,90 +270,20 @@ fn write(entry: &Entry<'_>, patience: Duration) -> bool {
     }
     let sink = log.sink.as_ref();
     let Some((sink, daemon)) = sink.and_then(|sink| Some((sink, sink.daemon()?))) else {
-        return write_bytes(&log, &formatted(&log, entry), patience);
+        let is_journal = log.sink.as_ref().is_some_and(Sink::is_journal);
+        let lines = error_format::lines(entry, log.format, is_journal);
+        return write_bytes(&log, &lines, patience);
     };
-    let mut parts = vec![message_of(&log, entry)];
-    if log.format == ErrorFormat::Text && !entry.detail.is_empty() {
-        let mut detail = String::new();
-        entry.write_detail(&mut detail);
-        if daemon.knows_lines() {
-            parts[0].push('\n');
-            parts[0].push_str(detail.trim_end());
-        } else {
-            parts.extend(detail.lines().map(str::to_owned));
-        }
-    }
-    let fields = journal_fields(entry);
-    parts.iter().all(|part| {
+    let fields = error_format::journal_fields(entry);
+    let messages = error_format::messages(entry, log.format, daemon.knows_lines());
+    messages.iter().all(|text| {
         let message = Message {
             level: entry.level,
-            text: part.as_bytes(),
+            text: text.as_bytes(),
             fields: &fields,
         };
         matches!(sink.send(&message, patience), Outcome::Complete)
     })
-}
-
-fn message_of(log: &ErrorLog, entry: &Entry<'_>) -> String {
-    match log.format {
-        ErrorFormat::Text => {
-            let mut text = String::new();
-            entry.write_message(&mut text);
-            text
-        }
-        ErrorFormat::Json => {
-            let mut object = Vec::new();
-            entry.write_json(super::zone(), &mut object);
-            String::from_utf8(object).unwrap_or_default()
-        }
-    }
-}
-
-fn journal_fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
-    let mut fields = vec![("RGUNICORN_ROLE", entry.speaker.role.to_owned())];
-    for (name, number) in entry.numbers() {
-        let field = match name {
-            "generation" => "RGUNICORN_GENERATION",
-            "worker" => "RGUNICORN_WORKER",
-            "reload" => "RGUNICORN_RELOAD",
-            _ => continue,
-        };
-        fields.push((field, number.to_string()));
-    }
-    if let Some(id) = entry.request_id() {
-        fields.push(("REQUEST_ID", id.to_owned()));
-    }
-    fields
-}
-
-/// Whole lines for a stream or a file.
-fn formatted(log: &ErrorLog, entry: &Entry<'_>) -> Vec<u8> {
-    let mut out = match log.format {
-        ErrorFormat::Text => {
-            let mut text = String::new();
-            entry.write_text(super::zone(), &mut text);
-            text.into_bytes()
-        }
-        ErrorFormat::Json => {
-            let mut object = Vec::new();
-            entry.write_json(super::zone(), &mut object);
-            object.push(b'\n');
-            object
-        }
-    };
-    if log.sink.as_ref().is_some_and(Sink::is_journal) {
-        out = with_priority(entry.level, &out);
-    }
-    out
-}
-
-/// Each line with its level as the journal reads it from a stream, sd-daemon(3).
-fn with_priority(level: LogLevel, lines: &[u8]) -> Vec<u8> {
-    let priority = format!("<{}>", severity(level)).into_bytes();
-    let lines = lines.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .flat_map(|line| [priority.as_slice(), line].concat())
-        .collect()
 }
 
 fn write_or_count(text: &[u8]) {
@@ -387,46 +318,6 @@ fn write_on_a_line_of_its_own(
     is_complete
 }
 
-/// A line at level DEBUG, see [`line`](crate::telemetry::line).
-#[macro_export]
-macro_rules! debug {
-    ($($message:tt)*) => {
-        $crate::telemetry::line($crate::config::LogLevel::Debug, ::core::format_args!($($message)*))
-    };
-}
-
-/// A line at level INFO, see [`line`](crate::telemetry::line).
-#[macro_export]
-macro_rules! info {
-    ($($message:tt)*) => {
-        $crate::telemetry::line($crate::config::LogLevel::Info, ::core::format_args!($($message)*))
-    };
-}
-
-/// A line at level WARNING, see [`line`](crate::telemetry::line).
-#[macro_export]
-macro_rules! warning {
-    ($($message:tt)*) => {
-        $crate::telemetry::line($crate::config::LogLevel::Warning, ::core::format_args!($($message)*))
-    };
-}
-
-/// A line at level ERROR, see [`line`](crate::telemetry::line).
-#[macro_export]
-macro_rules! error {
-    ($($message:tt)*) => {
-        $crate::telemetry::line($crate::config::LogLevel::Error, ::core::format_args!($($message)*))
-    };
-}
-
-/// A line at level CRITICAL, see [`line`](crate::telemetry::line).
-#[macro_export]
-macro_rules! critical {
-    ($($message:tt)*) => {
-        $crate::telemetry::line($crate::config::LogLevel::Critical, ::core::format_args!($($message)*))
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, io::Read as _};
@@ -452,12 +343,6 @@ mod tests {
         assert!(write(b"next\n") && write(b"begun, ") && write(b"ended\n"));
         let length = reader.read(&mut taken).unwrap();
         assert_eq!(&taken[..length], b"\nnext\nbegun, ended\n");
-    }
-
-    #[test]
-    fn every_line_of_a_stream_to_the_journal_has_its_level() {
-        let lines = with_priority(LogLevel::Error, b"failed\nTraceback\n");
-        assert_eq!(lines, b"<3>failed\n<3>Traceback\n");
     }
 
     /// The log is one per process, and so is its test. Lines of other tests may come between.

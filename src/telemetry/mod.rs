@@ -7,13 +7,18 @@
 
 mod access_format;
 mod access_log;
+mod basic_auth;
 mod datagram;
+mod digits;
 mod entry;
+mod error_format;
 mod error_log;
 mod escape;
 mod lines;
+mod macros;
 pub mod metrics;
 mod moment;
+mod once_a_minute;
 mod panics;
 mod sink;
 pub mod statsd;
@@ -29,6 +34,7 @@ pub use error_log::{
     set_format, set_level,
 };
 pub use lines::Lines;
+pub use once_a_minute::OnceAMinute;
 pub use panics::tell_panics;
 pub use sink::{Owner, Sink};
 pub use tap::{Tap, close_tap, open_tap};

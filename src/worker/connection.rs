@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     body::{Body, BodyError, BodyReceiver, INLINE_BYTES_MAX},
-    output::Output,
+    output::{Output, Sent},
     peer::{Introduction, Peer},
     request_id::RequestId,
 };
@@ -113,6 +113,8 @@ pub struct Connection {
     pub unread: bool,
     /// Milliseconds of CLOCK_MONOTONIC at which the current stage has lasted too long; `u64::MAX`: never.
     pub deadline_ms: u64,
+    /// When it began to wait for a request, milliseconds of CLOCK_MONOTONIC; means nothing in other stages.
+    pub idle_since_ms: u64,
     /// When the current request could go to the app, CLOCK_MONOTONIC nanoseconds; before that, when its first byte came, and
     /// 0 if all that came was looked at once.
     pub request_began_ns: u64,
@@ -129,6 +131,8 @@ pub struct Connection {
     pub streams: bool,
     /// The kernel said that the peer sends no more; what it sent before may still be unread.
     pub end_was_announced: bool,
+    /// The app has taken the socket and speaks on it what it likes: nothing else is sent or received before that is over.
+    pub is_taken: bool,
     /// Of the current request, where ids are wanted.
     pub request_id: Option<RequestId>,
     /// What the gateway keeps with a connection (its peer as Python strings).
@@ -155,6 +159,7 @@ impl Connection {
             is_registered: Cell::new(false),
             unread: false,
             deadline_ms: u64::MAX,
+            idle_since_ms: 0,
             request_began_ns: 0,
             app_began_ns: 0,
             answered_ns: Cell::new(0),
@@ -163,6 +168,7 @@ impl Connection {
             shown_at: u8::MAX,
             streams: false,
             end_was_announced: false,
+            is_taken: false,
             request_id: None,
             attachment: None,
         }
@@ -295,6 +301,11 @@ impl Connection {
         Ok(sent)
     }
 
+    /// Sends what waits, up to `most` bytes.
+    pub fn flush(&mut self, most: u64) -> io::Result<Sent> {
+        self.output.send(most, self.socket.as_fd())
+    }
+
     /// Bytes received and sent since this was last asked.
     pub fn take_traffic(&mut self) -> (u64, u64) {
         (std::mem::take(&mut self.received), self.output.take_sent())
@@ -362,6 +373,9 @@ impl Connection {
         if progress == Progress::Partial {
             return Ok(Some(Step::Input));
         }
+        if self.awaits_segments() {
+            net::acknowledge(self.socket.as_fd());
+        }
         self.stage = match self.head.framing {
             Framing::None | Framing::Length(0) => {
                 self.body = Body::Empty;
@@ -379,6 +393,16 @@ impl Connection {
             ))),
         };
         Ok(None)
+    }
+
+    /// Whether the head came without its body, or without all of it.
+    fn awaits_segments(&self) -> bool {
+        let received = &self.request_bytes()[self.head.length..];
+        match self.head.framing {
+            Framing::None => false,
+            Framing::Length(length) => length > received.len() as u64,
+            Framing::Chunked => !received.ends_with(b"0\r\n\r\n"),
+        }
     }
 
     /// A body that is there already is taken as it lies.

@@ -73,6 +73,8 @@ pub struct Crew {
     leader: AtomicU32,
     /// Seats that are in the app.
     busy: AtomicU32,
+    /// Of these, those whose app has taken the socket.
+    taken: AtomicU32,
     /// The app was slow not long ago, until this moment.
     slow_until_ns: AtomicU64,
     /// The last call that ended was slow.
@@ -119,6 +121,7 @@ impl Crew {
             seats: (0..seats).map(|_| Seat::default()).collect(),
             leader: AtomicU32::new(active(0)),
             busy: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
             slow_until_ns: AtomicU64::new(0),
             last_was_slow: AtomicBool::new(false),
             monitor: Mutex::new(None),
@@ -204,13 +207,39 @@ impl Crew {
         self.seats[me].begin(now_ns, socket, connection.is_head());
         let busy = self.busy.fetch_add(1, SeqCst) + 1;
         self.slot().gauges.in_app.store(busy, Relaxed);
-        if busy as usize == self.seats.len() {
+        // Of one with an open WebSocket nobody can say that it stands still.
+        if busy as usize == self.seats.len() && self.taken.load(SeqCst) == 0 {
             self.slot().stalled_since.store(now_ns, Relaxed);
         }
         if leads {
             self.leader.store(in_call(me), SeqCst);
         }
         now_ns
+    }
+
+    /// The app takes the socket of the call of a seat, and may keep it for as long as it likes. False: the request has been
+    /// answered in its place. With the interpreter held.
+    pub fn let_take(&self, seat: usize, connection: &mut Connection) -> bool {
+        if !self.seats[seat].lose_call() {
+            return false;
+        }
+        self.taken.fetch_add(1, SeqCst);
+        self.slot().stalled_since.store(0, Relaxed);
+        let mut reactor = self.reactor();
+        reactor.let_go();
+        reactor.let_take(connection);
+        self.station.count_opened();
+        drop(reactor);
+        // Nobody looks at how long this call lasts any more.
+        if self.leader.load(SeqCst) == in_call(seat) {
+            self.pass_leadership_on(seat);
+        }
+        true
+    }
+
+    /// Whether a call of the app is in progress that may be too slow.
+    fn has_calls_to_watch(&self) -> bool {
+        self.busy.load(SeqCst) > self.taken.load(SeqCst)
     }
 
     /// The app is done with a request; its response is sent, held back, or in the connection's output. With the
@@ -227,6 +256,11 @@ impl Crew {
         if let Some(entry) = slot.in_flight.get(me) {
             entry.end();
         }
+        if connection.is_taken {
+            // Before the other count: a call beside it is one to watch.
+            self.taken.fetch_sub(1, SeqCst);
+            self.station.count_closed();
+        }
         let busy = self.busy.fetch_sub(1, SeqCst);
         // The interpreter is held here and in `begin_call`: there is one writer at a time.
         slot.gauges.in_app.store(busy - 1, Relaxed);
@@ -242,7 +276,11 @@ impl Crew {
         let mut held = self.seats[me].held();
         connection.output.note_sent(held.sent());
         let answered_ns = reactor.count_answered(&mut connection, status);
-        let lasted_ns = answered_ns.saturating_sub(connection.app_began_ns);
+        let lasted_ns = match connection.is_taken {
+            // However long that was, the app may be a quick one.
+            true => 0,
+            false => answered_ns.saturating_sub(connection.app_began_ns),
+        };
         let was_slow = lasted_ns > SLOW_CALL_NS;
         let are_slow = self.last_was_slow.swap(was_slow, Relaxed) && was_slow;
         if are_slow || lasted_ns > CLEARLY_SLOW_CALL_NS {

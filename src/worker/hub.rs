@@ -178,6 +178,9 @@ impl Hub {
         self.station.count(status);
         let in_app = &self.station.slot().gauges.in_app;
         in_app.store(in_app.load(Relaxed) - 1, Relaxed);
+        if connection.is_taken {
+            self.station.count_closed();
+        }
         let mut reactor = self.reactor();
         reactor.count_answered(connection, status);
         reactor
@@ -185,16 +188,19 @@ impl Hub {
 
     /// The app has accepted a WebSocket.
     pub fn count_opened(&self) {
-        let slot = self.station.slot();
-        slot.counters.add(Count::WebSockets, 1);
-        let open = &slot.gauges.websockets;
-        open.store(open.load(Relaxed) + 1, Relaxed);
+        self.station.count_opened();
     }
 
     /// A WebSocket that the app had accepted is over; [`Hub::finish`] comes next.
     pub fn count_closed(&self) {
-        let open = &self.station.slot().gauges.websockets;
-        open.store(open.load(Relaxed) - 1, Relaxed);
+        self.station.count_closed();
+    }
+
+    /// The app takes the socket of a request that is with it.
+    pub fn let_take(&self, connection: &mut Connection) {
+        let mut reactor = self.reactor();
+        reactor.let_take(connection);
+        self.station.count_opened();
     }
 
     /// One message of a WebSocket, [`Count::MessagesReceived`] or [`Count::MessagesSent`].

@@ -43,6 +43,6 @@ pub use peer::{Introduction, Peer};
 pub use reactor::Reactor;
 pub use request_id::{MADE_DIGITS, RequestId, RequestIds};
 pub use seat::Seat;
-pub use settings::Settings;
+pub use settings::{Settings, websocket_grace};
 pub use slow::SlowRequests;
 pub use station::{Equipment, Station};

@@ -29,6 +29,8 @@ pub enum Sent {
     All,
     /// The socket takes no more now.
     UntilFull,
+    /// It takes nothing now.
+    Nothing,
     /// It would take more, and no event will tell of it.
     AsMuchAsAllowed,
 }
@@ -133,21 +135,17 @@ impl Output {
         self.chunks.append(&mut other.chunks);
     }
 
-    /// Sends until all is out, the socket takes no more, or `most` bytes went. `progress` tells whether anything did.
-    pub fn send(
-        &mut self,
-        most: u64,
-        socket: BorrowedFd<'_>,
-        progress: &mut bool,
-    ) -> io::Result<Sent> {
+    /// Sends until all is out, the socket takes no more, or `most` bytes went.
+    pub(super) fn send(&mut self, most: u64, socket: BorrowedFd<'_>) -> io::Result<Sent> {
         let before = self.sent;
+        let mut has_progressed = false;
         while let Some(chunk) = self.chunks.front_mut() {
             if self.sent - before >= most {
                 return Ok(Sent::AsMuchAsAllowed);
             }
             match chunk.send(socket) {
                 Ok(count) => {
-                    *progress = true;
+                    has_progressed = true;
                     self.sent += count as u64;
                     if chunk.advance(count)?
                         && let Some(Chunk::Bytes { bytes, .. }) = self.chunks.pop_front()
@@ -156,7 +154,10 @@ impl Output {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Sent::UntilFull);
+                    return Ok(match has_progressed {
+                        true => Sent::UntilFull,
+                        false => Sent::Nothing,
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -230,16 +231,21 @@ mod tests {
         let mut output = Output::default();
         output.push_bytes(b"head");
         output.push_file(file, 0, FILE_BYTES);
-        let mut progress = false;
-        while output
-            .send(TURN_BYTES_MAX, ours.as_fd(), &mut progress)
-            .unwrap()
-            != Sent::All
-        {
+        while output.send(TURN_BYTES_MAX, ours.as_fd()).unwrap() != Sent::All {
             assert!(output.take_sent() < TURN_BYTES_MAX + FILE_STEP as u64);
         }
-        assert!(progress && output.is_empty());
+        assert!(output.is_empty());
         drop(ours);
         assert_eq!(reader.join().unwrap() as u64, FILE_BYTES + 4);
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_is_no_progress() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut output = Output::default();
+        output.push_bytes(&[b'x'; 8 << 20]);
+        let mut send = || output.send(u64::MAX, ours.as_fd()).unwrap();
+        assert_eq!((send(), send()), (Sent::UntilFull, Sent::Nothing));
     }
 }

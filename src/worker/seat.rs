@@ -213,6 +213,16 @@ impl Seat {
         }
     }
 
+    /// The app takes the connection's socket: nobody answers in its place any more, and the call lasts as long as it likes, which
+    /// nobody watches. False: the request has been answered already.
+    pub fn lose_call(&self) -> bool {
+        let may = self.may_answer();
+        if may {
+            self.end();
+        }
+        may
+    }
+
     /// Takes back what [`Seat::may_answer`] has claimed.
     pub fn leave_open(&self) {
         let call = self.call();
@@ -291,6 +301,18 @@ mod tests {
         assert!(!seat.may_answer());
         seat.leave_open();
         assert!(!seat.may_answer(), "nothing was claimed");
+    }
+
+    #[test]
+    fn a_call_that_took_the_socket_lasts_as_long_as_it_likes() {
+        let seat = Seat::default();
+        seat.begin(SECOND, -1, false);
+        assert!(seat.lose_call());
+        assert_eq!(seat.time_out(3 * SECOND, SECOND), None);
+        assert_eq!(seat.became_slow(3 * SECOND, SECOND), None);
+        seat.begin(3 * SECOND, -1, false);
+        seat.time_out(9 * SECOND, SECOND);
+        assert!(!seat.lose_call(), "another has answered");
     }
 
     #[test]

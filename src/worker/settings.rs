@@ -13,6 +13,9 @@ use crate::{
     sys::{self, net::PeerAddress},
 };
 
+/// A worker that leaves ends its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
+const WEBSOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
+
 pub struct Settings {
     pub limits: HeadLimits,
     pub connections_max: usize,
@@ -20,6 +23,8 @@ pub struct Settings {
     pub header_ms: u64,
     pub body_ms: u64,
     pub write_ms: u64,
+    /// How long the app's WebSockets may go on when the worker leaves.
+    pub websocket_grace_ms: u64,
     /// Zero: a worker that stands still is not replaced.
     pub stall_ms: u64,
     /// Requests go to the app when their head is complete, and the events of their connections with them.
@@ -47,6 +52,7 @@ impl Settings {
             header_ms: milliseconds(timeouts.header),
             body_ms: milliseconds(timeouts.body),
             write_ms: milliseconds(timeouts.write),
+            websocket_grace_ms: milliseconds(websocket_grace(timeouts.graceful)),
             stall_ms: milliseconds(timeouts.worker),
             streams: false,
             proxy_protocol: match config.proxy.protocol {
@@ -121,6 +127,11 @@ pub(super) fn requests_max(limits: &Limits) -> u64 {
         0 => 0,
         most => most + sys::monotonic_ns() % (limits.max_requests_jitter + 1),
     }
+}
+
+/// How long WebSockets may go on in a worker that leaves: their clients come back, to workers that stay.
+pub fn websocket_grace(graceful: Duration) -> Duration {
+    (graceful / 4).min(WEBSOCKET_GRACE_MAX)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -29,7 +29,7 @@ use crate::{
     config::{Config, HealthCheck, Log},
     sys::{self, Bell, SignalBell},
     telemetry::{self, AccessLog},
-    wire::{EXIT_SICK, LiveView, Scoreboard, Slot, WorkerState},
+    wire::{Count, EXIT_SICK, LiveView, Scoreboard, Slot, WorkerState},
 };
 
 /// What a quick stop leaves to requests in flight.
@@ -180,6 +180,20 @@ impl Station {
         if self.live.is_served(served) && slot.wants_retirement.swap(1, SeqCst) == 0 {
             self.bell.ring();
         }
+    }
+
+    /// A WebSocket is open. With the interpreter held and the reactor locked.
+    pub(super) fn count_opened(&self) {
+        let slot = self.slot();
+        slot.counters.add(Count::WebSockets, 1);
+        let open = &slot.gauges.websockets;
+        open.store(open.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// One is over. With the interpreter held.
+    pub(super) fn count_closed(&self) {
+        let open = &self.slot().gauges.websockets;
+        open.store(open.load(Relaxed) - 1, Relaxed);
     }
 
     /// Acts on what the reactor saw beside connections; returns what is left to do.

@@ -1,6 +1,8 @@
 //! The connections of a worker by token. A token carries the stamp of its entry, so an event that the kernel reported for
 //! a connection that is gone meets nobody, even when the entry is in use again.
 
+use std::os::fd::RawFd;
+
 use super::{
     connection::{Connection, Stage},
     output::Output,
@@ -31,6 +33,10 @@ pub(super) struct Lent {
     pub broken: bool,
     /// When `output` has made no progress for too long, milliseconds.
     pub deadline_ms: u64,
+    /// It is among those that the reactor looks at again.
+    pub is_in_again: bool,
+    /// The app has taken the socket: its number, which is open for as long as the connection is lent.
+    pub taken: Option<RawFd>,
 }
 
 impl Lent {
@@ -164,14 +170,28 @@ impl Table {
         }
     }
 
-    /// The tokens of all connections that are here.
+    /// The sockets that the app has taken.
+    pub(super) fn taken(&mut self) -> impl Iterator<Item = &mut Option<RawFd>> {
+        self.entries
+            .iter_mut()
+            .filter_map(|entry| match &mut entry.place {
+                Place::Lent(lent) => Some(&mut lent.taken),
+                Place::Here(_) | Place::Nobody => None,
+            })
+    }
+
+    /// The connections that are here.
+    pub(super) fn connections_here(&self) -> impl Iterator<Item = &Connection> {
+        self.entries.iter().filter_map(|entry| match &entry.place {
+            Place::Here(connection) => Some(&**connection),
+            Place::Lent(_) | Place::Nobody => None,
+        })
+    }
+
+    /// Their tokens.
     pub(super) fn tokens_here(&self) -> Vec<u64> {
-        let here = self
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| matches!(entry.place, Place::Here(_)));
-        here.map(|(index, entry)| u64::from(entry.stamp) << 32 | index as u64)
+        self.connections_here()
+            .map(|connection| connection.token)
             .collect()
     }
 }

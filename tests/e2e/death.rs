@@ -205,9 +205,7 @@ fn without_the_arbiter_workers_finish_and_leave() {
     let mut server = Server::start("workers = 2");
     server.says_times(2, " ready");
     let family = server.below();
-    let mut client = server.client();
-    client.send("GET /sleep?s=1 HTTP/1.1\r\nHost: test\r\n\r\n");
-    thread::sleep(Duration::from_millis(300));
+    let mut client = server.busy_with("/sleep?s=1");
     server.arbiter().signal(Signal::SIGKILL);
     assert_eq!(client.response().text(), "slept");
     eventually("the arbiter is dead", || server.has_ended());
@@ -226,9 +224,7 @@ fn without_the_arbiter_a_worker_whose_app_lets_nothing_else_run_is_ended() {
         let config = format!("{config}\n[timeouts]\ngraceful = '1s'");
         let mut server = Setup::with(&config).app(app).start();
         let family = server.below();
-        let mut client = server.client();
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
-        thread::sleep(Duration::from_millis(300));
+        let _client = server.busy_with(target);
         server.arbiter().signal(Signal::SIGKILL);
         eventually("the arbiter is dead", || server.has_ended());
         server.says("did not leave within timeouts.graceful after the arbiter's end: killed");
@@ -293,11 +289,9 @@ fn who_comes_while_the_only_worker_is_stuck_is_served_by_its_successor() {
     for threads in [1, 2] {
         let config = format!("threads = {threads}\n[timeouts]\nworker = '1s'");
         let server = Server::start(&config);
-        let mut stuck: Vec<_> = (0..threads).map(|_| server.client()).collect();
-        for client in &mut stuck {
-            client.send("GET /sleep?s=60 HTTP/1.1\r\nHost: test\r\n\r\n");
-        }
-        thread::sleep(Duration::from_millis(300));
+        let _stuck: Vec<_> = (0..threads)
+            .map(|_| server.busy_with("/sleep?s=60"))
+            .collect();
         let mut late = server.client();
         late.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
         assert_eq!(late.response().text(), "hello from /");

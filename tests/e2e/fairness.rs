@@ -201,6 +201,8 @@ fn room_for_a_connection_is_used_at_once_although_another_thread_leads() {
     let server = start(&config);
     let mut idle = server.client();
     assert_eq!(idle.get("/").status, 200);
+    // Else it would be closed for the others.
+    idle.send("GET / HTTP/1.1\r\n");
     let mut waited = Duration::ZERO;
     for _ in 0..8 {
         let mut leaving = server.client();

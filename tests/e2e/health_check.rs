@@ -92,10 +92,9 @@ fn a_first_start_that_is_not_well_ends_as_an_app_that_does_not_boot() {
 #[test]
 fn a_server_that_is_stopped_while_it_asks_stops() {
     let server = Setup::with(&config(2, "'/healthz'"))
-        .app(&app(1, "time.sleep(60)"))
+        .app(&app(1, "print('asked', flush=True); time.sleep(60)"))
         .spawn();
-    server.says("listening at");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    server.prints("asked");
     server.signal(Signal::SIGTERM);
     assert_eq!(server.ended().code, Some(0));
 }

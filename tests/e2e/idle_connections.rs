@@ -1,5 +1,8 @@
 //! Connections that idle through rolls, edits of the number of workers and successors: not one is closed, in any class of
-//! worker. `benches/reloads.py --count 1000` does the same for longer and under more load.
+//! worker. `benches/reloads.py --count 1000` does the same for longer and under more load. And where they are as many as may
+//! be, those that idle longest make room for others.
+
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -18,6 +21,12 @@ fn ask(clients: &mut [Client], chosen: impl Fn(usize) -> bool) {
         assert_eq!(response.status, 200);
         assert!(!response.says_close(), "told to close:\n{}", response.head);
     }
+}
+
+/// Whether the server has closed a connection that idles.
+fn has_gone(client: &mut Client) -> bool {
+    client.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.response_or_end().is_none()
 }
 
 #[track_caller]
@@ -68,6 +77,55 @@ fn none_is_closed_when_the_number_of_workers_changes() {
         ask(&mut clients, |number| number % 4 == workers - 1);
     }
     ask(&mut clients, |_| true);
+}
+
+#[test]
+fn those_who_only_hold_connections_open_keep_nobody_out() {
+    for (class, app) in [
+        ("threads = 3", APP),
+        ("worker_class = 'gevent'", APP),
+        ("app = 'app:app'", ASGI),
+    ] {
+        let config = format!("workers = 2\n{class}\n[limits]\nconnections = 4");
+        let server = Setup::with(&config).app(app).start();
+        server.says("workers=2 serving");
+        let mut idle: Vec<Client> = (0..8).map(|_| server.client()).collect();
+        ask(&mut idle, |_| true);
+        server.says_times(
+            2,
+            "has as many connections as `limits.connections` allows, 4;",
+        );
+
+        let begun = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(server.client().get("/pid").status, 200, "{class}");
+        }
+        // Those of this test come one after the other, and the first waits until others were quiet for long enough.
+        assert!(begun.elapsed() < Duration::from_secs(8), "{class}");
+        let gone = idle
+            .iter_mut()
+            .filter_map(|client| has_gone(client).then_some(()))
+            .count();
+        assert!((1..=3).contains(&gone), "{class}: {gone} closed");
+    }
+}
+
+#[test]
+fn a_connection_that_was_used_just_now_is_not_closed_for_others() {
+    let config = "workers = 1\nthreads = 3\n[limits]\nconnections = 2";
+    let server = Setup::with(config).app(APP).start();
+    let (mut busy, mut idle) = ([server.client()], server.client());
+    ask(&mut busy, |_| true);
+    assert_eq!(idle.get("/pid").status, 200);
+    let mut next = server.client();
+    next.send("GET /pid HTTP/1.1\r\nHost: test\r\n\r\n");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        ask(&mut busy, |_| true);
+    }
+    assert_eq!(next.response().status, 200);
+    ask(&mut busy, |_| true);
+    assert!(has_gone(&mut idle));
 }
 
 #[test]

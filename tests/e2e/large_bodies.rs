@@ -5,9 +5,10 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::{Duration, Instant},
 };
 
-use crate::harness::{APP, Address, DEADLINE, Process, Server, Setup};
+use crate::harness::{APP, Address, Client, DEADLINE, Process, Server, Setup};
 
 const MEBIBYTE: usize = 1 << 20;
 /// What a worker may have used at most: the interpreter, its libraries, and buffers.
@@ -162,5 +163,33 @@ fn a_body_that_cannot_be_kept_is_answered_500_and_the_app_not_called() {
         }
         server.says_times(2, "cannot buffer a request body … File too large");
         assert_eq!(server.text("/counter?name=/echo"), "0");
+    }
+}
+
+/// nginx sends the head and the body of an upload to its upstream one after the other, and keeps the end of the body back until
+/// what it sent before was acknowledged.
+#[test]
+fn a_body_behind_its_head_is_not_kept_back_by_a_client_that_waits_to_fill_a_segment() {
+    let size = 20_000;
+    for server in servers() {
+        let Address::Tcp(address) = server.address() else {
+            unreachable!("the server listens on TCP")
+        };
+        let mut client = Client::over(TcpStream::connect(address).unwrap());
+        let uploads = (0..12).map(|_| {
+            let begun = Instant::now();
+            client.send(format!(
+                "POST /count HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n"
+            ));
+            client.send(vec![b'x'; size]);
+            assert_eq!(client.response().json()["bytes"], size);
+            begun.elapsed()
+        });
+        // The kernel's pause is 40 ms at least; the first uploads of a connection have none.
+        let quickest_later = uploads.skip(6).min().unwrap();
+        assert!(
+            quickest_later < Duration::from_millis(30),
+            "{quickest_later:?}"
+        );
     }
 }

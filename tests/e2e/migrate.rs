@@ -1,10 +1,11 @@
-//! `rgunicorn migrate`: Gunicorn's configurations, each in the style of a kind of project, become files that are served.
-//! What is made of those in `tests/migrate` is committed beside them; `RGUNICORN_BLESS=1 cargo test` rewrites it.
+//! `rgunicorn migrate`: what Gunicorn is run with becomes a file that means the same.
+
+mod cases;
+mod hostile;
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use crate::harness::{APP, Exit, Setup, install_script, venv_python};
@@ -41,27 +42,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What is made of a case, compared with what is committed.
-#[track_caller]
-fn migrated(name: &str, arguments: &[&str]) -> String {
-    let arguments = [&["migrate", "-o", "-"], arguments].concat();
-    let exit = setup(name, &arguments).run();
-    assert_eq!(exit.code, Some(0), "{}", exit.log);
-    let text = format!("{}\n", exit.stdout);
-    let snapshot = case(name).join("rgunicorn.toml");
-    if env::var_os("RGUNICORN_BLESS").is_some() {
-        fs::write(&snapshot, &text).unwrap();
-    }
-    let expected = fs::read_to_string(&snapshot).unwrap_or_default();
-    assert!(text == expected, "{} differs:\n{text}", snapshot.display());
-    text
-}
-
-/// The case with the new file in it, served.
-fn served(name: &str, text: &str) -> crate::harness::Server {
-    serve(setup(name, &[]), text)
-}
-
 fn serve(setup: Setup, text: &str) -> crate::harness::Server {
     setup
         .file("rgunicorn.toml", text)
@@ -69,65 +49,6 @@ fn serve(setup: Setup, text: &str) -> crate::harness::Server {
         .environment("RGUNICORN_WORKERS", "1")
         .environment("RGUNICORN_LOG_LEVEL", "info")
         .start()
-}
-
-#[test]
-fn a_django_sites_configuration_is_translated_and_serves() {
-    let text = migrated("django", &[]);
-    let server = served("django", &text);
-    assert_eq!(server.text("/"), "mysite.settings");
-}
-
-#[test]
-fn a_file_of_plain_settings_is_translated_and_serves() {
-    let text = migrated(
-        "netbox-like",
-        &["gunicorn.py", "--", "gunicorn", "site_wsgi"],
-    );
-    let server = served("netbox-like", &text);
-    let request = "GET /a HTTP/1.1\r\nHost: test\r\nX-Forwarded-Proto: https\r\n\r\n";
-    assert_eq!(server.client().request(request).text(), "https /a");
-}
-
-#[test]
-fn a_configuration_that_imports_its_settings_and_hooks_is_translated() {
-    migrated("airflow-like", &["webserver_conf.py"]);
-}
-
-#[test]
-fn a_procfile_is_translated_and_its_next_line_told() {
-    migrated("procfile", &["--procfile", "Procfile"]);
-    let exit = setup("procfile", &["migrate", "--procfile", "Procfile"]).run();
-    assert!(
-        exit.stdout
-            .contains("newrelic-admin run-program rgunicorn -c rgunicorn.toml"),
-        "{}",
-        exit.stdout
-    );
-}
-
-#[test]
-fn a_unit_of_systemd_is_translated() {
-    migrated("unit", &["--unit", "shop.service"]);
-}
-
-#[test]
-fn what_is_stronger_in_gunicorn_is_stronger_here() {
-    let setup = Setup::without_file(&[
-        "migrate", "-o", "-", "--", "gunicorn", "-c", "conf.py", "app:app", "-w", "3",
-    ])
-    .file("conf.py", "workers = 1\nthreads = 1\nbacklog = 1\n")
-    .environment("GUNICORN_CMD_ARGS", "--workers 2 --threads 2")
-    .environment("VIRTUAL_ENV", environment());
-    let text = setup.run().stdout;
-    for line in [
-        "workers = 3",
-        "threads = 2",
-        "backlog = 1",
-        "app = \"app:app\"",
-    ] {
-        assert!(text.lines().any(|own| own == line), "{line}: {text}");
-    }
 }
 
 /// What is made of a configuration and the words of a command line.
@@ -552,71 +473,4 @@ fn without_an_app_and_without_anything_it_says_so() {
     let exit = run(&[]);
     assert_eq!(exit.code, Some(1));
     assert!(exit.log.contains("nothing to migrate"), "{}", exit.log);
-}
-
-fn hostile(name: &str) -> Exit {
-    setup("hostile", &["migrate", "-o", "-", name]).run()
-}
-
-#[test]
-fn a_configuration_that_raises_is_told_with_its_line() {
-    let exit = hostile("raises.py");
-    assert_eq!(exit.code, Some(1));
-    let told = "raises.py, line 5: ZeroDivisionError: division by zero";
-    assert!(exit.log.contains(told), "{}", exit.log);
-    let told = "syntax.py, line 2: SyntaxError: '[' was never closed";
-    assert!(hostile("syntax.py").log.contains(told));
-    let exit = hostile("missing.py");
-    assert!(exit.log.contains("No such file"), "{}", exit.log);
-    let exit = hostile("leaves.py");
-    assert!(exit.log.contains("said: about to leave"), "{}", exit.log);
-}
-
-#[test]
-fn a_configuration_that_hangs_is_ended() {
-    let setup = setup("hostile", &["migrate", "-o", "-", "hangs.py"]);
-    let start = Instant::now();
-    let mut server = setup.spawn();
-    let limit = Duration::from_secs(60);
-    assert!(crate::harness::within(limit, || server.has_ended()));
-    assert!(start.elapsed() > Duration::from_secs(25));
-    let exit = server.ended();
-    assert!(
-        exit.log.contains("still running after 30 seconds"),
-        "{}",
-        exit.log
-    );
-}
-
-#[test]
-fn what_a_configuration_prints_or_leaves_running_does_no_harm() {
-    let exit = hostile("prints.py");
-    assert_eq!(exit.code, Some(0), "{}", exit.log);
-    assert!(exit.stdout.starts_with("#:schema"), "{}", exit.stdout);
-    let exit = hostile("forks.py");
-    assert_eq!(exit.code, Some(0), "{}", exit.log);
-    let exit = hostile("huge.py");
-    assert!(exit.log.contains("more than can be read"), "{}", exit.log);
-}
-
-#[test]
-fn what_cannot_be_translated_becomes_a_comment_and_the_rest_is_valid() {
-    let exit = hostile("strange.py");
-    assert_eq!(exit.code, Some(0), "{}", exit.log);
-    for told in [
-        "workers = 5000` is refused",
-        "threads = \"many\"\n#   It is no whole number.",
-        "worker_class = \"mine.Worker\"\n#   Worker classes of one's own",
-    ] {
-        assert!(exit.stdout.contains(told), "{told}: {}", exit.stdout);
-    }
-    assert!(!exit.stdout.contains('\u{1b}'));
-    let strange = fs::read_to_string(case("hostile").join("strange.py")).unwrap();
-    let checked = Setup::without_file(&["check", "-c", "new.toml"])
-        .file("new.toml", &exit.stdout.replace("chdir = \"7\"", ""))
-        .file("strange.py", &strange)
-        .environment("VIRTUAL_ENV", environment())
-        .run();
-    // The app of `strange.py` is the harness's.
-    assert_eq!(checked.code, Some(0), "{}", checked.log);
 }

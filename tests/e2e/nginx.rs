@@ -147,18 +147,21 @@ fn tls_ends_at_nginx_and_the_app_knows() {
 
 #[test]
 fn a_websocket_goes_through_nginx() {
-    let Some((server, _nginx, ports)) = start(KINDS[1]) else {
-        return;
-    };
-    let code = format!(
-        "import socket, ssl\nfrom websockets.sync.client import connect\n\
+    for (kind, scheme) in KINDS.into_iter().zip(["https", "wss"]) {
+        let Some((server, _nginx, ports)) = start(kind) else {
+            return;
+        };
+        let code = format!(
+            "import socket, ssl\nfrom websockets.sync.client import connect\n\
          tls = ssl.create_default_context(cafile='ca.pem')\n\
          sock = socket.create_connection(('127.0.0.1', {}))\n\
          with connect('wss://mysite.example/', sock=sock, ssl=tls) as ws:\n    first = ws.recv(20)\n    ws.send('x')\n    assert ws.recv(20) == first\n    print(first)",
-        ports.tls
-    );
-    let told = python(server.directory.path(), &code);
-    assert_eq!(told, "127.0.0.1 - wss mysite.example unix");
+            ports.tls
+        );
+        let told = python(server.directory.path(), &code);
+        let expected = format!("127.0.0.1 - {scheme} mysite.example unix");
+        assert_eq!(told, expected, "{kind}");
+    }
 }
 
 #[test]

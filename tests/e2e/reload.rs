@@ -372,9 +372,7 @@ fn what_environment_and_command_line_say_stays_in_force() {
 #[test]
 fn a_request_in_flight_is_finished_by_the_old_worker() {
     let server = Server::start("");
-    let mut client = server.client();
-    client.send("GET /sleep?s=2 HTTP/1.1\r\nHost: test\r\n\r\n");
-    thread::sleep(Duration::from_millis(300));
+    let mut client = server.busy_with("/sleep?s=2");
     server.signal(Signal::SIGHUP);
     server.says(" ready");
     let response = client.response();
@@ -386,9 +384,7 @@ fn a_request_in_flight_is_finished_by_the_old_worker() {
 #[test]
 fn a_request_that_outlives_the_grace_ends_with_its_worker() {
     let server = Server::start("[timeouts]\ngraceful = '1s'");
-    let mut client = server.client();
-    client.send("GET /sleep?s=60 HTTP/1.1\r\nHost: test\r\n\r\n");
-    thread::sleep(Duration::from_millis(300));
+    let mut client = server.busy_with("/sleep?s=60");
     server.signal(Signal::SIGHUP);
     server.says("timeouts.graceful");
     client

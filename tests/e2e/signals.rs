@@ -9,22 +9,12 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{APP, Process, Server, Setup, eventually};
 
-/// A request that takes so many seconds, sent and being worked on.
-fn in_flight(server: &Server, seconds: f32) -> crate::harness::Client {
-    let mut client = server.client();
-    client.send(format!(
-        "GET /sleep?s={seconds} HTTP/1.1\r\nHost: test\r\n\r\n"
-    ));
-    thread::sleep(Duration::from_millis(300));
-    client
-}
-
 #[test]
 fn term_finishes_what_is_in_flight_and_ends_with_success() {
     let server = Server::start("");
     let mut idle = server.client();
     idle.get("/");
-    let mut client = in_flight(&server, 1.0);
+    let mut client = server.busy_with("/sleep?s=1");
     server.signal(Signal::SIGTERM);
     let response = client.response();
     assert_eq!(response.text(), "slept");
@@ -36,7 +26,7 @@ fn term_finishes_what_is_in_flight_and_ends_with_success() {
 #[test]
 fn term_waits_no_longer_than_the_grace() {
     let server = Server::start("[timeouts]\ngraceful = '1s'");
-    let _client = in_flight(&server, 60.0);
+    let _client = server.busy_with("/sleep?s=60");
     let start = Instant::now();
     server.signal(Signal::SIGTERM);
     let exit = server.ended();
@@ -52,7 +42,7 @@ fn term_waits_no_longer_than_the_grace() {
 fn int_and_quit_end_it_at_once() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         let server = Server::start("");
-        let _client = in_flight(&server, 60.0);
+        let _client = server.busy_with("/sleep?s=60");
         let start = Instant::now();
         server.signal(signal);
         assert_eq!(server.ended().code, Some(0), "{signal}");
@@ -63,7 +53,7 @@ fn int_and_quit_end_it_at_once() {
 #[test]
 fn a_quick_stop_ends_a_graceful_one() {
     let server = Server::start("");
-    let _client = in_flight(&server, 60.0);
+    let _client = server.busy_with("/sleep?s=60");
     server.signal(Signal::SIGTERM);
     thread::sleep(Duration::from_millis(300));
     let start = Instant::now();
@@ -75,7 +65,7 @@ fn a_quick_stop_ends_a_graceful_one() {
 #[test]
 fn a_second_term_cuts_nothing() {
     let server = Server::start("");
-    let mut client = in_flight(&server, 2.0);
+    let mut client = server.busy_with("/sleep?s=2");
     for _ in 0..3 {
         server.signal(Signal::SIGTERM);
         server.says("signal SIGTERM received");

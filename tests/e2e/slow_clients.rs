@@ -130,9 +130,7 @@ fn what_came_in_time_is_served_after_an_app_that_blocked_the_loop() {
     assert_eq!(idle.get("/").status, 200);
     let mut half = server.client();
     half.send("GET / HTTP/1.1\r\nHo");
-    let mut busy = server.client();
-    busy.send("GET /block?s=2.5 HTTP/1.1\r\nHost: test\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut busy = server.busy_with("/block?s=2.5");
     idle.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     half.send("st: test\r\n\r\n");
     assert_eq!(busy.response().status, 200);
@@ -174,9 +172,7 @@ fn a_body_that_came_in_time_is_received_after_an_app_that_blocked_the_loop() {
     let mut stuck = server.client();
     stuck.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc");
     std::thread::sleep(Duration::from_millis(300));
-    let mut busy = server.client();
-    busy.send("GET /block?s=2.5 HTTP/1.1\r\nHost: test\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut busy = server.busy_with("/block?s=2.5");
     for (client, (.., rest)) in uploads.iter_mut().zip(framings) {
         client.send(rest);
     }
@@ -208,9 +204,7 @@ fn a_client_that_read_in_time_gets_everything_after_an_app_that_blocked_the_loop
         let mut client = server.client();
         client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
         std::thread::sleep(Duration::from_millis(300));
-        let mut busy = server.client();
-        busy.send("GET /block?s=2.5 HTTP/1.1\r\nHost: test\r\n\r\n");
-        std::thread::sleep(Duration::from_millis(300));
+        let mut busy = server.busy_with("/block?s=2.5");
         let response = client.response();
         assert!(response.body.len() >= 30_000_000, "{target}");
         assert_eq!(busy.response().status, 200);

@@ -73,9 +73,7 @@ fn nobody_is_waited_for_longer_than_the_grace() {
 fn a_worker_that_never_comes_back_keeps_nobody_from_being_served() {
     let server = Server::start("workers = 2\n[timeouts]\ngraceful = '15s'");
     server.says_times(2, " ready");
-    let mut endless = server.client();
-    endless.send("GET /sleep?s=60 HTTP/1.1\r\nHost: test\r\n\r\n");
-    thread::sleep(Duration::from_millis(300));
+    let _endless = server.busy_with("/sleep?s=60");
     let mut clients = crowd(&server, 400, 0.01);
     server.signal(Signal::SIGTERM);
     assert_eq!(answered(&mut clients), 400);

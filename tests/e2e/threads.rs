@@ -150,9 +150,7 @@ fn where_requests_are_rare_a_worker_sleeps_in_between() {
 fn who_comes_new_is_served_by_the_worker_that_is_free_however_many_it_holds() {
     let server = Server::start("workers = 2");
     server.says_times(2, " ready");
-    let mut long = server.client();
-    long.send("GET /sleep?s=30 HTTP/1.1\r\nHost: test\r\n\r\n");
-    sleep(Duration::from_millis(300));
+    let _long = server.busy_with("/sleep?s=30");
     let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
     let began = Instant::now();
     for client in &mut clients {

@@ -1,5 +1,8 @@
 //! What becomes of an app's answer: PEP 3333's rules of `start_response`, `write`, the iterable and its `close`.
 
+mod early_hints;
+mod file_wrapper;
+
 use crate::harness::{Client, Server, Setup, eventually};
 
 /// A server whose app is this body of `application(environ, start_response)`.
@@ -260,72 +263,6 @@ fn hop_by_hop_fields_of_the_app_do_not_reach_the_client() {
 }
 
 #[test]
-fn early_hints_are_sent_at_once_and_not_to_http_1_0() {
-    let server = serving(
-        "
-hint = environ['wsgi.early_hints']
-hint([('Link', '</style.css>; rel=preload')])
-start_response('200 OK', [('Content-Length', '2')])
-return [b'ok']
-",
-    );
-    let response = server.get("/");
-    assert_eq!(
-        response.interim,
-        ["HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload"]
-    );
-    let old = server.client().request("GET / HTTP/1.0\r\n\r\n");
-    assert_eq!((old.text().as_str(), old.interim.len()), ("ok", 0));
-}
-
-#[test]
-fn a_file_wrapper_sends_the_rest_of_the_file_and_closes_it() {
-    let app = "
-closed = 0
-class File:
-    def __init__(self, file):
-        self.file, self.read, self.fileno = file, file.read, file.fileno
-    def close(self):
-        global closed
-        closed += 1
-        self.file.close()
-
-def application(environ, start_response):
-    fields = {'/length': [('Content-Length', '70000')]}.get(environ['PATH_INFO'], [])
-    start_response('200 OK', fields)
-    if environ['PATH_INFO'] == '/closed':
-        return [b'%d' % closed]
-    if environ['PATH_INFO'] == '/memory':
-        import io
-        return environ['wsgi.file_wrapper'](io.BytesIO(b'memory' * 10000), 8192)
-    file = open('data', 'rb')
-    file.seek(5)
-    return environ['wsgi.file_wrapper'](File(file), 8192)
-";
-    let data: String = (0..200_000)
-        .map(|n| char::from(b'a' + (n % 26) as u8))
-        .collect();
-    let server = Setup::plain().app(app).file("data", &data).start();
-    let mut client = server.client();
-    assert!(
-        client.get("/").text() == data[5..],
-        "the file from its position on"
-    );
-    assert!(
-        client.get("/length").text() == data[5..70_005],
-        "as much as Content-Length says"
-    );
-    assert_eq!(client.get("/memory").text(), "memory".repeat(10_000));
-    assert_eq!(
-        client
-            .request("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n")
-            .status,
-        200
-    );
-    eventually("all files are closed", || server.text("/closed") == "3");
-}
-
-#[test]
 fn head_204_and_304_have_no_body_and_the_connection_goes_on() {
     let server = serving(
         "
@@ -465,66 +402,6 @@ return []
     }
 }
 
-/// What it is given to say speaks for one request and for no other, which may be another client's.
-#[test]
-fn what_an_app_keeps_for_early_hints_says_nothing_later() {
-    let app = "
-kept = []
-
-def application(environ, start_response):
-    hint = environ['wsgi.early_hints']
-    if environ['PATH_INFO'] == '/keep':
-        kept.append(hint)
-    for late in kept if environ['PATH_INFO'] == '/late' else []:
-        late([('Link', '</of-another>')])
-    if environ['PATH_INFO'] == '/own':
-        hint([('Link', '</own>')])
-    start_response('200 OK', [('Content-Length', '2')])
-    return [b'ok']
-";
-    for class in ["sync", "gevent"] {
-        let server = Setup::with(&format!("worker_class = '{class}'"))
-            .app(app)
-            .start();
-        let mut client = server.client();
-        for _ in 0..3 {
-            client.get("/keep");
-            assert_eq!(client.get("/late").interim.len(), 0, "{class}");
-            assert_eq!(client.get("/own").interim.len(), 1, "{class}");
-        }
-    }
-}
-
-#[test]
-fn early_hints_are_not_sent_after_an_answer_in_the_apps_place() {
-    let app = "
-import time
-
-def application(environ, start_response):
-    hint = environ['wsgi.early_hints']
-    if environ['PATH_INFO'] == '/first':
-        hint([('Link', '</first>')])
-    begun = time.monotonic()
-    while time.monotonic() < begun + 1:
-        try:
-            time.sleep(0.02)
-        except BaseException:
-            pass
-    hint([('Link', '</late>')])
-    start_response('200 OK', [('Content-Length', '2')])
-    return [b'ok']
-";
-    let server = Setup::with("[timeouts]\nrequest = '300ms'")
-        .app(app)
-        .start();
-    for (target, hints) in [("/", 0), ("/first", 1)] {
-        let mut client = server.client();
-        let answered = client.get(target);
-        assert_eq!((answered.status, answered.interim.len()), (504, hints));
-        assert_eq!(client.rest().unwrap(), b"", "{target}");
-    }
-}
-
 #[test]
 fn nothing_is_written_behind_the_end_of_a_response() {
     let app = "
@@ -576,67 +453,4 @@ def application(environ, start_response):
         assert_eq!(client.response().body.len(), 20_000_000);
     }
     assert!(!server.log().contains("panicked"), "{}", server.log());
-}
-
-#[test]
-fn a_file_wrapper_sends_what_the_file_reads_as() {
-    let app = r#"
-import bz2, gzip, lzma, os, tempfile
-
-PLAIN = b"plain text, well compressible " * 2000
-
-def made(opened):
-    with opened("packed", "wb") as file:
-        file.write(PLAIN)
-    return opened("packed", "rb")
-
-class Shouting:
-    def __init__(self, file):
-        self.file, self.fileno, self.tell = file, file.fileno, file.tell
-    def read(self, size=-1):
-        return self.file.read(size).upper()
-
-def temporary():
-    file = tempfile.NamedTemporaryFile()
-    file.write(PLAIN)
-    file.seek(0)
-    return file
-
-def plain():
-    with open("plain", "wb") as file:
-        file.write(PLAIN)
-    return open("plain", "rb")
-
-FILES = {
-    "/gzip": lambda: made(gzip.open),
-    "/bz2": lambda: made(bz2.open),
-    "/lzma": lambda: made(lzma.open),
-    "/temporary": temporary,
-    "/plain": plain,
-    "/unbuffered": lambda: plain() and open("plain", "rb", buffering=0),
-    "/shouting": lambda: Shouting(plain()),
-    "/proc": lambda: open("/proc/self/status", "rb"),
-}
-
-def application(environ, start_response):
-    file = FILES[environ["PATH_INFO"]]()
-    length = [("Content-Length", str(len(PLAIN)))] if environ["PATH_INFO"] != "/proc" else []
-    start_response("200 OK", length)
-    return environ["wsgi.file_wrapper"](file, 4096)
-"#;
-    let server = Setup::plain().app(app).start();
-    let text = "plain text, well compressible ".repeat(2000);
-    for target in [
-        "/gzip",
-        "/bz2",
-        "/lzma",
-        "/temporary",
-        "/plain",
-        "/unbuffered",
-    ] {
-        assert!(server.text(target) == text, "{target}");
-    }
-    assert!(server.text("/shouting") == text.to_uppercase());
-    let status = server.text("/proc");
-    assert!(status.contains("VmRSS"), "{status}");
 }

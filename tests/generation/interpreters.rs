@@ -33,6 +33,35 @@ fn every_interpreter_that_is_new_enough_serves_with_the_same_engine() {
     }
 }
 
+/// Python 3.12 and newer warn of it, by default where the main module forks.
+#[test]
+fn no_interpreter_warns_of_a_fork_beside_the_threads_of_an_agent() {
+    let agent = "
+import threading, warnings
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+warnings.showwarning = lambda *warning: print(warning, file=open('warned', 'a'))
+";
+    for Interpreter { path, version } in interpreters() {
+        if *version < (3, 12) {
+            continue;
+        }
+        let project = Project::with_module(HELLO);
+        fs::write(project.file("sitecustomize.py"), agent).unwrap();
+        let mut config = project.config("site_app");
+        config.python = Some(path.clone());
+        let folder = project.file(".").display().to_string();
+        config.env.insert("PYTHONPATH".to_owned(), folder);
+        let mut rig = Rig::start(&config);
+        rig.expect_prepared();
+        let (_, pidfd) = rig.fork_ready(1);
+        pidfd.signal(Signal::SIGTERM).unwrap();
+        assert_eq!(rig.expect_exit(1), 0);
+        assert_eq!(rig.retire(), 0);
+        let warned = fs::read_to_string(project.file("warned")).unwrap_or_default();
+        assert_eq!(warned, "", "{version:?}");
+    }
+}
+
 #[test]
 fn every_interpreter_that_is_too_old_is_refused_by_its_version() {
     let project = Project::with_module(HELLO);

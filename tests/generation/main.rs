@@ -333,6 +333,29 @@ fn a_preloaded_app_with_threads_is_warned_of_by_their_names() {
 }
 
 #[test]
+fn threads_that_begin_with_the_interpreter_are_not_taken_for_the_app_s() {
+    let project = Project::with_module(&format!("import threading{HELLO}"));
+    fs::write(
+        project.file("sitecustomize.py"),
+        "import threading\nthreading.Thread(target=threading.Event().wait, name='agent', daemon=True).start()",
+    )
+    .unwrap();
+    let folder = project.file(".").display().to_string();
+    for preload in [true, false] {
+        let mut config = project.config("site_app");
+        config.preload = preload;
+        config.env.insert("PYTHONPATH".to_owned(), folder.clone());
+        let mut rig = Rig::start(&config);
+        rig.expect_prepared();
+        assert_eq!(rig.retire(), 0);
+    }
+    let log = project.error_log();
+    let told = "[INFO] generation=3 a thread began with the interpreter (agent): workers have the like only if what started them";
+    assert_eq!(log.matches(told).count(), 2, "{log}");
+    assert!(!log.contains("[WARNING]"), "{log}");
+}
+
+#[test]
 fn after_a_log_was_moved_away_new_workers_write_to_the_new_one() {
     let project = Project::with_module("raise ValueError('first')");
     let config = project.config("site_app");

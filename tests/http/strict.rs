@@ -34,7 +34,7 @@ fn message(rest: &mut &[u8]) -> Option<(Vec<u8>, Vec<u8>, bool)> {
     let is_last = match is_old {
         true => !fields.has_option("keep-alive") || fields.has_option("close"),
         false => fields.has_option("close"),
-    };
+    } || fields.has_word("upgrade", "websocket");
     match fields.all("host").len() {
         1 => {}
         0 if is_old => {}
@@ -117,10 +117,14 @@ impl Fields {
     }
 
     fn has_option(&self, option: &str) -> bool {
-        self.all("connection")
+        self.has_word("connection", option)
+    }
+
+    fn has_word(&self, name: &str, word: &str) -> bool {
+        self.all(name)
             .iter()
             .flat_map(|value| value.split(|byte| *byte == b','))
-            .any(|word| word.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+            .any(|other| other.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 /// Runs in every Python since 2.7, so that an old one can say how old it is. Its arguments: a package that has to be
 /// there, or nothing, and the entries that `sys.path` will have in front. It imports next to nothing, for each roll waits
 /// for it: `platform` and `sysconfig` alone would take as long as the start of the interpreter.
+/// It leaves without what site modules registered for the end, which would be cut off: nobody waits for it.
 const QUESTION: &str = "\
 import sys
 print('rgunicorn-probe')
@@ -39,6 +40,9 @@ try:
 except ImportError:
     print(0)
 print('end')
+sys.stdout.flush()
+import os
+os._exit(0)
 ";
 /// Precedes the answer: a wrapper or a site module may print lines of its own.
 const MARK: &str = "rgunicorn-probe\n";
@@ -103,6 +107,11 @@ pub(super) fn probe(
     }
     if let Some(identity) = surroundings.identity {
         identity.clone().give_to(&mut command);
+    }
+    // Only a package has to be looked for where site modules say; they may start the agent of a monitoring service, which takes
+    // its time, and has nothing to watch here.
+    if package.is_none() {
+        command.arg("-S");
     }
     let spawned = command
         .args(["-c", QUESTION, package.unwrap_or_default()])

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
-use super::{Asked, Listener, SocketFile, address_of};
+use super::{Asked, Listener, SocketFile, open::address_of};
 use crate::wire::ListenerAddress;
 
 /// Tells our sockets from those of socket units.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::*;
-use crate::config::TcpBind;
+use crate::config::{Bind, TcpBind};
 
 fn tcp(host: &str, port: u16) -> Bind {
     Bind::Tcp(TcpBind {

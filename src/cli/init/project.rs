@@ -43,12 +43,27 @@ const CLASSES: &[(&str, &str, bool)] = &[
     ("Starlette", "Starlette", true),
     ("Quart", "Quart", true),
     ("Litestar", "Litestar", true),
+    ("Sanic", "Sanic", true),
+    ("APIFlask", "APIFlask", false),
+    ("Dash", "Dash", false),
     ("Bottle", "Bottle", false),
+    ("bottle.default_app", "Bottle", false),
+    ("make_wsgi_app", "Pyramid", false),
+    ("ProtocolTypeRouter", CHANNELS, true),
+    ("socketio.ASGIApp", "Socket.IO", true),
+    ("streamable_http_app", "MCP", true),
+    ("http_app", "FastMCP", true),
     ("falcon.asgi.App", "Falcon", true),
     ("falcon.App", "Falcon", false),
     ("get_wsgi_application", "Django", false),
     ("get_asgi_application", "Django", true),
 ];
+/// Its `asgi.py` stands before `wsgi.py`, which serves no WebSockets.
+const CHANNELS: &str = "Django Channels";
+/// What the app is called where a module has several objects that could be it.
+const ATTRIBUTES: &[&str] = &["app", "application"];
+/// Modules that are there for a server: whatever has the app's name in them is the app.
+const ENTRANCES: &[&str] = &["wsgi.py", "asgi.py"];
 /// Functions that make an app.
 const FACTORIES: &[&str] = &["create_app", "make_app", "get_app"];
 
@@ -57,7 +72,7 @@ pub(super) struct Project {
     pub(super) app: Option<App>,
     pub(super) other_apps: Vec<App>,
     /// The interpreter of its virtualenv, from the project's directory.
-    pub(super) python: Option<&'static str>,
+    pub(super) python: Option<String>,
     /// The file by which Gunicorn is configured.
     pub(super) gunicorn: Option<&'static str>,
 }
@@ -94,11 +109,11 @@ impl Project {
             .collect();
         apps.sort_by_key(|app| app.rank);
         let mut apps = apps.into_iter();
-        let python = [".venv/bin/python", "venv/bin/python", "env/bin/python"];
+        let app = apps.next();
         Self {
-            app: apps.next(),
+            python: python(folder, app.as_ref().map_or("", |app| &app.chdir)),
+            app,
             other_apps: apps.take(4).collect(),
-            python: python.into_iter().find(|path| folder.join(path).is_file()),
             gunicorn: gunicorn(folder),
         }
     }
@@ -116,11 +131,24 @@ impl Project {
             rank: 0,
         };
         let is_named = |app: &App| in_full(&app.name) == in_full(name);
-        self.app = Some(App {
+        let app = App {
             name: name.to_owned(),
             ..found.into_iter().find(is_named).unwrap_or(unknown)
-        });
+        };
+        self.python = python(folder, &app.chdir);
+        self.app = Some(app);
     }
+}
+
+/// Looked for in the project's directory first, then where the app is imported from.
+fn python(folder: &Path, chdir: &str) -> Option<String> {
+    ["", chdir].into_iter().find_map(|home| {
+        let mut paths = [".venv", "venv", "env"]
+            .map(|environment| Path::new(home).join(environment).join("bin/python"))
+            .into_iter();
+        let found = paths.find(|path| folder.join(path).is_file())?;
+        Some(found.display().to_string())
+    })
 }
 
 /// `application` is what is looked for by itself.
@@ -191,19 +219,23 @@ fn text_of(path: &Path) -> Option<String> {
 }
 
 fn app_in(project: &Path, path: &Path) -> Option<App> {
-    let found = object(&text_of(path)?)?;
+    let is_entrance = |name: &str| ENTRANCES.contains(&name);
+    let is_entrance = path.file_name()?.to_str().is_some_and(is_entrance);
+    let found = object(&text_of(path)?, is_entrance)?;
     let (chdir, module) = module(project, path)?;
     let file = path.strip_prefix(project).ok()?;
     let depth = file.components().count();
     let name = file.file_name()?.to_str()?;
-    let likely = MODULES
-        .iter()
-        .position(|module| *module == name)
-        .unwrap_or(MODULES.len());
+    let likely = match found.framework {
+        Some(CHANNELS) => 0,
+        _ => MODULES.iter().take_while(|module| **module != name).count() + 1,
+    };
     Some(App {
-        name: match found.attribute.as_str() {
-            "application" => module,
-            attribute => format!("{module}:{attribute}"),
+        name: match (found.attribute.as_str(), found.framework) {
+            ("application", _) => module,
+            // Dash itself can be called only since its third version.
+            (attribute, Some("Dash")) => format!("{module}:{attribute}.server"),
+            (attribute, _) => format!("{module}:{attribute}"),
         },
         chdir,
         file: file.display().to_string(),
@@ -252,6 +284,7 @@ fn imported(text: &str) -> Option<(&'static str, bool)> {
     Some((framework, *is_asgi))
 }
 
+#[derive(Debug)]
 struct Object {
     attribute: String,
     framework: Option<&'static str>,
@@ -260,17 +293,63 @@ struct Object {
     rank: usize,
 }
 
-/// The likeliest app among the top-level names of a module.
-fn object(text: &str) -> Option<Object> {
-    let found = text
-        .lines()
-        .filter_map(|line| instance(line).or_else(|| function(line)));
-    let mut object = found.min_by_key(|object| object.rank)?;
-    if let (None, Some((framework, is_asgi))) = (object.framework, imported(text)) {
-        object.framework = Some(framework);
-        object.is_asgi = is_asgi;
+impl Object {
+    /// One of which nothing more is known.
+    fn called(attribute: &str) -> Self {
+        Self {
+            attribute: attribute.to_owned(),
+            framework: None,
+            is_asgi: false,
+            rank: 0,
+        }
+    }
+}
+
+/// The likeliest app among the top-level names of a module: what is called an app last, for it may be the others in a wrapper.
+fn object(text: &str, is_entrance: bool) -> Option<Object> {
+    let instances: Vec<Object> = text.lines().filter_map(instance).collect();
+    let named = (text.lines())
+        .filter_map(|line| {
+            instance(line)
+                .or_else(|| made(line, &instances, is_entrance))
+                .or_else(|| is_entrance.then(|| brought_in(line)).flatten())
+        })
+        .rfind(|object| ATTRIBUTES.contains(&&*object.attribute));
+    let kind = instances
+        .last()
+        .map(|known| (known.framework, known.is_asgi));
+    let functions = text.lines().filter_map(function);
+    let mut object = named
+        .or_else(|| instances.into_iter().next())
+        .or_else(|| functions.min_by_key(|object| object.rank))?;
+    if object.framework.is_none() {
+        let imported = || imported(text).map(|(framework, is_asgi)| (Some(framework), is_asgi));
+        (object.framework, object.is_asgi) =
+            kind.or_else(imported).unwrap_or((None, object.is_asgi));
     }
     Some(object)
+}
+
+/// `app = create_app('production')`, `app = Wrapper(api)` where `api` is one of the instances; in an entrance a call of anything.
+fn made(line: &str, instances: &[Object], is_entrance: bool) -> Option<Object> {
+    let (names, call) = line.split_once('=')?;
+    let (callee, arguments) = call.split_once('(')?;
+    let function = callee.trim().rsplit('.').next()?;
+    let mut words = arguments.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    let is_wrapper = arguments.is_empty() && !instances.is_empty()
+        || words.any(|word| instances.iter().any(|known| known.attribute == word));
+    let is_app = is_entrance || is_wrapper || FACTORIES.contains(&function);
+    let name = names.split(':').next()?.trim_end();
+    is_app.then(|| Object::called(name))
+}
+
+/// `from shop import app as application`
+fn brought_in(line: &str) -> Option<Object> {
+    let (_, names) = line.strip_prefix("from ")?.split_once(" import ")?;
+    let last_word = |name: &str| name.split_whitespace().last().map(str::to_owned);
+    let mut names = names.split(',').filter_map(last_word);
+    let name = names.find(|name| ATTRIBUTES.contains(&&**name))?;
+    Some(Object::called(&name))
 }
 
 /// `app = Flask(__name__)`, `app = application = Flask(__name__)`, `app: FastAPI = FastAPI()`
@@ -288,7 +367,8 @@ fn instance(line: &str) -> Option<Object> {
     let (_, framework, is_asgi) = CLASSES
         .iter()
         .find(|(class, _, _)| call == *class || call.ends_with(&format!(".{class}")))?;
-    (is_name(attribute) && names.all(|name| is_name(name.trim()))).then(|| Object {
+    let is_app = is_name(attribute) && names.all(|name| is_name(name.trim()));
+    is_app.then(|| Object {
         attribute: attribute.to_owned(),
         framework: Some(framework),
         is_asgi: *is_asgi,
@@ -385,6 +465,116 @@ mod tests {
     }
 
     #[test]
+    fn what_a_project_means_to_be_served_is_taken() {
+        let channels = "http = get_asgi_application()\n\napplication = ProtocolTypeRouter(\n    {'http': http}\n)\n";
+        let factory =
+            "from flask import Flask\n\n\ndef create_app(kind):\n    app = Flask(__name__)\n";
+        for (files, name, is_asgi) in [
+            (
+                &[
+                    ("site1/__init__.py", ""),
+                    ("site1/wsgi.py", DJANGO),
+                    ("site1/asgi.py", channels),
+                ][..],
+                "site1.asgi",
+                true,
+            ),
+            (
+                &[
+                    ("site1/__init__.py", ""),
+                    ("site1/wsgi.py", DJANGO),
+                    ("site1/asgi.py", "application = get_asgi_application()\n"),
+                ],
+                "site1.wsgi",
+                false,
+            ),
+            (
+                &[
+                    ("shop/__init__.py", factory),
+                    (
+                        "wsgi.py",
+                        "from shop import create_app\n\napplication = create_app('production')\n",
+                    ),
+                ],
+                "wsgi",
+                false,
+            ),
+            (
+                &[
+                    ("shop/__init__.py", "app = Flask(__name__)\n"),
+                    ("wsgi.py", "from shop import db, app as application\n"),
+                ],
+                "wsgi",
+                false,
+            ),
+            (
+                &[
+                    ("shop/__init__.py", factory),
+                    (
+                        "microblog.py",
+                        "from shop import create_app\n\napp = create_app('x')\n",
+                    ),
+                ],
+                "microblog:app",
+                false,
+            ),
+            (
+                &[(
+                    "main.py",
+                    "api = FastAPI()\nsio = AsyncServer()\napp = Wrapper(sio, api)\n",
+                )],
+                "main:app",
+                true,
+            ),
+            (
+                &[(
+                    "main.py",
+                    "api = FastAPI()\napp = socketio.ASGIApp(\n    sio,\n)\n",
+                )],
+                "main:app",
+                true,
+            ),
+            (
+                &[("main.py", "api = FastAPI()\napp = typer.Typer()\n")],
+                "main:api",
+                true,
+            ),
+            (
+                &[("app.py", "app = Dash(__name__)\n")],
+                "app:app.server",
+                false,
+            ),
+            (
+                &[("app.py", "app = bottle.default_app()\n")],
+                "app:app",
+                false,
+            ),
+        ] {
+            let found = look(files).app.unwrap();
+            assert_eq!((&*found.name, found.is_asgi), (name, is_asgi), "{files:?}");
+        }
+        let clients = look(&[
+            ("main.py", "app = typer.Typer()\n"),
+            ("worker.py", "app = Celery('x')\n"),
+        ]);
+        assert_eq!(clients.app, None);
+    }
+
+    #[test]
+    fn a_virtualenv_beside_the_app_is_found() {
+        let found = look(&[
+            ("backend/app.py", "app = Flask(__name__)\n"),
+            ("backend/.venv/bin/python", ""),
+        ]);
+        assert_eq!(found.python.as_deref(), Some("backend/.venv/bin/python"));
+        let text = super::super::starter::text(&found, &found.app.clone().unwrap());
+        assert!(
+            text.contains("\nchdir = \"backend\"\n")
+                && text.contains("\npython = \".venv/bin/python\"\n")
+        );
+    }
+
+    #[test]
     fn what_is_not_the_projects_is_not_looked_at() {
         let found = look(&[
             ("venv/lib/app.py", "app = Flask(__name__)\n"),
@@ -446,7 +636,7 @@ mod tests {
             ("venv/bin/python", ""),
         ]);
         assert_eq!(found.gunicorn, Some("Procfile"));
-        assert_eq!(found.python, Some("venv/bin/python"));
+        assert_eq!(found.python.as_deref(), Some("venv/bin/python"));
         assert_eq!(
             look(&[("Procfile", "web: uvicorn app:app\n")]).gunicorn,
             None

@@ -26,15 +26,26 @@ pub(super) fn text(project: &Project, app: &App) -> String {
         text.push_str("\n# Where the app is imported from. All other paths start there.\n");
         text.push_str(&line("chdir", &app.chdir));
     }
-    if let Some(python) = project.python {
-        let up = "../".repeat(Path::new(&app.chdir).components().count());
+    if let Some(python) = &project.python {
+        let python = from_home(python, &app.chdir);
         text.push_str("\n# The interpreter that has the app's packages. It, too, can be changed while the server runs.\n");
-        text.push_str(&line("python", &format!("{up}{python}")));
+        text.push_str(&line("python", &python));
     }
     text.push_str(NETWORK);
     text.push_str(if app.is_asgi { ASGI } else { WSGI });
     text.push_str(REST);
     text
+}
+
+/// A path from the project's directory as one from the app's.
+fn from_home(path: &str, home: &str) -> String {
+    match Path::new(path).strip_prefix(home) {
+        Ok(below) => below.display().to_string(),
+        Err(_) => format!(
+            "{}{path}",
+            "../".repeat(Path::new(home).components().count())
+        ),
+    }
 }
 
 fn line(key: &str, value: &str) -> String {

@@ -51,13 +51,13 @@ pub struct Hooks {
     /// Called as `pre_request(worker, req)` before the app is called for a request.
     ///
     /// What it does costs every request; not set, it costs nothing, which is the default. When it raises, the log says so
-    /// and the request goes on. Not called for WebSockets.
+    /// and the request goes on. Not called for WebSockets of ASGI apps.
     #[schemars(schema_with = "schemas::hook", example = &"mysite.hooks:pre_request")]
     pub pre_request: Option<String>,
 
     /// Called as `post_request(worker, req, environ, resp)` after the app has answered a request; the last one or two may be left out.
     ///
-    /// What it does costs every request; not set, it costs nothing, which is the default. Not called for WebSockets.
+    /// What it does costs every request; not set, it costs nothing, which is the default. Not called for WebSockets of ASGI apps.
     #[schemars(schema_with = "schemas::hook", example = &"mysite.hooks:post_request")]
     pub post_request: Option<String>,
 

@@ -43,7 +43,11 @@ pub struct Limits {
     #[schemars(example = &"10MiB")]
     pub body: Size,
 
-    /// Open connections of one worker: 1 to 65536. At the bound it accepts no more, and new ones wait in the backlog.
+    /// Open connections of one worker: 1 to 65536. At the bound those that idle longest make room; where none does, new ones wait.
+    ///
+    /// Idle is who waits for no answer and asked nothing for a second: while others wait to be let in, a 64th of the bound is closed at a
+    /// time, as `timeouts.keepalive` would do it later. So clients that only hold connections open keep nobody out. Where too few
+    /// idle, new ones wait in the backlog.
     ///
     /// The default is Gunicorn's. An idle connection costs a few KiB and one file descriptor. In a worker of greenlets and in
     /// an event loop this also bounds the requests that run at once. The log tells when a worker is full, once a minute at most.

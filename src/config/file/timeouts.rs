@@ -21,7 +21,8 @@ pub struct Timeouts {
     /// Python stacks went to the error log: 1s to 1d, or 0 for never.
     ///
     /// The default is as long as load balancers wait (60s): after that nobody wants the answer. Waiting for clients
-    /// does not count, and a response that is streamed, such as server-sent events, is alive with each part. A worker of greenlets or with an event loop is replaced when the app lets nothing else run for so long.
+    /// does not count, and a response that is streamed, such as server-sent events, is alive with each part. So is a worker in which a WSGI app has
+    /// a WebSocket open. A worker of greenlets or with an event loop is replaced when the app lets nothing else run for so long.
     #[schemars(example = &"5m")]
     pub worker: Time,
 
@@ -29,7 +30,7 @@ pub struct Timeouts {
     ///
     /// Off by default: the interruption is an exception that can strike anywhere in the app's code, so it is the
     /// app's author who should want it. The worker goes on. An ASGI app's WebSocket is under this limit until it is accepted
-    /// or denied, and no longer then.
+    /// or denied, a WSGI app's until the app first uses `gunicorn.socket`, and no longer then.
     #[schemars(example = &"20s")]
     pub request: Time,
 

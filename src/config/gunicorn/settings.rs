@@ -172,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
     row("backlog", "--backlog", One, "2048", Same(""), Form::Number),
 
     row("workers", "-w --workers", One, "1", Same("`\"auto\"` counts the processors, in containers too"), Form::Workers),
-    row("worker_class", "-k --worker-class", One, "'sync'", Same("`\"auto\"` looks at the app and at `threads`"), Form::WorkerClass),
+    row("worker_class", "-k --worker-class", One, "'sync'", Same("`\"auto\"` looks at the app and at `threads`; gevent-websocket's class is [`\"gevent\"`](choosing-workers.md#websockets-in-wsgi-apps)"), Form::WorkerClass),
     row("threads", "--threads", One, "1", Same(""), Form::Number),
     row("worker_connections", "--worker-connections", One, "1000", Better("limits.connections", "it bounds a worker of every class, also of `asgi`, where Gunicorn minds no such number"), Form::Number),
     row("max_requests", "--max-requests", One, "0", Better("limits.max_requests", "the successor is ready before the worker leaves"), Form::Number),

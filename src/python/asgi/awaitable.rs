@@ -9,7 +9,7 @@ use pyo3::{
 };
 
 use super::party::Party;
-use crate::python::ffi::HeldCell;
+use crate::python::ffi::GilCell;
 
 /// What `send` returns when there is nothing to wait for: one for all. It holds nothing, so it may be awaited any number
 /// of times.
@@ -61,7 +61,7 @@ pub(super) struct Wait {
     party: Party,
     awaited: Awaited,
     /// The iterator of the future that is waited on.
-    future: HeldCell<Option<Py<PyAny>>>,
+    future: GilCell<Option<Py<PyAny>>>,
 }
 
 impl Wait {
@@ -70,7 +70,7 @@ impl Wait {
         let wait = Self {
             party,
             awaited,
-            future: HeldCell::new(None),
+            future: GilCell::new(None),
         };
         Ok(Bound::new(py, wait)?.into_any().unbind())
     }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use pyo3::{
-    ffi::c_str,
     prelude::*,
     types::{PyDict, PyModule},
 };
@@ -15,11 +14,12 @@ use pyo3::{
 use super::{
     first_step::FirstSteps,
     gateway::{Gateway, Parts},
+    pathsend,
     scope::ScopeBuilder,
 };
 use crate::{
     config::{self, Config, EventLoop, Lifespan},
-    python::{driver::app_exit, hooks::RequestHooks, say, stacks},
+    python::{bundled, driver::app_exit, hooks::RequestHooks, say, stacks},
     sys,
     websocket::{self, DeflateSettings},
     wire::ListenerAddress,
@@ -35,13 +35,7 @@ pub(in crate::python) struct Loop {
 
 impl Loop {
     pub(in crate::python) fn new(py: Python<'_>, kind: EventLoop) -> PyResult<Self> {
-        let source = std::ffi::CString::new(include_str!("loop.py")).expect("has no NUL");
-        let glue = PyModule::from_code(
-            py,
-            &source,
-            c_str!("rgunicorn/loop.py"),
-            c_str!("_rgunicorn_loop"),
-        )?;
+        let glue = bundled::module(py, "loop", include_str!("loop.py"))?;
         let is_uvloop = match kind {
             EventLoop::Asyncio => false,
             EventLoop::Uvloop => true,
@@ -116,6 +110,7 @@ impl<'a, 'py> Stage<'a, 'py> {
             &self.config.root_path,
             listeners,
             &self.config.proxy,
+            pathsend::is_offered(py, &self.app)?,
         )?;
         let asyncio_loop = &self.asyncio_loop;
         let service = self.glue.call_method1("Service", (asyncio_loop,))?;

@@ -5,42 +5,38 @@
 //! borrowed while Python code runs.
 //!
 //! A client that closes only its sending side (a FIN) may still read the answer, or may be gone for good: TCP does not
-//! tell. uvicorn takes it for gone and cuts the answer off. Here `http.disconnect` is told after [`HALF_CLOSE_GRACE`], and
+//! tell. uvicorn takes it for gone and cuts the answer off. Here `http.disconnect` is told after [`deadlines::HALF_CLOSE_GRACE`], and
 //! `send` works on until the connection is really broken, so an app that does not listen answers in full.
 
-use std::{io, sync::Arc};
+mod deadlines;
+mod receiving;
 
-use pyo3::{
-    exceptions::PyRuntimeError,
-    intern,
-    prelude::*,
-    types::{PyBytes, PyDict},
-};
+use std::sync::Arc;
+
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use super::{
     awaitable::Awaited,
+    client::{CLIENT_CLOSED, flush, gone, has_room},
     departure,
     gateway::Gateway,
     outcome::Outcome,
-    waiters::{Sleepers, Waiters, has_room},
+    waiters::{Sleepers, Waiters},
 };
 use crate::{
-    config::LogLevel,
-    http::{Refusal, RequestTraits, response},
-    python::{ClientDisconnected, ffi::HeldCell, hooks::Met, stacks},
-    sys::{self, Readiness, net},
-    worker::{Answered, Arrival, Connection, RequestIds, Sent, log_answered},
+    http::{Refusal, RequestTraits},
+    python::{
+        ffi::GilCell,
+        hooks::{Answer, Met},
+    },
+    sys::Readiness,
+    worker::{Answered, Connection, RequestIds, log_answered},
 };
-
-/// Seconds after a client closed its sending side before the app is told that it is gone.
-pub(super) const HALF_CLOSE_GRACE: f64 = 0.5;
-/// nginx's word in the log for a client that closed before there was an answer.
-pub(super) const CLIENT_CLOSED: u16 = 499;
 
 #[pyclass(frozen, weakref, module = "rgunicorn")]
 pub(super) struct Exchange {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) state: HeldCell<State>,
+    pub(super) state: GilCell<State>,
 }
 
 /// How much of the request the app has received.
@@ -66,10 +62,14 @@ pub(super) struct State {
     broken: bool,
     /// The response is complete and waits for others.
     pub(super) is_held: bool,
-    /// It was told to be slow.
-    is_slow: bool,
+    /// The log has told that it is slow.
+    is_reported_slow: bool,
     /// It was answered with 504 and its task is being cancelled.
     pub(super) timed_out: bool,
+    /// The head waited for its body already when the deadlines were last looked at.
+    pub(super) head_has_waited: bool,
+    /// What the log calls a request that was answered with an error: frameworks answer an exception and raise it again.
+    failed: Option<Box<(String, String)>>,
     waiters: Waiters,
     /// Set while the app is suspended.
     pub(super) task: Option<Py<PyAny>>,
@@ -83,58 +83,8 @@ impl Exchange {
     pub(super) fn new(gateway: Arc<Gateway>, connection: Box<Connection>) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State::new(connection)),
+            state: GilCell::new(State::new(connection)),
         }
-    }
-
-    /// The next message, if there is one.
-    pub(super) fn poll_receive(this: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        let (py, exchange) = (this.py(), this.get());
-        let mut guard = exchange.state.borrow(py);
-        let state = &mut *guard;
-        let Some(connection) = &mut state.connection else {
-            drop(guard);
-            return disconnect(py).map(Some);
-        };
-        if state.intake == Intake::Complete {
-            // What the client sent before it went comes first.
-            let has_gone = state.disconnected;
-            drop(guard);
-            return has_gone.then(|| disconnect(py)).transpose();
-        }
-        let mut content = Vec::new();
-        let body = match connection.body() {
-            crate::worker::Body::Inline(length) => {
-                PyBytes::new(py, connection.inline_body(*length))
-            }
-            _ => match connection.receive_body(&mut content) {
-                Ok(Arrival::Content { complete }) => {
-                    state.body_due_ms = u64::MAX;
-                    if !complete {
-                        drop(guard);
-                        return request_message(py, &PyBytes::new(py, &content), true).map(Some);
-                    }
-                    PyBytes::new(py, &content)
-                }
-                Ok(Arrival::Nothing) => {
-                    state.await_body(exchange.gateway.body_ms());
-                    return Ok(None);
-                }
-                Ok(Arrival::End) => {
-                    drop(guard);
-                    Self::refuse(this, Refusal::new(400, "the request was cut short"));
-                    return disconnect(py).map(Some);
-                }
-                Err(refusal) => {
-                    drop(guard);
-                    Self::refuse(this, refusal);
-                    return disconnect(py).map(Some);
-                }
-            },
-        };
-        state.intake = Intake::Complete;
-        drop(guard);
-        request_message(py, &body, false).map(Some)
     }
 
     /// Whether what was sent is out; an error when the client is gone.
@@ -204,14 +154,6 @@ impl Exchange {
         receivers.wake(py)
     }
 
-    /// The client closed its sending side: after a while that counts as gone.
-    pub(super) fn start_grace(this: &Bound<'_, Self>) -> PyResult<()> {
-        let over = this.getattr(intern!(this.py(), "_grace_is_over"))?;
-        this.get()
-            .gateway
-            .call_later(this.py(), HALF_CLOSE_GRACE, &over)
-    }
-
     /// Nothing can be sent any more: the connection is given back, and who waits is told.
     pub(super) fn lose_client(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
@@ -264,6 +206,10 @@ impl Exchange {
             let then_close = must_close || state.broken || !persistent || connection.awaits_body();
             connection.unread |= connection.end_was_announced || connection.awaits_body();
             let (status, token) = (outcome.status, connection.token);
+            if status >= 500 {
+                let ids = &gateway.hub.station.request_ids;
+                state.failed = Some(Box::new(ids.name(Some(&connection))));
+            }
             let (is_held, is_kept) = (state.is_held, state.place.is_some());
             let met = state.met.take();
             drop(guard);
@@ -272,8 +218,8 @@ impl Exchange {
                 false => gateway.hub.finish(connection, then_close, status),
             }
             gateway.on_finished(py, is_kept.then_some(token))?;
-            if let Some(met) = met {
-                this.get().tell_answer(py, &met);
+            if let Some((met, hooks)) = met.zip(gateway.hooks.as_ref()) {
+                hooks.after(py, &met, || this.get().answer(py));
             }
         } else {
             drop(guard);
@@ -281,20 +227,13 @@ impl Exchange {
         sleepers.wake(py)
     }
 
-    /// Tells the hook what was answered.
-    fn tell_answer(&self, py: Python<'_>, met: &Met) {
-        let Some(hooks) = self.gateway.hooks.as_ref().filter(|h| h.wants_outcome()) else {
-            return;
-        };
+    fn answer(&self, py: Python<'_>) -> Answer {
         let state = self.state.borrow(py);
-        let outcome = &state.outcome;
-        let (status, bytes, head) = (
-            outcome.status,
-            outcome.body_bytes,
-            outcome.head.lines.clone(),
-        );
-        drop(state);
-        hooks.after(py, met, status, &head, bytes);
+        Answer {
+            status: state.outcome.status,
+            head: state.outcome.head.lines.clone(),
+            body_bytes: state.outcome.body_bytes,
+        }
     }
 
     /// The app has returned, or failed.
@@ -306,10 +245,11 @@ impl Exchange {
         let is_open = state.connection.is_some();
         let knows_of_the_end = state.disconnected || state.broken;
         let (has_begun, timed_out) = (state.outcome.has_begun(), state.timed_out);
-        let request = state.connection.as_deref().map(|connection| {
-            let id = gateway.hub.station.request_ids.prefix(connection);
-            (id, connection.described())
-        });
+        let failed = state.failed.take().map(|named| *named);
+        let request = match &state.connection {
+            Some(connection) => Some(gateway.hub.station.request_ids.name(Some(connection))),
+            None => failed,
+        };
         let token = state.connection.as_ref().map(|connection| connection.token);
         drop(state);
         gateway.forget(py, place, token);
@@ -332,119 +272,6 @@ impl Exchange {
             Self::refuse(this, Refusal::APP_FAILED);
         }
     }
-
-    /// `timeouts.request` is over: answers in the app's place and cancels its task.
-    pub(super) fn time_out(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let mut state = this.get().state.borrow(py);
-        state.timed_out = true;
-        let ids = &this.get().gateway.hub.station.request_ids;
-        let (id, request) = ids.name(state.connection.as_deref());
-        let task = state.task.as_ref().map(|task| task.clone_ref(py));
-        drop(state);
-        Self::refuse(this, Refusal::APP_TIMEOUT);
-        py.detach(|| crate::error!("{id}cancelled after timeouts.request: {request}"));
-        match task {
-            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// Tells of it once, if it has been with the app for long: where its task waits.
-    fn tell_if_slow(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
-        let (py, station) = (this.py(), &this.get().gateway.hub.station);
-        let mut state = this.get().state.borrow(py);
-        let age_ns = now_ns.saturating_sub(state.began_ns);
-        if state.is_slow || station.slow.limit_ns().is_none_or(|limit| age_ns <= limit) {
-            return Ok(());
-        }
-        state.is_slow = true;
-        let Some((connection, task)) = state.connection.as_ref().zip(state.task.as_ref()) else {
-            return Ok(());
-        };
-        let id = station.request_ids.prefix(connection);
-        let what = format!("{id}{}", connection.described());
-        let task = task.clone_ref(py);
-        drop(state);
-        let Some(headline) = (station.slow).headline(station.slot(), &what, age_ns, now_ns) else {
-            return Ok(());
-        };
-        let stack = stacks::of_task(task.bind(py));
-        py.detach(|| {
-            crate::telemetry::block(LogLevel::Warning, format_args!("{headline}"), &stack);
-        });
-        Ok(())
-    }
-
-    /// Looks at the deadlines.
-    pub(super) fn sweep(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
-        Self::tell_if_slow(this, now_ns)?;
-        let gateway = &this.get().gateway;
-        let mut state = this.get().state.borrow(this.py());
-        let began_ns = state.began_ns;
-        let Some(connection) = &mut state.connection else {
-            return Ok(());
-        };
-        gateway.hub.count_traffic(connection);
-        let now_ms = now_ns / 1_000_000;
-        let is_late = is_stuck(connection, now_ms) || state.body_due_ms <= now_ms;
-        let is_over = gateway.is_past_request_timeout(began_ns, now_ns);
-        drop(state);
-        match (is_over, is_late) {
-            (true, _) => Self::time_out(this),
-            (false, true) => Self::expire(this, now_ns),
-            (false, false) => Ok(()),
-        }
-    }
-
-    /// The client took too long, unless the kernel knows better: the app may have blocked the loop since.
-    fn expire(this: &Bound<'_, Self>, now_ns: u64) -> PyResult<()> {
-        let state = this.get().state.borrow(this.py());
-        let Some(connection) = &state.connection else {
-            return Ok(());
-        };
-        let readiness = Readiness::now(connection.socket());
-        drop(state);
-        Self::on_event(this, readiness)?;
-        let mut state = this.get().state.borrow(this.py());
-        let Some(connection) = &mut state.connection else {
-            return Ok(());
-        };
-        let now_ms = now_ns / 1_000_000;
-        let reads_first = !connection.output.is_empty();
-        if is_stuck(connection, now_ms) {
-            drop(state);
-            return Self::lose_client(this);
-        }
-        if state.body_due_ms > now_ms {
-            return Ok(());
-        }
-        if readiness.can_read() {
-            // It is the app's turn; a part that is too short for it sets a new deadline.
-            state.body_due_ms = u64::MAX;
-        } else if reads_first {
-            state.body_due_ms = now_ms + this.get().gateway.body_ms();
-        } else {
-            drop(state);
-            Self::refuse(this, Refusal::BODY_TIMEOUT);
-        }
-        Ok(())
-    }
-}
-
-#[pymethods]
-impl Exchange {
-    fn _grace_is_over(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let mut state = this.get().state.borrow(py);
-        if state.connection.is_none() {
-            return Ok(());
-        }
-        state.disconnected = true;
-        let receivers = state.waiters.take(Awaited::Message);
-        drop(state);
-        receivers.wake(py)
-    }
 }
 
 impl State {
@@ -458,8 +285,10 @@ impl State {
             disconnected: false,
             broken: false,
             is_held: false,
-            is_slow: false,
+            is_reported_slow: false,
             timed_out: false,
+            head_has_waited: false,
+            failed: None,
             waiters: Waiters::default(),
             task: None,
             place: None,
@@ -481,19 +310,6 @@ impl State {
     pub(super) fn say_request_id(&mut self, ids: &RequestIds) {
         if let Some(connection) = &self.connection {
             ids.write_field(connection, &mut self.outcome.head.lines);
-        }
-    }
-
-    /// The app waits for a body that is not there: the client is asked for it if it wants to be.
-    fn await_body(&mut self, body_ms: u64) {
-        let head_is_sent = self.outcome.head_is_sent();
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        self.body_due_ms = sys::monotonic_ns() / 1_000_000 + body_ms;
-        if !head_is_sent && connection.output.is_empty() && connection.take_continue() {
-            // A socket that does not take 25 bytes belongs to a client that does not read: it will not send either.
-            let _ = connection.send(response::CONTINUE, net::Next::Unknown);
         }
     }
 
@@ -530,43 +346,4 @@ impl State {
             },
         }
     }
-}
-
-/// Whether the client has not read for too long.
-pub(super) fn is_stuck(connection: &Connection, now_ms: u64) -> bool {
-    !connection.output.is_empty() && connection.deadline_ms <= now_ms
-}
-
-/// Sends what waits; true when all is out.
-pub(super) fn flush(connection: &mut Connection, write_ms: u64) -> io::Result<bool> {
-    let mut output = std::mem::take(&mut connection.output);
-    let mut progress = false;
-    let sent = output.send(u64::MAX, connection.socket(), &mut progress);
-    connection.output = output;
-    if progress {
-        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
-    }
-    let is_out = sent? == Sent::All;
-    if is_out {
-        connection.deadline_ms = u64::MAX;
-    }
-    Ok(is_out)
-}
-
-pub(super) fn gone() -> PyErr {
-    ClientDisconnected::new_err("the client has closed the connection")
-}
-
-fn request_message(py: Python<'_>, body: &Bound<'_, PyBytes>, more: bool) -> PyResult<Py<PyAny>> {
-    let message = PyDict::new(py);
-    message.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
-    message.set_item(intern!(py, "body"), body)?;
-    message.set_item(intern!(py, "more_body"), more)?;
-    Ok(message.into_any().unbind())
-}
-
-fn disconnect(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let message = PyDict::new(py);
-    message.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?;
-    Ok(message.into_any().unbind())
 }

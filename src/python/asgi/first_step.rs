@@ -15,7 +15,7 @@ use pyo3::{
 
 use super::run::Run;
 use crate::{
-    python::ffi::{self, Behaviour, Builtin, HeldCell},
+    python::ffi::{self, Behaviour, Builtin, GilCell},
     sys,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct FirstSteps {
     next: Py<PyAny>,
     /// The thread of the loop.
     thread: u64,
-    current: HeldCell<Option<Current>>,
+    current: GilCell<Option<Current>>,
 }
 
 /// The request whose first step is being made.
@@ -56,7 +56,7 @@ impl FirstSteps {
             copy_context: py.import("contextvars")?.getattr("copy_context")?.unbind(),
             next: py.import("builtins")?.getattr("next")?.unbind(),
             thread: sys::thread_ident(),
-            current: HeldCell::new(None),
+            current: GilCell::new(None),
         };
         let steps = Bound::new(py, steps)?;
         let current_task = ffi::builtin::<CurrentTask>(&steps)?;

@@ -21,15 +21,14 @@ use super::{
     scope::ScopeBuilder,
 };
 use crate::{
+    config::LogLevel,
     http::{RequestTraits, ResponseShape},
-    python::{app::formatted, date::CachedDate, ffi::HeldCell, hooks::RequestHooks},
+    python::{date::CachedDate, exception, ffi::GilCell, hooks::RequestHooks},
     sys::Readiness,
     websocket::{self, DeflateSettings},
-    worker::{Hub, Leaving},
+    worker::{Hub, Leaving, websocket_grace},
 };
 
-/// A worker that leaves closes its WebSockets after a quarter of `timeouts.graceful`, and after this long at the latest.
-const SOCKET_GRACE_MAX: Duration = Duration::from_secs(5);
 /// Clients that have not answered its goodbye after as long again, and after this long at the latest, are dropped.
 const SOCKET_GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -51,7 +50,7 @@ pub(super) struct Gateway {
     done: Py<PyAny>,
     pub(super) socket_settings: websocket::Settings,
     socket_compression: Option<DeflateSettings>,
-    inner: HeldCell<Inner>,
+    inner: GilCell<Inner>,
 }
 
 struct Inner {
@@ -118,7 +117,7 @@ impl Gateway {
             done: Bound::new(py, Done)?.into_any().unbind(),
             socket_settings: parts.socket_settings,
             socket_compression: parts.socket_compression,
-            inner: HeldCell::new(Inner {
+            inner: GilCell::new(Inner {
                 scopes: parts.scopes,
                 date: CachedDate::default(),
                 suspended: Suspended::default(),
@@ -198,11 +197,7 @@ impl Gateway {
 
     /// Writes an exception of the app to the error log.
     pub(super) fn report(&self, py: Python<'_>, error: &PyErr, headline: &str) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        py.detach(|| {
-            let level = crate::config::LogLevel::Error;
-            crate::telemetry::block(level, format_args!("{headline}"), &traceback);
-        });
+        exception::log(py, LogLevel::Error, headline, error);
     }
 
     /// A response is over; its connection is the reactor's again. `token`: events of it went to an exchange.
@@ -238,7 +233,7 @@ impl Gateway {
 
     /// Whether the worker leaves and its WebSockets have had their time.
     pub(super) fn must_close_sockets(&self, now_ns: u64) -> bool {
-        let grace = (self.hub.station.live.graceful() / 4).min(SOCKET_GRACE_MAX);
+        let grace = websocket_grace(self.hub.station.live.graceful());
         self.hub
             .draining_for_ns(now_ns)
             .is_some_and(|ns| u128::from(ns) >= grace.as_nanos())
@@ -246,8 +241,8 @@ impl Gateway {
 
     /// Whether they have had their time to answer the goodbye, too.
     pub(super) fn must_drop_sockets(&self, now_ns: u64) -> bool {
-        let quarter = self.hub.station.live.graceful() / 4;
-        let most = quarter.min(SOCKET_GRACE_MAX) + quarter.min(SOCKET_GOODBYE_MAX);
+        let graceful = self.hub.station.live.graceful();
+        let most = websocket_grace(graceful) + (graceful / 4).min(SOCKET_GOODBYE_MAX);
         self.hub
             .draining_for_ns(now_ns)
             .is_some_and(|ns| u128::from(ns) >= most.as_nanos())

@@ -5,6 +5,7 @@
 //! thread with the interpreter held.
 
 mod awaitable;
+mod client;
 mod departure;
 mod driver;
 mod exchange;
@@ -13,6 +14,7 @@ mod frames;
 mod gateway;
 mod outcome;
 mod party;
+mod pathsend;
 mod piece;
 mod request_objects;
 mod run;

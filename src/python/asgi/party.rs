@@ -99,6 +99,7 @@ impl Party {
             }
         }
     }
+
     /// In which the app is suspended.
     pub(super) fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match self {

@@ -113,7 +113,7 @@ fn write(
         connection.output.push_bytes(&after[at..]);
     }
     if next.is_some() && !connection.output.is_empty() {
-        connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+        connection.deadline_ms = sys::monotonic_ms() + write_ms;
     }
     Ok(())
 }

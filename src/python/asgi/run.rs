@@ -12,7 +12,7 @@ use pyo3::{
 use super::{awaitable::thrown, party::Party};
 use crate::python::{
     copy,
-    ffi::{self, HeldCell, Sent},
+    ffi::{self, GilCell, Resumed},
 };
 
 /// By this attribute a future tells the task that it was yielded by its `await`.
@@ -43,14 +43,14 @@ struct Yielded {
 #[pyclass(frozen, weakref, module = "rgunicorn", name = "request")]
 pub(super) struct Run {
     party: Party,
-    stage: HeldCell<Stage>,
+    stage: GilCell<Stage>,
 }
 
 impl Run {
     pub(super) fn new(party: Party) -> Self {
         Self {
             party,
-            stage: HeldCell::new(Stage::Over),
+            stage: GilCell::new(Stage::Over),
         }
     }
 
@@ -89,7 +89,7 @@ impl Run {
             return yielded.again(py).map(Some);
         }
         let result = match self.coroutine(py) {
-            Ok(Some(coroutine)) => ffi::send_into(coroutine.bind(py), value),
+            Ok(Some(coroutine)) => ffi::resume(coroutine.bind(py), value),
             Ok(None) => return Ok(None),
             Err(error) => Err(error),
         };
@@ -120,11 +120,11 @@ impl Run {
 
     /// Passes on what the app yielded; takes note of its end. Its own exceptions are answered and logged here; only a
     /// cancellation goes on to the task, which is then a cancelled one.
-    fn after(&self, py: Python<'_>, result: PyResult<Sent<'_>>) -> PyResult<Option<Py<PyAny>>> {
+    fn after(&self, py: Python<'_>, result: PyResult<Resumed<'_>>) -> PyResult<Option<Py<PyAny>>> {
         copy::end_if_copy(py, result.as_ref().err());
         let ended = match result {
-            Ok(Sent::Yielded(object)) => return Ok(Some(object.unbind())),
-            Ok(Sent::Returned) => Ok(()),
+            Ok(Resumed::Yielded(object)) => return Ok(Some(object.unbind())),
+            Ok(Resumed::Returned) => Ok(()),
             Err(error) => Err(error),
         };
         *self.stage.borrow(py) = Stage::Over;
@@ -183,11 +183,11 @@ fn is_coroutine(py: Python<'_>, awaitable: &Bound<'_, PyAny>) -> PyResult<bool> 
     Ok(awaitable.get_type().is(kind))
 }
 
-fn throw_into<'py>(coroutine: &Bound<'py, PyAny>, error: &PyErr) -> PyResult<Sent<'py>> {
+fn throw_into<'py>(coroutine: &Bound<'py, PyAny>, error: &PyErr) -> PyResult<Resumed<'py>> {
     let py = coroutine.py();
     match coroutine.call_method1(intern!(py, "throw"), (error.value(py),)) {
-        Ok(yielded) => Ok(Sent::Yielded(yielded)),
-        Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(Sent::Returned),
+        Ok(yielded) => Ok(Resumed::Yielded(yielded)),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(Resumed::Returned),
         Err(error) => Err(error),
     }
 }

@@ -83,6 +83,7 @@ impl ScopeBuilder {
         root_path: &str,
         listeners: Vec<ListenerAddress>,
         proxy: &Proxy,
+        sends_paths: bool,
     ) -> PyResult<Self> {
         let key = |name: &str| PyString::intern(py, name).unbind();
         let keys = Keys {
@@ -104,8 +105,9 @@ impl ScopeBuilder {
         asgi.set_item("version", "3.0")?;
         asgi.set_item(SPEC_VERSION, HTTP_VERSION)?;
         let extensions = PyDict::new(py);
-        for name in ["http.response.pathsend", "http.response.early_hint"] {
-            extensions.set_item(name, PyDict::new(py))?;
+        extensions.set_item("http.response.early_hint", PyDict::new(py))?;
+        if sends_paths {
+            extensions.set_item("http.response.pathsend", PyDict::new(py))?;
         }
         let template = PyDict::new(py);
         template.set_item("type", intern!(py, "http"))?;
@@ -155,7 +157,7 @@ impl ScopeBuilder {
         if connection.request_id.is_some() {
             let mut buffer = [0; MADE_DIGITS];
             let id = ffi::latin1(py, ids.text(connection, &mut buffer));
-            ffi::set(&scope, &self.keys.request_id, id.as_any());
+            ffi::set(&scope, &self.keys.request_id, &id);
         }
         let told = match self.fill(py, &scope, connection)? {
             Ok(told) => told,
@@ -183,14 +185,14 @@ impl ScopeBuilder {
         ffi::set(scope, &keys.state, &copied(&self.state)?);
         let method = head.method(bytes);
         if method != b"GET" {
-            ffi::set(scope, &keys.method, ffi::latin1(py, method).as_any());
+            ffi::set(scope, &keys.method, &ffi::latin1(py, method));
         }
         if head.version == Version::Http10 {
-            ffi::set(scope, &keys.http_version, intern!(py, "1.0").as_any());
+            ffi::set(scope, &keys.http_version, intern!(py, "1.0"));
         }
         let query = head.query(bytes);
         if !query.is_empty() {
-            ffi::set(scope, &keys.query_string, PyBytes::new(py, query).as_any());
+            ffi::set(scope, &keys.query_string, &PyBytes::new(py, query));
         }
         self.set_path(py, scope, head.path(bytes))?;
         if let Some(ends) = ends(connection) {
@@ -243,8 +245,8 @@ impl ScopeBuilder {
             let raw = [self.root_path.as_bytes(), raw].concat();
             (PyString::new(py, &text), PyBytes::new(py, &raw))
         };
-        ffi::set(scope, &self.keys.path, path.as_any());
-        ffi::set(scope, &self.keys.raw_path, raw_path.as_any());
+        ffi::set(scope, &self.keys.path, &path);
+        ffi::set(scope, &self.keys.raw_path, &raw_path);
         Ok(())
     }
 
@@ -283,7 +285,7 @@ impl ScopeBuilder {
             is_forwarded |= connection.peer.trusted && self.forwarding.concerns(name);
             list.append(self.header(py, name, value)?)?;
         }
-        ffi::set(scope, &self.keys.headers, list.as_any());
+        ffi::set(scope, &self.keys.headers, &list);
         if !is_forwarded {
             return Ok(Ok(None));
         }
@@ -311,7 +313,7 @@ impl ScopeBuilder {
         told: &Told<'_>,
     ) -> PyResult<()> {
         if told.is_https == Some(true) {
-            ffi::set(scope, &self.keys.scheme, intern!(py, "https").as_any());
+            ffi::set(scope, &self.keys.scheme, intern!(py, "https"));
         }
         if let Some(client) = told.client {
             let address = remote_address(client.address);

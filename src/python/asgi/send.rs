@@ -17,11 +17,11 @@ use pyo3::{
 
 use super::{
     awaitable::{Awaited, Wait},
+    client::has_room,
     exchange::Exchange,
     outcome::Outcome,
     party::Party,
     piece::Piece,
-    waiters::has_room,
 };
 use crate::{
     http::response,
@@ -201,6 +201,9 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
             "http.response.start comes before http.response.body",
         ));
     }
+    if !more && !state.outcome.head_is_sent() {
+        state.skip_body();
+    }
     let bytes = body.as_bytes();
     let traits = state.traits(gateway.hub.station.may_persist());
     state
@@ -229,6 +232,37 @@ fn send_body(exchange: &Bound<'_, Exchange>, message: &Bound<'_, PyDict>) -> PyR
     match sent {
         Ok(()) if more => Ok(()),
         Ok(()) => Exchange::finish(exchange, false),
+        Err(_) => Exchange::lose_client(exchange),
+    }
+}
+
+/// The head of a response waits for the first part of its body, so that an app that fails at that gets its 500. Where there is none for a
+/// second or two, as with an event stream that has no event yet, the head goes out alone: clients and proxies wait for it.
+pub(super) fn send_waiting_head(exchange: &Bound<'_, Exchange>) -> PyResult<()> {
+    let py = exchange.py();
+    let gateway = &exchange.get().gateway;
+    let mut guard = exchange.get().state.borrow(py);
+    let state = &mut *guard;
+    let outcome = &state.outcome;
+    let is_waiting = outcome.has_begun() && !outcome.head_is_sent();
+    // A length announces a body that comes as a whole, or a file that is sent by its path.
+    if !is_waiting || outcome.head.content_length.is_some() || state.connection.is_none() {
+        return Ok(());
+    }
+    if !std::mem::replace(&mut state.head_has_waited, true) {
+        return Ok(());
+    }
+    let traits = state.traits(gateway.hub.station.may_persist());
+    let piece = Piece {
+        shape: gateway.complete_head(py, &mut state.outcome, traits, None),
+        body: &PyBytes::new(py, b""),
+        is_first: true,
+        is_last: false,
+    };
+    let sent = piece.send(gateway, state)?;
+    drop(guard);
+    match sent {
+        Ok(()) => Ok(()),
         Err(_) => Exchange::lose_client(exchange),
     }
 }

@@ -24,15 +24,15 @@ use reading::Rest;
 
 use super::{
     awaitable::Awaited,
+    client::{CLIENT_CLOSED, flush, gone, has_room},
     departure,
-    exchange::{CLIENT_CLOSED, flush, gone},
     gateway::Gateway,
     outcome::Outcome,
-    waiters::{Sleepers, Waiters, has_room},
+    waiters::{Sleepers, Waiters},
 };
 use crate::{
     http::status::SWITCHING_PROTOCOLS,
-    python::ffi::HeldCell,
+    python::ffi::GilCell,
     sys::{self, Readiness, net},
     websocket::{CloseError, Opening, WebSocket, close},
     wire::Count,
@@ -42,7 +42,7 @@ use crate::{
 #[pyclass(frozen, weakref, module = "rgunicorn")]
 pub(super) struct Socket {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) state: HeldCell<State>,
+    pub(super) state: GilCell<State>,
 }
 
 pub(super) enum Phase {
@@ -91,7 +91,7 @@ impl Socket {
     ) -> Self {
         Self {
             gateway,
-            state: HeldCell::new(State {
+            state: GilCell::new(State {
                 connection: Some(connection),
                 phase: Phase::Connecting(Box::new(opening)),
                 inbox: Inbox::default(),
@@ -204,7 +204,7 @@ impl Socket {
             Ok(sent) => {
                 if connection.output.is_empty() && sent < bytes.len() {
                     let write_ms = this.get().gateway.write_ms();
-                    connection.deadline_ms = sys::monotonic_ns() / 1_000_000 + write_ms;
+                    connection.deadline_ms = sys::monotonic_ms() + write_ms;
                 }
                 connection.output.push_bytes(&bytes[sent..]);
                 state.bytes_sent += bytes.len() as u64;

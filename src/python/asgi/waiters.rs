@@ -4,7 +4,6 @@
 use pyo3::{intern, prelude::*};
 
 use super::awaitable::Awaited;
-use crate::worker::Connection;
 
 #[derive(Default)]
 pub(super) struct Waiters {
@@ -43,11 +42,6 @@ impl Waiters {
             Awaited::Room => &mut self.senders,
         }
     }
-}
-
-/// Whether all that was sent is out.
-pub(super) fn has_room(connection: Option<&Connection>) -> bool {
-    connection.is_none_or(|connection| connection.output.is_empty())
 }
 
 fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -6,12 +6,7 @@ use pyo3::{
     prelude::*,
 };
 
-use crate::{
-    config::LogLevel,
-    python::app::{formatted, told},
-    telemetry::block,
-    worker::Station,
-};
+use crate::{config::LogLevel, python::exception, worker::Station};
 
 /// Has the worker drain if the error is an exit: a loop that ended with it has to be run again until that is done. Any other error is
 /// handed back.
@@ -26,16 +21,14 @@ pub(in crate::python) fn drain_after(
     if !is_exit {
         return Err(error);
     }
-    let traceback = formatted(py, &error).unwrap_or_else(|_| error.to_string());
-    let told = told(py, &error);
-    py.detach(|| {
-        let slot = station.slot();
-        let (generation, worker) = (slot.generation(), slot.worker());
-        let headline = format_args!(
-            "generation={generation} worker={worker} leaves, after its requests: the app raised {told} outside of them"
-        );
-        block(LogLevel::Warning, headline, &traceback);
-        drain();
-    });
+    let slot = station.slot();
+    let headline = format!(
+        "generation={} worker={} leaves, after its requests: the app raised {} outside of them",
+        slot.generation(),
+        slot.worker(),
+        exception::in_one_line(py, &error)
+    );
+    exception::log(py, LogLevel::Warning, &headline, &error);
+    py.detach(drain);
     Ok(())
 }

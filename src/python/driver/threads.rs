@@ -19,9 +19,9 @@ use crate::{
     config::{Config, LogLevel},
     python::{
         RequestTimeout,
-        app::formatted,
         driver::app_exit,
-        ffi::{self, HeldCell},
+        exception,
+        ffi::{self, GilCell},
         hooks::RequestHooks,
         stacks::{self, Thread},
         wsgi::{Desk, Gateway},
@@ -168,7 +168,7 @@ fn take_seat(py: Python<'_>, seating: &Arc<Seating>, me: usize) -> PyResult<()> 
         &seating.config,
         &seating.listeners,
     )?;
-    let (work_crew, gateway) = (Arc::clone(&crew), HeldCell::new(Some(gateway)));
+    let (work_crew, gateway) = (Arc::clone(&crew), GilCell::new(Some(gateway)));
     let work = PyCFunction::new_closure(py, None, None, move |arguments, _| {
         let context = arguments.get_item(0)?;
         let taken = gateway.borrow(arguments.py()).take();
@@ -229,25 +229,15 @@ fn run_signal_handlers(py: Python<'_>, crew: &Crew) {
         return;
     };
     if let Err(error) = app_exit::drain_after(py, &crew.station, || crew.drain(), error) {
-        let traceback = formatted(py, &error).unwrap_or_else(|_| error.to_string());
-        py.detach(|| {
-            let headline = format_args!("a handler that the app set for a signal failed");
-            crate::telemetry::block(LogLevel::Error, headline, &traceback);
-        });
+        let headline = "a handler that the app set for a signal failed";
+        exception::log(py, LogLevel::Error, headline, &error);
     }
 }
 
 /// The server's own objects could not be made: out of memory, most likely.
 fn lose_seat(py: Python<'_>, crew: &Crew, error: &PyErr) -> PyResult<()> {
-    let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-    py.detach(|| {
-        let level = LogLevel::Critical;
-        crate::telemetry::block(
-            level,
-            format_args!("a worker's thread failed; the worker ends"),
-            &traceback,
-        );
-        crew.abandon();
-    });
+    let headline = "a worker's thread failed; the worker ends";
+    exception::log(py, LogLevel::Critical, headline, error);
+    py.detach(|| crew.abandon());
     Ok(())
 }

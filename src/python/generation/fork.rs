@@ -5,9 +5,9 @@ use pyo3::prelude::*;
 
 use super::{Prepared, capture::become_captured};
 use crate::{
-    config::Config,
+    config::{Config, WorkerClass},
     generation::{ForkServer, ForkServerTask, OutputPipes, WorkerStart},
-    python::{app, ending, green::Library, worker},
+    python::{bundled, ending, exception, green::Library, worker},
     sys::{disregard, fork_blocked, restore_defaults, set_process_title},
     telemetry::Printer,
 };
@@ -21,8 +21,8 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
         app,
         glue,
         hooks,
+        forks,
     } = prepared;
-    let library = Library::of(inherited.settings.config.worker_class);
     let own_pid = std::process::id();
     let mut has_forked = false;
     loop {
@@ -31,7 +31,7 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
                 worker,
                 slot,
                 sheet,
-            } => match fork_with_pipes(py, library, &inherited.settings.config) {
+            } => match forks.with_pipes(py, &inherited.settings.config) {
                 Ok((0, pipes)) => {
                     // The channel and the signals' bell are the generation's.
                     drop(server);
@@ -49,13 +49,13 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
                     }
                     server.forked(worker, pid);
                 }
-                Err(error) => server.not_forked(worker, app::told(py, &error)),
+                Err(error) => server.not_forked(worker, exception::in_one_line(py, &error)),
             },
             ForkServerTask::RunHook(occasion) => {
                 let Some(glue) = glue.as_ref().filter(|_| hooks.has(&occasion)) else {
                     continue;
                 };
-                match fork(py, library) {
+                match forks.fork(py) {
                     Ok(0) => {
                         drop(server);
                         inherited.listeners.clear();
@@ -74,7 +74,7 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
             // An address that is given up must not be held open for as long as the last worker takes.
             ForkServerTask::Retire => inherited.listeners.clear(),
             ForkServerTask::Leave => {
-                if library.is_none() {
+                if Library::of(inherited.settings.config.worker_class).is_none() {
                     let generation = inherited.settings.generation;
                     ending::watch(py, &format!("generation={generation}"));
                 }
@@ -85,18 +85,6 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
     }
 }
 
-/// Forks; with the pipes for what the worker prints, where that is captured.
-fn fork_with_pipes(
-    py: Python<'_>,
-    library: Option<Library>,
-    config: &Config,
-) -> PyResult<(u32, Option<OutputPipes>)> {
-    let pipes = (config.log.capture_output)
-        .then(OutputPipes::create)
-        .transpose()?;
-    Ok((fork(py, library)?, pipes))
-}
-
 fn worker_title(start: &WorkerStart) -> String {
     let settings = &start.inherited.settings;
     format!(
@@ -105,18 +93,43 @@ fn worker_title(start: &WorkerStart) -> String {
     )
 }
 
-/// Forks through the interpreter, so that what it and the app registered with `os.register_at_fork` runs. Zero in the
-/// child, which begins with all other signals at their default: until the worker can drain, SIGTERM ends it.
-fn fork(py: Python<'_>, library: Option<Library>) -> PyResult<u32> {
-    // A patched `os.fork` would have the library's hub wait for the child, which is ours to wait for.
-    let module = py.import(if library.is_some() { "posix" } else { "os" })?;
-    fork_blocked(
-        || module.call_method0("fork")?.extract::<u32>(),
-        |pid| *pid == 0,
-        || {
-            // It fails for numbers that are no signals only.
-            let _ = restore_defaults(&ForkServer::SIGNALS);
-            let _ = disregard(&FOR_THE_ARBITER);
-        },
-    )
+/// What forks through the interpreter, so that what it and the app registered with `os.register_at_fork` runs.
+pub(super) struct Forks {
+    /// Of `fork.py`.
+    fork: Py<PyAny>,
+    /// The module that it asks.
+    module: Py<PyModule>,
+}
+
+impl Forks {
+    pub(super) fn new(py: Python<'_>, class: WorkerClass) -> PyResult<Self> {
+        let own = bundled::module(py, "fork", include_str!("fork.py"))?;
+        // A patched `os.fork` would have the library's hub wait for the child, which is ours to wait for.
+        let module = Library::of(class).map_or("os", |_| "posix");
+        Ok(Self {
+            fork: own.getattr("fork")?.unbind(),
+            module: py.import(module)?.unbind(),
+        })
+    }
+
+    /// Zero in the child, which begins with all other signals at their default: until the worker can drain, SIGTERM ends it.
+    fn fork(&self, py: Python<'_>) -> PyResult<u32> {
+        fork_blocked(
+            || self.fork.call1(py, (&self.module,))?.extract::<u32>(py),
+            |pid| *pid == 0,
+            || {
+                // It fails for numbers that are no signals only.
+                let _ = restore_defaults(&ForkServer::SIGNALS);
+                let _ = disregard(&FOR_THE_ARBITER);
+            },
+        )
+    }
+
+    /// With the pipes for what the worker prints, where that is captured.
+    fn with_pipes(&self, py: Python<'_>, config: &Config) -> PyResult<(u32, Option<OutputPipes>)> {
+        let pipes = (config.log.capture_output)
+            .then(OutputPipes::create)
+            .transpose()?;
+        Ok((self.fork(py)?, pipes))
+    }
 }

@@ -11,14 +11,13 @@ mod requests;
 mod worker;
 
 use pyo3::{
-    ffi::c_str,
     prelude::*,
     types::{PyList, PyModule},
 };
 
 use super::{
     app::{self, AppError},
-    say,
+    bundled, say,
 };
 use crate::{
     config::Hooks,
@@ -27,7 +26,7 @@ use crate::{
 
 pub(super) use alone::GenerationHooks;
 use function::{Function, Hook};
-pub(super) use requests::{Met, RequestHooks};
+pub(super) use requests::{Answer, Met, RequestHooks};
 pub(super) use worker::{Failed, WorkerHooks};
 
 /// What all hooks of a generation and its workers share; made before any worker is forked.
@@ -44,13 +43,7 @@ impl Glue {
         if Hook::ALL.iter().all(|hook| hook.of(hooks).is_none()) {
             return Ok(None);
         }
-        let source = std::ffi::CString::new(include_str!("hooks.py")).expect("has no NUL");
-        let module = PyModule::from_code(
-            py,
-            &source,
-            c_str!("rgunicorn/hooks.py"),
-            c_str!("_rgunicorn_hooks"),
-        )?;
+        let module = bundled::module(py, "hooks", include_str!("hooks.py"))?;
         let addresses = PyList::empty(py);
         for listener in &settings.listeners {
             match &listener.address {

@@ -29,6 +29,14 @@ pub(in crate::python) struct Met {
     context: Option<Py<PyAny>>,
 }
 
+/// What a request was answered with.
+pub(in crate::python) struct Answer {
+    pub(in crate::python) status: u16,
+    /// Empty where the server answered in the app's place.
+    pub(in crate::python) head: Vec<u8>,
+    pub(in crate::python) body_bytes: u64,
+}
+
 impl RequestHooks {
     /// `None` where neither is set.
     pub(super) fn load(
@@ -89,25 +97,23 @@ impl RequestHooks {
         }
     }
 
-    /// Whether [`RequestHooks::after`] has something to do.
-    pub(in crate::python) fn wants_outcome(&self) -> bool {
-        self.after.is_some()
-    }
-
-    /// After the response. `head` is the response's, empty where the server answered in the app's place.
+    /// After the response, of which the client may not have taken all yet. It is asked for only if there is a hook to be told.
     pub(in crate::python) fn after(
         &self,
         py: Python<'_>,
         met: &Met,
-        status: u16,
-        head: &[u8],
-        body_bytes: u64,
+        answer: impl FnOnce() -> Answer,
     ) {
         let Some(function) = &self.after else {
             return;
         };
         let call = || {
-            let response = self.response.bind(py).call1((status, head, body_bytes))?;
+            let Answer {
+                status,
+                head,
+                body_bytes,
+            } = answer();
+            let response = (self.response.bind(py)).call1((status, head.as_slice(), body_bytes))?;
             let environ = met.environ.bind(py).as_any();
             let arguments = [
                 self.worker.bind(py),

@@ -16,13 +16,14 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use super::{
     desk::Desk,
+    loan::Loan,
     send::{Part, Sending},
 };
 use crate::{
     http::{AppHead, RequestTraits, ResponseFraming, ResponseShape, Version, response},
     python::{
         date::CachedDate,
-        ffi::{HeldCell, SharedBytes},
+        ffi::{GilCell, SharedBytes},
     },
     sys::net,
     worker::Connection,
@@ -34,11 +35,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Bound to `start_response`, `write` and `wsgi.early_hints`.
 #[pyclass(frozen, module = "rgunicorn")]
-pub(super) struct Call(HeldCell<State>);
+pub(super) struct Call(GilCell<State>);
 
 impl Call {
     pub(super) fn new(state: State) -> Self {
-        Self(HeldCell::new(state))
+        Self(GilCell::new(state))
     }
 
     /// What is known so far, not to be kept while Python code runs. Another thread of the app's may be in `write`, which lets go of the
@@ -72,6 +73,8 @@ pub(super) struct State {
     ends_when_sent: bool,
     /// `None` outside a call.
     pub(super) connection: Option<Box<Connection>>,
+    /// The app may take the connection's socket.
+    pub(super) loan: Option<Loan>,
     /// What `start_response` returns; `None` outside a call.
     pub(super) write: Option<Py<PyAny>>,
     /// `start_response` was called.
@@ -103,6 +106,7 @@ impl State {
             desk,
             ends_when_sent,
             connection: None,
+            loan: None,
             write: None,
             started: false,
             head: AppHead::with_capacity(1024),
@@ -120,8 +124,14 @@ impl State {
     }
 
     /// Makes ready for the next request.
-    pub(super) fn begin(&mut self, connection: Box<Connection>, write: Py<PyAny>) {
+    pub(super) fn begin(
+        &mut self,
+        connection: Box<Connection>,
+        loan: Option<Loan>,
+        write: Py<PyAny>,
+    ) {
         self.connection = Some(connection);
+        self.loan = loan;
         self.write = Some(write);
         self.forget_response();
         self.shape = None;
@@ -149,10 +159,20 @@ impl State {
 
     /// Whether the response is still the app's to give: asked before its first byte goes out.
     pub(super) fn may_answer(&mut self) -> bool {
+        if self.is_taken() {
+            return false;
+        }
         let may = self.head_is_sent() || self.desk.may_answer();
-        self.is_timed_out |= !may;
-        self.must_close |= !may;
+        if !may {
+            self.note_timed_out();
+        }
         may
+    }
+
+    /// The request was answered in the app's place.
+    pub(super) fn note_timed_out(&mut self) {
+        self.is_timed_out = true;
+        self.must_close = true;
     }
 
     pub(super) fn head_is_sent(&self) -> bool {

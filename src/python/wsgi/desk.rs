@@ -61,6 +61,20 @@ impl Desk {
         }
     }
 
+    /// The app takes the socket. False: the request has been answered in its place. With the interpreter held.
+    pub(super) fn let_take(&self, connection: &mut Connection) -> bool {
+        match self {
+            Self::Thread { crew, seat } => crew.let_take(*seat, connection),
+            Self::Greenlet { hub, seat, .. } => {
+                let may = seat.lose_call();
+                if may {
+                    hub.let_take(connection);
+                }
+                may
+            }
+        }
+    }
+
     /// What was sent was no response yet: should the app take too long now, it is answered in its place.
     pub(super) fn leave_open(&self) {
         match self {

@@ -112,6 +112,8 @@ pub(super) struct EnvironBuilder {
     query: Memo,
     decoded: Vec<u8>,
     request: u64,
+    /// The last request has an Upgrade header.
+    has_upgrade: bool,
 }
 
 impl EnvironBuilder {
@@ -137,7 +139,14 @@ impl EnvironBuilder {
             query: Memo::default(),
             decoded: Vec::new(),
             request: 0,
+            has_upgrade: false,
         })
+    }
+
+    /// Whether the request of the last environ may ask for another protocol.
+    #[inline]
+    pub(super) fn has_upgrade(&self) -> bool {
+        self.has_upgrade
     }
 
     pub(super) fn template_count(&self) -> usize {
@@ -161,6 +170,7 @@ impl EnvironBuilder {
         ids: &RequestIds,
     ) -> PyResult<Result<Bound<'py, PyDict>, Refusal>> {
         self.request += 1;
+        self.has_upgrade = false;
         let listener = connection.peer.listener;
         let environ = self.templates[listener].bind(py).copy()?;
         self.set_body(py, &environ, connection)?;
@@ -168,7 +178,7 @@ impl EnvironBuilder {
         if connection.request_id.is_some() {
             let mut buffer = [0; MADE_DIGITS];
             let id = ffi::latin1(py, ids.text(connection, &mut buffer));
-            ffi::set(&environ, &self.keys.request_id, id.as_any());
+            ffi::set(&environ, &self.keys.request_id, &id);
         }
         let told = match self.set_request(py, &environ, connection) {
             Ok(told) => told,
@@ -192,52 +202,32 @@ impl EnvironBuilder {
         environ: &Bound<'_, PyDict>,
         connection: &'c Connection,
     ) -> Result<Option<Told<'c>>, Refusal> {
+        let keys = self.keys;
         let bytes = connection.request_bytes();
         let head = connection.head();
-        let (keys, memo) = (&self.keys, Memo::text);
         let method = head.method(bytes);
         if method != b"GET" {
-            ffi::set(
-                environ,
-                &keys.request_method,
-                memo(&mut self.method, py, method).as_any(),
-            );
+            let method = self.method.text(py, method);
+            ffi::set(environ, &keys.request_method, &method);
         }
-        ffi::set(
-            environ,
-            &keys.raw_uri,
-            memo(&mut self.target, py, head.target(bytes)).as_any(),
-        );
+        let target = self.target.text(py, head.target(bytes));
+        ffi::set(environ, &keys.raw_uri, &target);
         let query = head.query(bytes);
         if !query.is_empty() {
-            ffi::set(
-                environ,
-                &keys.query_string,
-                memo(&mut self.query, py, query).as_any(),
-            );
+            let query = self.query.text(py, query);
+            ffi::set(environ, &keys.query_string, &query);
         }
         if head.version == Version::Http10 {
-            ffi::set(
-                environ,
-                &keys.server_protocol,
-                intern!(py, "HTTP/1.0").as_any(),
-            );
+            ffi::set(environ, &keys.server_protocol, intern!(py, "HTTP/1.0"));
         }
         let (script_name, is_forwarded) = self.set_headers(py, environ, connection)?;
         let path = percent::decode(head.path(bytes), &mut self.decoded);
         if let Some(script_name) = script_name {
-            ffi::set(
-                environ,
-                &self.keys.script_name,
-                ffi::latin1(py, script_name).as_any(),
-            );
+            ffi::set(environ, &keys.script_name, &ffi::latin1(py, script_name));
         }
         let path_info = below(path, script_name.unwrap_or(self.script_name));
-        ffi::set(
-            environ,
-            &self.keys.path_info,
-            self.path.text(py, path_info).as_any(),
-        );
+        let path_info = self.path.text(py, path_info);
+        ffi::set(environ, &keys.path_info, &path_info);
         match is_forwarded {
             true => self.forwarding.read(connection).map(Some),
             false => Ok(None),
@@ -260,6 +250,7 @@ impl EnvironBuilder {
                 Meaning::Plain | Meaning::Cookie => {}
                 Meaning::Host => value = connection.head().host(connection.request_bytes()),
                 Meaning::Forwarded => is_forwarded = trusted,
+                Meaning::Upgrade => self.has_upgrade = true,
                 Meaning::ScriptName if trusted => {
                     script_name = Some(value);
                     continue;
@@ -286,7 +277,7 @@ impl EnvironBuilder {
                     join(py, environ, &known.key, known.meaning, value);
                 } else {
                     let value = known.value(py, value);
-                    ffi::set(environ, &known.key, value.as_any());
+                    ffi::set(environ, &known.key, &value);
                 }
             }
         }
@@ -303,18 +294,14 @@ impl EnvironBuilder {
         told: &Told<'_>,
     ) -> PyResult<()> {
         if told.is_https == Some(true) {
-            ffi::set(
-                environ,
-                &self.keys.url_scheme,
-                intern!(py, "https").as_any(),
-            );
+            ffi::set(environ, &self.keys.url_scheme, intern!(py, "https"));
         }
         if let Some(client) = told.client {
             self.set_client(environ, connection, client)?;
         }
         match told.host_with_port() {
             Some(host) => {
-                ffi::set(environ, &self.keys.host, ffi::latin1(py, &host).as_any());
+                ffi::set(environ, &self.keys.host, &ffi::latin1(py, &host));
                 self.set_server(py, environ, &host);
             }
             None if self.is_unix[connection.peer.listener] => {
@@ -357,16 +344,12 @@ impl EnvironBuilder {
             .as_ref()
             .and_then(|attachment| attachment.downcast_ref::<PeerText>());
         if let Some(peer) = attachment {
-            ffi::set(
-                environ,
-                &self.keys.remote_addr,
-                peer.address.bind(py).as_any(),
-            );
+            ffi::set(environ, &self.keys.remote_addr, peer.address.bind(py));
             if let Some(port) = &peer.port {
-                ffi::set(environ, &self.keys.remote_port, port.bind(py).as_any());
+                ffi::set(environ, &self.keys.remote_port, port.bind(py));
             }
             if let Some(socket) = &peer.socket {
-                ffi::set(environ, &self.keys.peer, socket.bind(py).as_any());
+                ffi::set(environ, &self.keys.peer, socket.bind(py));
             }
         }
     }
@@ -382,11 +365,7 @@ impl EnvironBuilder {
             Body::Empty => {
                 // `Content-Length: 0` is shown as it came.
                 if connection.head().framing == crate::http::Framing::Length(0) {
-                    ffi::set(
-                        environ,
-                        &self.keys.content_length,
-                        intern!(py, "0").as_any(),
-                    );
+                    ffi::set(environ, &self.keys.content_length, intern!(py, "0"));
                 }
                 return Ok(());
             }
@@ -399,7 +378,7 @@ impl EnvironBuilder {
         };
         ffi::set(environ, &self.keys.input, Bound::new(py, input)?.as_any());
         let digits = ffi::latin1(py, itoa::Buffer::new().format(length).as_bytes());
-        ffi::set(environ, &self.keys.content_length, digits.as_any());
+        ffi::set(environ, &self.keys.content_length, &digits);
         Ok(())
     }
 
@@ -419,16 +398,8 @@ impl EnvironBuilder {
         });
         let default_port: &[u8] = if is_https { b"443" } else { b"80" };
         let port = if port.is_empty() { default_port } else { port };
-        ffi::set(
-            environ,
-            &self.keys.server_name,
-            ffi::latin1(py, name).as_any(),
-        );
-        ffi::set(
-            environ,
-            &self.keys.server_port,
-            ffi::latin1(py, port).as_any(),
-        );
+        ffi::set(environ, &self.keys.server_name, &ffi::latin1(py, name));
+        ffi::set(environ, &self.keys.server_port, &ffi::latin1(py, port));
     }
 }
 
@@ -451,7 +422,7 @@ fn join(
         .unwrap_or_default();
     let value: String = value.iter().map(|byte| char::from(*byte)).collect();
     let joined = PyString::new(py, &format!("{before}{separator}{value}"));
-    ffi::set(environ, key, joined.as_any());
+    ffi::set(environ, key, &joined);
 }
 
 /// Where the environment says that the app is mounted, as Gunicorn's users do: `SCRIPT_NAME=/app`. Asked for once in a worker, after the

@@ -16,16 +16,15 @@ use super::{
     environ::{EnvironBuilder, Surroundings},
     errors::Errors,
     file_wrapper::FileWrapper,
+    loan::{self, Loan},
     start_response::{StartResponse, Write},
 };
 use crate::{
-    config::Config,
+    config::{Config, LogLevel},
     http::Refusal,
     python::{
-        RequestTimeout,
-        app::formatted,
-        copy, ffi,
-        hooks::{Met, RequestHooks},
+        RequestTimeout, copy, exception, ffi,
+        hooks::{Answer, RequestHooks},
     },
     wire::ListenerAddress,
     worker::{Answered, Connection, log_answered},
@@ -116,9 +115,12 @@ impl Gateway {
                 }
             };
         let call = self.callables.call.bind(py).clone();
-        call.get()
-            .state(py)
-            .begin(connection, self.callables.write.clone_ref(py));
+        let loan = match self.environ.has_upgrade() {
+            true => self.lend(&call, &environ, &connection),
+            false => None,
+        };
+        let write = self.callables.write.clone_ref(py);
+        call.get().state(py).begin(connection, loan, write);
         let Some(hooks) = self.hooks.clone() else {
             let result = self.run(py, &call, environ);
             return Ok(self.finish(py, &call, result));
@@ -132,9 +134,30 @@ impl Gateway {
         };
         let served = self.finish(py, &call, result);
         if let Ok(met) = met {
-            tell_answer(py, &hooks, &met, &call, served.status);
+            hooks.after(py, &met, || answer(&call, served.status));
         }
         Ok(served)
+    }
+
+    /// Shows the client's socket in the environ, if the request asks for a WebSocket.
+    #[cold]
+    fn lend(
+        &self,
+        call: &Bound<'_, Call>,
+        environ: &Bound<'_, PyDict>,
+        connection: &Connection,
+    ) -> Option<Loan> {
+        let py = call.py();
+        let lent = Loan::begin(call, connection).and_then(|loan| {
+            if let Some(loan) = &loan {
+                environ.set_item(intern!(py, "gunicorn.socket"), loan.socket(py))?;
+            }
+            Ok(loan)
+        });
+        lent.unwrap_or_else(|error| {
+            self.report(py, connection, &error, "cannot lend the app the socket of");
+            None
+        })
     }
 
     /// The format of the access log may have changed.
@@ -185,6 +208,9 @@ impl Gateway {
         call: &Bound<'_, Call>,
         iterable: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        if call.get().state(py).is_taken() {
+            return Ok(());
+        }
         if iterable.get_type().is(self.file_wrapper.bind(py))
             && let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()
             && self.send_file(py, call, wrapper.get())?
@@ -251,15 +277,22 @@ impl Gateway {
         copy::end_if_copy(py, result.as_ref().err());
         let mut state = call.get().state(py);
         let connection = state.connection.take();
+        let loan = state.loan.take();
         state.write = None;
         drop(state);
         let Some(mut connection) = connection else {
             unreachable!("only `finish` takes the connection")
         };
+        if let Some(loan) = loan {
+            loan.end(py, connection.is_taken);
+        }
         if let Err(error) = &result {
             self.fail(py, call, &mut connection, error);
         }
         let mut state = call.get().state(py);
+        if connection.is_taken {
+            state.note_switched();
+        }
         if state.is_timed_out {
             // Whatever the app made of it since: this is what the client got.
             state.forget_response();
@@ -309,6 +342,9 @@ impl Gateway {
         connection: &mut Connection,
         error: &PyErr,
     ) {
+        if connection.is_taken && loan::is_end(py, error) {
+            return;
+        }
         let what = match error.is_instance_of::<RequestTimeout>(py) {
             true => "interrupted after timeouts.request:",
             false => "the app failed on",
@@ -316,7 +352,7 @@ impl Gateway {
         self.report(py, connection, error, what);
         let mut state = call.get().state(py);
         state.must_close = true;
-        if state.head_is_sent() {
+        if state.head_is_sent() || connection.is_taken {
             return;
         }
         state.forget_response();
@@ -325,6 +361,13 @@ impl Gateway {
             state.status = Refusal::APP_FAILED.status;
             (state.head.lines, state.body_bytes) = ids.refuse(Refusal::APP_FAILED, connection);
         }
+    }
+
+    /// Writes an exception to the error log.
+    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
+        let id = self.desk.station().request_ids.prefix(connection);
+        let headline = format!("{id}{what} {}", connection.described());
+        exception::log(py, LogLevel::Error, &headline, error);
     }
 
     /// Answers without the app.
@@ -355,22 +398,6 @@ impl Gateway {
     }
 }
 
-impl Gateway {
-    /// Writes an exception to the error log.
-    fn report(&self, py: Python<'_>, connection: &Connection, error: &PyErr, what: &str) {
-        let traceback = formatted(py, error).unwrap_or_else(|_| error.to_string());
-        let id = self.desk.station().request_ids.prefix(connection);
-        let request = connection.described();
-        py.detach(|| {
-            crate::telemetry::block(
-                crate::config::LogLevel::Error,
-                format_args!("{id}{what} {request}"),
-                &traceback,
-            );
-        });
-    }
-}
-
 impl Callables {
     /// `ends_when_sent`: no hook is called after the response.
     fn new(py: Python<'_>, desk: &Arc<Desk>, ends_when_sent: bool) -> PyResult<Self> {
@@ -392,25 +419,17 @@ impl Callables {
     }
 }
 
-/// Tells the hook what was answered. What the client has not taken yet is still on its way.
-fn tell_answer(
-    py: Python<'_>,
-    hooks: &RequestHooks,
-    met: &Met,
-    call: &Bound<'_, Call>,
-    status: u16,
-) {
-    if !hooks.wants_outcome() {
-        return;
+fn answer(call: &Bound<'_, Call>, status: u16) -> Answer {
+    let state = call.get().state(call.py());
+    Answer {
+        status,
+        head: state.head.lines.clone(),
+        body_bytes: state.body_bytes,
     }
-    let state = call.get().state(py);
-    let (head, bytes) = (state.head.lines.clone(), state.body_bytes);
-    drop(state);
-    hooks.after(py, met, status, &head, bytes);
 }
 
 fn check_started(state: &State) -> PyResult<()> {
-    match state.started {
+    match state.started || state.is_taken() {
         true => Ok(()),
         false => Err(PyRuntimeError::new_err(
             "the app returned a body without calling start_response",

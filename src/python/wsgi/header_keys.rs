@@ -31,6 +31,8 @@ pub(super) enum Meaning {
     TransferEncoding,
     /// As `Plain`; tells about the client, when it comes from a trusted peer.
     Forwarded,
+    /// As `Plain`; the request may ask for a WebSocket.
+    Upgrade,
     /// SCRIPT_NAME, when it comes from a trusted peer; dropped otherwise.
     ScriptName,
     /// Has an underscore, which the configuration does not allow.
@@ -134,6 +136,7 @@ impl HeaderKeys {
             b"host" => Meaning::Host,
             b"content-length" => Meaning::ContentLength,
             b"transfer-encoding" => Meaning::TransferEncoding,
+            b"upgrade" => Meaning::Upgrade,
             b"script_name" => Meaning::ScriptName,
             _ if self.forwarding.concerns(&lower) => Meaning::Forwarded,
             _ if lower.contains(&b'_') => match self.header_map {

@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyBytes, PyList},
 };
 
-use crate::python::ffi::HeldCell;
+use crate::python::ffi::GilCell;
 
 /// Where the body is.
 enum Source {
@@ -23,19 +23,19 @@ enum Source {
 /// The file-like object of PEP 3333, with `readinto`-free `io` names.
 #[pyclass(frozen, module = "rgunicorn")]
 pub(super) struct Input {
-    source: HeldCell<Source>,
+    source: GilCell<Source>,
 }
 
 impl Input {
     pub(super) fn empty() -> Self {
         Self {
-            source: HeldCell::new(Source::Empty),
+            source: GilCell::new(Source::Empty),
         }
     }
 
     pub(super) fn of_bytes(bytes: Bound<'_, PyBytes>) -> Self {
         Self {
-            source: HeldCell::new(Source::Memory {
+            source: GilCell::new(Source::Memory {
                 bytes: bytes.unbind(),
                 at: 0,
             }),
@@ -44,7 +44,7 @@ impl Input {
 
     pub(super) fn of_file(file: File) -> Self {
         Self {
-            source: HeldCell::new(Source::Spooled(Some(BufReader::new(file)))),
+            source: GilCell::new(Source::Spooled(Some(BufReader::new(file)))),
         }
     }
 

@@ -11,6 +11,7 @@ mod file_wrapper;
 mod gateway;
 mod header_keys;
 mod input;
+mod loan;
 mod memo;
 mod prepare;
 mod send;

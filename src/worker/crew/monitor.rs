@@ -60,7 +60,7 @@ impl Crew {
             }
             // Where calls are rare, looking for them would cost more than they do; where they are many, waking up for each.
             let calls = self.calls_begun();
-            let nothing_happens = is_quiet && calls == calls_seen;
+            let nothing_happens = !self.has_calls_to_watch() && calls == calls_seen;
             calls_seen = calls;
             if nothing_happens && !must_leave {
                 self.sleep_until_a_call();
@@ -84,7 +84,8 @@ impl Crew {
     fn sleep_until_a_call(&self) {
         self.monitor_state.store(ASLEEP, SeqCst);
         // What came before that was no reason to set the alarm.
-        let may_sleep = self.busy.load(SeqCst) == 0
+        let may_sleep = !self.has_calls_to_watch()
+            && !self.leads(self.seats.len())
             && !self.leaving.load(SeqCst)
             && self.leave_by_ns.load(SeqCst) == 0;
         if may_sleep {
@@ -211,7 +212,9 @@ impl Crew {
     fn busy_look_every(&self) -> Duration {
         let now_ns = sys::monotonic_ns();
         let calls = self.seats.iter().map(|seat| seat.lasted_ns(now_ns));
-        let shortest_ns = calls.min().unwrap_or(0);
+        // Those that took their socket may last for days.
+        let shortest_ns = calls.filter(|lasted_ns| *lasted_ns > 0).min();
+        let shortest_ns = shortest_ns.unwrap_or(u64::MAX);
         Duration::from_nanos(shortest_ns / 4).clamp(BUSY_LOOK_EVERY_MIN, BUSY_LOOK_EVERY_MAX)
     }
 

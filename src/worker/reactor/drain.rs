@@ -2,7 +2,8 @@
 //! which are not this worker's alone. When the whole server stops, nobody is left to get it, so it is served first: a
 //! worker takes the backlogs as they are at that moment, and goes on taking from the lobby, by which the workers share the
 //! work, until that is empty too. Each looks there last thing, so what one leaves there is never the last one's to miss.
-//! `timeouts.graceful` bounds it all, and is the arbiter's to keep.
+//! `timeouts.graceful` bounds it all, and is the arbiter's to keep. Sockets that the app has taken would fill it: they are
+//! ended early.
 
 use super::{Reactor, intake::SHARE_RECHECK_MS};
 use crate::{sys::Readiness, worker::connection::Connection};
@@ -20,6 +21,8 @@ pub(super) struct Drain {
     /// The listeners are kept until this moment, milliseconds: perhaps every process was told to leave, and the arbiter is
     /// about to say that the server stops.
     listens_until_ms: u64,
+    /// From this moment on, milliseconds, sockets that the app has taken are ended.
+    ends_taken_ms: u64,
 }
 
 impl Reactor {
@@ -59,6 +62,11 @@ impl Reactor {
             return;
         }
         let is_last = !self.acceptor.has_colleagues();
+        // One that begins to leave anew, because the server stops, gives no more time than it did.
+        let ends_taken_ms = match &self.drain {
+            Some(drain) => drain.ends_taken_ms,
+            None => self.now_ms + self.settings.websocket_grace_ms,
+        };
         self.drain = Some(Drain {
             closing,
             hand_over_again_ms: None,
@@ -66,6 +74,7 @@ impl Reactor {
                 true => self.now_ms + WORD_MS,
                 false => 0,
             },
+            ends_taken_ms,
         });
         self.acceptor.stop_watching(&self.epoll);
         self.watch_lobby(false);
@@ -122,9 +131,14 @@ impl Reactor {
     /// Goes on with what could not be done at once.
     pub(super) fn go_on_draining(&mut self) {
         let Some(drain) = &self.drain else { return };
-        if drain.closing {
+        let (closing, ends_taken) = (drain.closing, drain.ends_taken_ms <= self.now_ms);
+        if ends_taken {
+            self.end_taken();
+        }
+        if closing {
             return self.empty_backlogs();
         }
+        let Some(drain) = &self.drain else { return };
         let must_hand_over = drain
             .hand_over_again_ms
             .is_some_and(|again_ms| again_ms <= self.now_ms);
@@ -167,9 +181,18 @@ impl Reactor {
             && Readiness::now(connection.socket()).can_read()
     }
 
-    /// Watches the lobby while a thread could serve what waits there; returns after how many milliseconds there is
-    /// something to go on with.
+    /// After how many milliseconds there is something to go on with. `free_threads` could serve what waits in the lobby.
     pub(super) fn drain_in_ms(&mut self, free_threads: usize) -> Option<u64> {
+        let look_in_ms = self.look_in_ms(free_threads);
+        let drain = self.drain.as_ref()?;
+        let ends_taken_in_ms = drain.ends_taken_ms.saturating_sub(self.now_ms);
+        let has_taken = self.table.taken().any(|socket| socket.is_some());
+        let ends_taken_in_ms = has_taken.then_some(ends_taken_in_ms);
+        look_in_ms.into_iter().chain(ends_taken_in_ms).min()
+    }
+
+    /// Watches the lobby while a thread could serve what waits there; returns when to look after listeners and lobby again.
+    fn look_in_ms(&mut self, free_threads: usize) -> Option<u64> {
         let drain = self.drain.as_ref()?;
         if !drain.closing {
             let is_listening = self.acceptor.is_open();

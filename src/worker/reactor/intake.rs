@@ -18,11 +18,17 @@ const ACCEPTS_MAX: usize = 64;
 pub(super) const SHARE_RECHECK_MS: u64 = 50;
 /// How long a connection from the lobby may take at least to send its request, where connections are not kept alive.
 const LOBBY_PATIENCE_MS_MIN: u64 = 1_000;
-/// A worker may come to its bound again and again; the error log is told once in so long.
-const FULL_PAUSE_MS: u64 = 60_000;
 
 impl Reactor {
-    pub(super) fn accept(&mut self, listener: usize, thread_is_free: bool) {
+    /// The kernel reports that connections wait in a backlog.
+    pub(super) fn let_in(&mut self, listener: usize, thread_is_free: bool) {
+        if thread_is_free || !self.acceptor.has_colleagues() {
+            self.make_room();
+        }
+        self.accept(listener, thread_is_free);
+    }
+
+    fn accept(&mut self, listener: usize, thread_is_free: bool) {
         let is_alone = !self.acceptor.has_colleagues();
         let allowed = match (thread_is_free, self.app_is_slow) {
             // It may be long until a thread is free, and nobody else takes them.
@@ -49,13 +55,6 @@ impl Reactor {
                 false => self.pass_on(socket, peer, self.settings.header_ms),
             }
         }
-    }
-
-    /// How many connections more this worker may hold.
-    pub(super) fn room(&self) -> usize {
-        self.settings
-            .connections_max
-            .saturating_sub(self.table.len())
     }
 
     /// The next connection of a backlog; `None` when it is empty, or cannot be had now.
@@ -152,24 +151,12 @@ impl Reactor {
         let mut connection = Box::new(Connection::new(socket, token, peer));
         connection.streams = self.settings.streams;
         connection.deadline_ms = self.now_ms + patience_ms;
+        connection.idle_since_ms = self.now_ms;
         self.count_connections();
         if self.room() == 0 {
             self.tell_full();
         }
         connection
-    }
-
-    /// Else nobody would know why clients wait: they are connected, by the kernel.
-    #[cold]
-    fn tell_full(&mut self) {
-        if self.now_ms >= self.full_again_ms {
-            self.full_again_ms = self.now_ms + FULL_PAUSE_MS;
-            crate::warning!(
-                "{} has as many connections as `limits.connections` allows, {}; more wait for another worker or in the backlog",
-                self.who(),
-                self.settings.connections_max
-            );
-        }
     }
 
     /// The request of a new connection stays unread until its turn: should the turn be long in coming, another worker can
@@ -181,7 +168,15 @@ impl Reactor {
         self.table.put(connection);
     }
 
-    pub(super) fn take_from_lobby(&mut self, thread_is_free: bool) {
+    /// The kernel reports that connections wait in the lobby.
+    pub(super) fn welcome_guests(&mut self, thread_is_free: bool) {
+        if thread_is_free {
+            self.make_room();
+        }
+        self.take_from_lobby(thread_is_free);
+    }
+
+    fn take_from_lobby(&mut self, thread_is_free: bool) {
         let wanted = match (thread_is_free, self.app_is_slow) {
             _ if !self.has_heirs() => usize::MAX,
             (false, _) => 0,
@@ -335,7 +330,7 @@ impl Reactor {
     pub fn watch_if_alone(&mut self, threads_move_on: bool) -> bool {
         let is_alone = !self.acceptor.has_colleagues();
         if is_alone && self.is_open && self.drain.is_none() {
-            let has_room = self.room() > 0;
+            let has_room = self.has_room();
             let may_try = self.now_ms >= self.accept_again_ms;
             self.watch_intake(threads_move_on && has_room && may_try);
         }
@@ -363,7 +358,7 @@ impl Reactor {
         self.lacks_room = false;
         timeout_ms = timeout_ms.min(self.drain_in_ms(free_threads).unwrap_or(u64::MAX));
         if free_threads > 0 && self.is_open && self.drain.is_none() {
-            let has_room = self.room() > 0;
+            let has_room = self.has_room();
             self.lacks_room = !has_room;
             let may_try = self.now_ms >= self.accept_again_ms;
             let has_share = self.acceptor.allowance(self.table.len()) > 0;

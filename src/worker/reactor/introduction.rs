@@ -4,11 +4,12 @@ use super::{Outcome, Reactor};
 use crate::{
     http::{Refusal, proxy_protocol},
     sys::net::PeerAddress,
+    telemetry::OnceAMinute,
     worker::connection::Connection,
 };
 
-/// Strangers may come in any number; the error log is told of one of them in so long.
-const STRANGERS_PAUSE_MS: u64 = 60_000;
+/// Strangers may come in any number.
+static STRANGER: OnceAMinute = OnceAMinute::new();
 
 impl Reactor {
     /// Reads the header as far as it has come. The deadline stays that of a new connection.
@@ -43,12 +44,11 @@ impl Reactor {
         }
     }
 
-    fn tell_of_stranger(&mut self, socket: PeerAddress) {
+    fn tell_of_stranger(&self, socket: PeerAddress) {
         let PeerAddress::Ip(address) = socket else {
             return;
         };
-        if self.now_ms >= self.strangers_again_ms {
-            self.strangers_again_ms = self.now_ms + STRANGERS_PAUSE_MS;
+        if STRANGER.claim() {
             crate::warning!(
                 "{} refused a connection from {}, which is not in proxy.protocol_allow_ips",
                 self.who(),

@@ -15,7 +15,9 @@ mod holding;
 mod intake;
 mod introduction;
 mod progress;
+mod room;
 mod streaming;
+mod taken;
 mod waiting;
 
 use std::{
@@ -44,7 +46,7 @@ use super::{
 };
 use crate::{
     http::{Refusal, forwarded::Node},
-    sys::{self, Epoll, Event, Readiness, Watch},
+    sys::{self, Epoll, Event, Readiness, Watch, net},
     wire::Scoreboard,
 };
 
@@ -133,10 +135,8 @@ pub struct Reactor {
     accept_again_ms: u64,
     /// Not to look again before this moment whether there are too many connections here.
     rebalance_again_ms: u64,
-    /// Not to tell before this moment again that a stranger spoke the PROXY protocol.
-    strangers_again_ms: u64,
-    /// Not to tell before this moment again that there are as many connections as may be.
-    full_again_ms: u64,
+    /// None could be given up for others: not to look again before this moment.
+    look_for_room_ms: u64,
     pub calls: Calls,
     pub refused: Vec<Refused>,
     /// Eager mode of the crew: take no more connections than can be served at once.
@@ -186,8 +186,7 @@ impl Reactor {
             drain: None,
             accept_again_ms: 0,
             rebalance_again_ms: 0,
-            strangers_again_ms: 0,
-            full_again_ms: 0,
+            look_for_room_ms: 0,
             calls: Calls::default(),
             refused: Vec::new(),
             app_is_slow: false,
@@ -231,7 +230,12 @@ impl Reactor {
         self.set_now(now_ns);
         self.looked_ns = now_ns;
         self.events.extend(events);
-        self.turns.extend(self.again.drain(..));
+        for token in self.again.drain(..) {
+            if let Some(lent) = self.table.lent(token) {
+                lent.is_in_again = false;
+            }
+            self.turns.push_back(token);
+        }
         self.waiting.line_up();
     }
 
@@ -344,7 +348,7 @@ impl Reactor {
             return self.on_connection(token, event.readiness());
         }
         match token {
-            LOBBY => self.take_from_lobby(thread_is_free),
+            LOBBY => self.welcome_guests(thread_is_free),
             SIGNALS => self.calls.signals = true,
             LIFELINE => {
                 // Level-triggered and closed for ever: once is enough.
@@ -353,7 +357,7 @@ impl Reactor {
             WAKE => drop(self.wake.drain()),
             HEALTH => self.hear_health(),
             WAKEUPS => self.calls.wakeups = true,
-            listener => self.accept((listener - FIRST_LISTENER) as usize, thread_is_free),
+            listener => self.let_in((listener - FIRST_LISTENER) as usize, thread_is_free),
         }
         None
     }
@@ -417,7 +421,10 @@ impl Reactor {
         drop(lent.socket);
         connection.stage = Stage::Replying { then_close };
         connection.deadline_ms = u64::MAX;
-        let outcome = if lent.broken || events.is_broken() {
+        let outcome = if connection.is_taken {
+            // Its client may still say goodbye.
+            self.start_lingering(&mut connection)
+        } else if lent.broken || events.is_broken() {
             Outcome::Close
         } else if connection.output.is_empty() {
             self.after_reply(&mut connection, then_close)
@@ -453,9 +460,11 @@ impl Reactor {
     }
 
     /// Has a connection that is with the app reported as readable in the next turn: there is more of it, of which no event
-    /// will tell.
+    /// will tell. However often this is asked for, it is reported once.
     pub fn look_again(&mut self, token: u64) {
-        if !self.again.contains(&token) {
+        if let Some(lent) = self.table.lent(token)
+            && !std::mem::replace(&mut lent.is_in_again, true)
+        {
             self.again.push(token);
         }
     }
@@ -511,6 +520,10 @@ impl Reactor {
     fn close(&mut self, mut connection: Box<Connection>) {
         self.count_traffic(&mut connection);
         self.table.close(connection.token);
+        if connection.is_taken {
+            // What the app left behind may have the socket, and wait for it.
+            net::shut_down(connection.socket());
+        }
         drop(connection);
         self.count_connections();
     }

@@ -164,10 +164,7 @@ impl Reactor {
         if readiness.is_broken() {
             return Outcome::Close;
         }
-        let mut output = std::mem::take(&mut connection.output);
-        let mut progress = false;
-        let sent = output.send(TURN_BYTES_MAX, connection.socket(), &mut progress);
-        connection.output = output;
+        let sent = connection.flush(TURN_BYTES_MAX);
         connection.unread |= readiness.can_read();
         let Ok(sent) = sent else {
             return Outcome::Close;
@@ -176,7 +173,7 @@ impl Reactor {
             self.again.push(connection.token);
         }
         if sent != Sent::All {
-            if progress || connection.deadline_ms == u64::MAX {
+            if sent != Sent::Nothing || connection.deadline_ms == u64::MAX {
                 connection.deadline_ms = self.now_ms + self.settings.write_ms;
             }
             return Outcome::Wait;
@@ -201,6 +198,7 @@ impl Reactor {
         }
         connection.finish_request();
         connection.deadline_ms = self.now_ms + self.settings.keepalive_ms;
+        connection.idle_since_ms = self.now_ms;
         match self.advance(connection, true) {
             Outcome::Wait if connection.end_was_read => return self.end_of_input(connection),
             Outcome::Wait => {}

@@ -19,7 +19,7 @@ impl Reactor {
     /// told; nothing more of the response is sent then.
     pub fn queue_streamed(&mut self, connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
         self.register(connection);
-        let deadline_ms = sys::monotonic_ns() / 1_000_000 + self.settings.write_ms;
+        let deadline_ms = sys::monotonic_ms() + self.settings.write_ms;
         let Some(lent) = self.table.lent(connection.token) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
@@ -102,15 +102,12 @@ impl Reactor {
         let deadline_ms = self.now_ms + self.settings.write_ms;
         let lent = self.table.lent(token)?;
         let socket = lent.socket.as_ref()?;
-        let mut progress = false;
-        let sent = lent
-            .output
-            .send(TURN_BYTES_MAX, socket.as_fd(), &mut progress);
+        let sent = lent.output.send(TURN_BYTES_MAX, socket.as_fd());
         lent.broken |= sent.is_err();
-        if progress {
+        let sent = sent.ok()?;
+        if sent != Sent::Nothing {
             lent.deadline_ms = deadline_ms;
         }
-        let sent = sent.ok()?;
         if sent == Sent::AsMuchAsAllowed {
             // So much waits in a file.
             self.cold.push((token, Readiness::NONE));

@@ -55,7 +55,14 @@ def application(environ, start_response):
     if route is None:
         return answer(start_response, f"hello from {path}")
     count(path)
+    tell_begun(query)
     return route(environ, start_response, query)
+
+
+def tell_begun(query):
+    """A test waits for the file that it names before it goes on."""
+    if "begun" in query:
+        open(query["begun"], "w").close()
 
 
 def route_version(environ, start_response, query):

@@ -20,6 +20,9 @@ async def app(scope, receive, send):
     route = globals().get("route_" + path.strip("/").replace("-", "_"))
     if route is None:
         return await answer(send, f"hello from {path}")
+    if "begun" in query:
+        # A test waits for the file before it goes on.
+        open(query["begun"], "w").close()
     await route(scope, receive, send, query)
 
 

@@ -14,8 +14,22 @@ def application(environ, start_response):
         body = line(environ["SERVER_NAME"], environ["SERVER_PORT"])
     if environ["PATH_INFO"] == "/pid":
         body = line(os.getpid())
+    if environ.get("HTTP_UPGRADE") == "websocket":
+        return speak(environ, body.decode())
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+
+
+def speak(environ, text):
+    from simple_websocket import ConnectionClosed, Server
+
+    socket = Server(environ)
+    socket.send(text)
+    try:
+        while socket.receive():
+            socket.send(text)
+    except ConnectionClosed:
+        raise StopIteration
 
 
 async def app(scope, receive, send):

@@ -53,6 +53,24 @@ fn continue_is_sent_when_the_app_asks_for_the_body() {
 }
 
 #[test]
+fn a_body_that_nobody_reads_costs_the_connection_only_where_it_is_not_there_yet() {
+    let server = start("");
+    let mut client = server.client();
+    for body in [
+        "Content-Length: 4\r\n\r\nbody",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let answer = client.request(&format!("POST /unread HTTP/1.1\r\nHost: test\r\n{body}"));
+        assert!(answer.status == 200 && !answer.says_close(), "{body}");
+    }
+    assert_eq!(client.get("/").text(), "hello from /");
+    let half =
+        "POST /unread HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n";
+    assert!(client.request(half).says_close(), "the rest may still come");
+}
+
+#[test]
 fn an_app_that_answers_before_the_body_is_there_is_heard() {
     let server = start("[limits]\nbody = '100MiB'");
     let mut client = server.client();

@@ -218,3 +218,106 @@ fn litestar_is_served() {
     );
     assert_eq!(echoed.text(), r#"{"a":1}"#);
 }
+
+const FILES: &str = r#"
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+routes = [
+    Route("/file", lambda request: FileResponse(__file__)),
+    Route("/offered", lambda request: PlainTextResponse("pathsend" in str(request.scope["extensions"]) and "yes" or "no")),
+]
+routes.append(Mount("/static", StaticFiles(directory=".")))
+
+async def reads(request, call_next):
+    response = await call_next(request)
+    body = b"".join([part async for part in response.body_iterator])
+    return Response(body, response.status_code, {"x-read": str(len(body))})
+
+class Knowing:
+    """Passes on what it knows, as brotli-asgi does."""
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def known(message):
+            if message["type"] in ("http.response.start", "http.response.body"):
+                await send(message)
+
+        await self.app(scope, receive, known if scope["type"] == "http" else send)
+
+def behind(cls, **options):
+    return Starlette(routes=routes, middleware=[Middleware(cls, **options)])
+
+plain = behind(CORSMiddleware, allow_origins=["*"])
+compressing = behind(GZipMiddleware)
+mounted = Starlette(routes=[Mount("/", compressing)])
+reading = behind(BaseHTTPMiddleware, dispatch=reads)
+knowing = behind(Knowing)
+around = Knowing(plain)
+
+async def function(scope, receive, send):
+    await around(scope, receive, send)
+"#;
+
+#[test]
+fn middleware_that_wants_to_see_bodies_sees_those_of_files() {
+    let server = Setup::with("app = 'app:plain'\nlog.access = 'off'")
+        .app(FILES)
+        .start();
+    assert_eq!(server.text("/offered"), "yes");
+    assert!(server.text("/file").contains("class Knowing"));
+    for app in [
+        "compressing",
+        "mounted",
+        "reading",
+        "knowing",
+        "around",
+        "function",
+    ] {
+        server.edit(&format!("app = 'app:{app}'\nlog.access = 'off'"));
+        server.applied();
+        let mut client = server.client();
+        let get = |target: &str| {
+            format!("GET {target} HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n")
+        };
+        for target in ["/file", "/static/app.py"] {
+            let answer = client.request(&get(target));
+            assert_eq!(answer.status, 200, "{app} {target}");
+            match app {
+                "compressing" | "mounted" => {
+                    assert_eq!(answer.field("content-encoding").as_deref(), Some("gzip"));
+                }
+                "reading" => assert_eq!(
+                    answer.field("x-read"),
+                    Some(FILES.len().to_string()),
+                    "{target}"
+                ),
+                _ => assert_eq!(answer.text(), FILES, "{app} {target}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_exception_that_a_framework_answers_is_told_with_its_request() {
+    let server = start(
+        r#"
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+async def fails(request):
+    raise RuntimeError("no database")
+
+app = Starlette(routes=[Route("/fails", fails)])
+"#,
+    );
+    assert_eq!(server.get("/fails?really").status, 500);
+    server.says("the app failed on GET /fails");
+}

@@ -99,56 +99,7 @@ async def app(scope, receive, send):
     );
 }
 
-/// A stream without an end, a task that answers its cancellation with an exit, and a generator that does not want to end.
-const STAYS_ON: &str = "
-import asyncio, sys
-
-kept = []
-
-async def stream(send):
-    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
-    try:
-        while True:
-            await send({'type': 'http.response.body', 'body': b'tick', 'more_body': True})
-            await asyncio.sleep(0.05)
-    finally:
-        print('stream ended', flush=True)
-
-async def exit_when_cancelled():
-    try:
-        await asyncio.sleep(3600)
-    finally:
-        sys.exit(7)
-
-async def endless():
-    try:
-        while True:
-            yield
-    finally:
-        await asyncio.sleep(3600)
-
-async def app(scope, receive, send):
-    if scope['type'] == 'lifespan':
-        await receive()
-        await send({'type': 'lifespan.startup.complete'})
-        await receive()
-        print('shutdown', flush=True)
-        await send({'type': 'lifespan.shutdown.complete'})
-        return
-    match scope['path']:
-        case '/stream':
-            await stream(send)
-        case '/sleep':
-            print('sleeps', flush=True)
-            await asyncio.sleep(2.5)
-        case '/exit-when-cancelled':
-            kept.extend(asyncio.create_task(exit_when_cancelled()) for _ in range(3))
-        case '/generator':
-            kept.append(endless())
-            await anext(kept[-1])
-    await send({'type': 'http.response.start', 'status': 200, 'headers': []})
-    await send({'type': 'http.response.body', 'body': b'answered'})
-";
+const STAYS_ON: &str = include_str!("../apps/stays_on.py");
 
 #[test]
 fn requests_that_outlive_the_grace_are_cancelled_and_then_the_app_shuts_down() {
@@ -187,7 +138,7 @@ fn a_quick_stop_shuts_the_app_down_too() {
 #[test]
 fn a_shutdown_that_begins_late_and_hangs_is_cut_off_before_the_worker_is_killed() {
     let hangs = STAYS_ON.replace(
-        "        print('shutdown', flush=True)",
+        r#"        print("shutdown", flush=True)"#,
         "        await asyncio.sleep(3600)",
     );
     let server = Setup::with("app = 'app:app'\n[timeouts]\ngraceful = 3")
@@ -225,7 +176,7 @@ fn what_answers_the_end_with_an_exit_or_not_at_all_leaves_the_worker_its_orderly
 #[test]
 fn an_app_that_cancels_all_tasks_when_it_shuts_down_has_them_end() {
     let app = STAYS_ON.replace(
-        "        print('shutdown', flush=True)",
+        r#"        print("shutdown", flush=True)"#,
         "        others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -291,6 +291,30 @@ fn a_body_that_does_not_come_is_given_up_after_what_was_sent_is_read() {
     assert_eq!(server.text("/ends"), "['told']");
 }
 
+const EVENTLESS: &str = "
+import asyncio
+
+async def app(scope, receive, send):
+    headers = [(b'content-type', b'text/event-stream')]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
+    if scope['path'] == '/fails':
+        await asyncio.sleep(0.1)
+        raise RuntimeError('no events')
+    while (await receive())['type'] != 'http.disconnect':
+        pass
+";
+
+#[test]
+fn a_stream_that_has_nothing_to_say_yet_sends_its_head() {
+    let server = setup("").app(EVENTLESS).start();
+    let mut client = server.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    let head = String::from_utf8(client.some().unwrap()).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.ends_with("Transfer-Encoding: chunked\r\n\r\n") || head.ends_with("\r\n\r\n"));
+    assert_eq!(server.get("/fails").status, 500);
+}
+
 #[test]
 fn a_file_that_has_grown_is_sent_as_far_as_was_said_and_what_is_no_file_is_an_error() {
     let app = "

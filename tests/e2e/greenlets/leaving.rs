@@ -1,9 +1,6 @@
 //! A worker that leaves, and its successor.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -21,9 +18,7 @@ atexit.register(lambda: pathlib.Path('left').write_text('in order'))
         let left = server.directory.path().join("left");
         let mut idle = server.client();
         idle.get("/");
-        let mut client = server.client();
-        send(&mut client, "/sleep?s=1");
-        thread::sleep(Duration::from_millis(300));
+        let mut client = server.busy_with("/sleep?s=1");
         server.signal(Signal::SIGTERM);
         let response = client.response();
         assert_eq!(response.text(), "slept", "{class}");
@@ -41,9 +36,7 @@ fn a_reload_lets_requests_in_flight_finish_and_keeps_idle_connections() {
         let before = server.worker();
         let mut idle = server.client();
         idle.get("/");
-        let mut busy = server.client();
-        send(&mut busy, "/sleep?s=1.5");
-        thread::sleep(Duration::from_millis(200));
+        let mut busy = server.busy_with("/sleep?s=1.5");
         server.signal(Signal::SIGHUP);
         server.says("ready");
         assert_eq!(busy.response().text(), "slept", "{class}");
@@ -58,9 +51,7 @@ fn int_and_quit_end_it_at_once() {
     for class in CLASSES {
         for signal in [Signal::SIGINT, Signal::SIGQUIT] {
             let server = start(class, "");
-            let mut client = server.client();
-            send(&mut client, "/sleep?s=60");
-            thread::sleep(Duration::from_millis(200));
+            let _client = server.busy_with("/sleep?s=60");
             let begun = Instant::now();
             server.signal(signal);
             assert_eq!(server.ended().code, Some(0), "{class} {signal}");

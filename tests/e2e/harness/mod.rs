@@ -1,7 +1,8 @@
 //! What the tests stand on: a server in its own directory, a client that believes nothing, a crowd that hammers.
 //!
 //! Nothing here knows how rgunicorn works inside. It sees what an operator sees: the command line, the config file,
-//! the log, the sockets, the process table. Nobody sleeps: every wait is for a fact, with a deadline.
+//! the log, the sockets, the process table. Every wait is for a fact, with a deadline; a test sleeps only while nothing is to
+//! happen, or where nothing tells that it has.
 
 mod browser;
 mod client;
@@ -19,6 +20,7 @@ pub mod phrases;
 mod process;
 mod save;
 mod server;
+mod setup;
 mod system_python;
 mod venv;
 
@@ -39,7 +41,8 @@ pub use manager::Manager;
 pub use nginx::Nginx;
 pub use process::{Process, descendants};
 pub use save::Save;
-pub use server::{Exit, Server, Setup};
+pub use server::{Exit, Server};
+pub use setup::Setup;
 pub use system_python::system_python;
 pub use venv::{gunicorn, venv_bin, venv_python};
 

@@ -11,10 +11,10 @@ use super::{
     made_once::{made_once, run},
 };
 
-/// The frameworks are served, on uvloop and in greenlets too; a hook cleans up after prometheus-client, which reads the metrics
-/// too; tombi, taplo and kubernetes-validate check the examples, honcho runs one, trustme makes certificates.
+/// The frameworks are served, on uvloop and in greenlets too; flask-sock and Flask-SocketIO speak on the sockets of clients; a hook
+/// cleans up after prometheus-client, which reads the metrics too; tombi, taplo and kubernetes-validate check the examples, honcho runs one, trustme makes certificates.
 const PACKAGES: &str = "flask django starlette fastapi python-multipart quart litestar uvloop websockets gevent eventlet \
-    prometheus-client tombi taplo trustme honcho pyyaml kubernetes-validate";
+    flask-sock flask-socketio python-socketio[client] prometheus-client tombi taplo trustme honcho pyyaml kubernetes-validate";
 
 /// Exact versions: a release of somebody else changes no result of ours. Renewed by hand.
 const CONSTRAINTS: &str = include_str!("constraints.txt");

@@ -92,6 +92,36 @@ async def app(scope, receive, send):
 }
 
 #[test]
+fn a_websocket_that_a_wsgi_app_speaks_itself_is_counted() {
+    const APP: &str = r#"
+def app(environ, start_response):
+    socket = environ["gunicorn.socket"]
+    socket.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    socket.recv(1)
+    raise StopIteration
+"#;
+    for class in ["threads = 2", "worker_class = 'gevent'"] {
+        let server = Setup::with(&format!("app = 'app:app'\n{class}"))
+            .app(APP)
+            .start();
+        let handshake =
+            "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let client = send(&server, handshake);
+        let samples = becomes(&server, "connections{state=\"websocket\"}", 1.0);
+        assert_eq!(samples.get("websockets_opened_total"), 1.0);
+        assert_eq!(samples.get("connections{state=\"app\"}"), 0.0);
+        drop(client);
+        let samples = becomes(
+            &server,
+            "requests_total{method=\"GET\",status=\"1xx\"}",
+            1.0,
+        );
+        assert_eq!(samples.get("connections{state=\"websocket\"}"), 0.0);
+        assert_eq!(samples.get("request_duration_seconds_count"), 0.0);
+    }
+}
+
+#[test]
 fn what_nobody_accepts_is_told_as_backlog() {
     let server = Server::start("backlog = 100");
     let listener = format!("listener=\"http://127.0.0.1:{}\"", server.port());

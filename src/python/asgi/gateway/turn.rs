@@ -103,7 +103,7 @@ impl Gateway {
 
     /// Sees to it that there is a turn after so many milliseconds at the latest.
     fn turn_within(&self, py: Python<'_>, rest_ms: u64) -> PyResult<()> {
-        let now_ms = sys::monotonic_ns() / 1_000_000;
+        let now_ms = sys::monotonic_ms();
         let mut inner = self.inner.borrow(py);
         let must_sweep = inner.suspended.count() > 0;
         let rest_ms = match must_sweep {

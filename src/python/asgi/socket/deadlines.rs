@@ -7,7 +7,10 @@ use pyo3::prelude::*;
 
 use super::{Phase, Socket, State};
 use crate::{
-    python::asgi::{awaitable::Awaited, exchange::is_stuck, waiters::has_room},
+    python::asgi::{
+        awaitable::Awaited,
+        client::{has_room, is_stuck},
+    },
     sys::Readiness,
     websocket::{Event, close},
 };

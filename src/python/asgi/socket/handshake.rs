@@ -11,7 +11,7 @@ use pyo3::{
 use super::{Phase, Socket, State};
 use crate::{
     http::{RequestTraits, Version, date, response},
-    python::asgi::{exchange::gone, gateway::Gateway, outcome::Outcome, send::Fields},
+    python::asgi::{client::gone, gateway::Gateway, outcome::Outcome, send::Fields},
     sys,
     websocket::{Opening, WebSocket, close, handshake::Rejection},
     worker::{Answered, Connection, log_answered},
