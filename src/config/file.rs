@@ -187,6 +187,8 @@ pub struct File {
     pub pidfile: Option<String>,
 
     /// The name in process titles, as `ps` shows them. By default the app's.
+    ///
+    /// The titles are the server's: the package `setproctitle` finds no room for others, and changes nothing.
     #[schemars(length(min = 1, max = 64), example = &"mysite")]
     pub proc_name: Option<String>,
 

@@ -4,7 +4,7 @@ use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use crate::{
     config::{LogLevel, LogTarget},
-    sys::Bell,
+    sys::{Bell, Unshared},
     telemetry::{self, Sink},
     wire::{
         LastWords, LiveError, LiveView, LogDescriptors, PassedListener, Scoreboard,
@@ -29,7 +29,8 @@ pub struct Inherited {
     pub live_version: u64,
     /// `None` when the access log is off.
     pub access_log: Option<Sink>,
-    pub listeners: Vec<(PassedListener, OwnedFd)>,
+    /// Not shared with what the app forks while it is imported.
+    pub listeners: Vec<(PassedListener, Unshared)>,
 }
 
 /// The two ends of the socket pair through which workers hand connections over.
@@ -88,7 +89,9 @@ impl Inherited {
             live: live.map_err(|error| StartError::Live(error.into()))?,
             live_version: 0,
             access_log: None,
-            listeners: settings.listeners.iter().cloned().zip(listeners).collect(),
+            listeners: (settings.listeners.iter().cloned())
+                .zip(listeners.into_iter().map(Unshared::new))
+                .collect(),
             settings,
         };
         inherited.try_to_take_live().map_err(StartError::Live)?;

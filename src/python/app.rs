@@ -11,7 +11,7 @@ use pyo3::{
     types::{PyDict, PyList, PyTuple},
 };
 
-use super::{exception, kind, logging};
+use super::{copy, exception, kind, logging};
 use crate::config::{AppRef, Config};
 
 /// The worker or generation could not boot: the app's code failed.
@@ -83,6 +83,7 @@ pub(super) fn load(py: Python<'_>, config: &Config) -> Result<Py<PyAny>, AppErro
     if let Some(arguments) = &app.factory_arguments {
         found = call_factory(py, &found, app, arguments)?;
     }
+    copy::end_if_copy(py, None);
     let fault = match found.is_callable() {
         false => Some(format!("is not callable: it is {}", described(&found))),
         // Objects may do as they please when they are looked at.
@@ -265,7 +266,9 @@ fn was_called_wrongly(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py) && error.traceback(py).is_none()
 }
 
+/// A process that the code forked does not come back from here.
 pub(super) fn raised(py: Python<'_>, error: &PyErr) -> AppError {
+    copy::end_if_copy(py, Some(error));
     let traceback = exception::traceback(py, error);
     AppError::Raised {
         reason: exception::headline(&traceback).to_owned(),

@@ -1,5 +1,5 @@
-//! The end of a process that the app forked and that came back from the app: it must neither answer the client, whom the
-//! worker answers, nor serve anybody.
+//! The end of a process that the app forked and that came back from the app, from a request or an import: it must neither answer the
+//! client, whom the worker answers, nor serve anybody, nor speak for the generation.
 
 use pyo3::{exceptions::PySystemExit, prelude::*};
 

@@ -20,7 +20,7 @@ use super::{
     exception,
     green::Library,
     hooks::{GenerationHooks, Glue, HookError},
-    kind, output, stacks, wsgi,
+    kind, output, signals, stacks, wsgi,
 };
 use crate::{
     config::WorkerClass,
@@ -36,6 +36,10 @@ use crate::{
 /// Serves the arbiter at the other end. Returns the exit code, in the generation and in each worker.
 pub(super) fn serve(py: Python<'_>, socket: OwnedFd) -> i32 {
     telemetry::tell_panics();
+    if let Err(error) = sys::watch_for_copies() {
+        crate::error!("a generation cannot tell itself from its copies: {error}");
+        return EXIT_BOOT;
+    }
     let signals = match SignalBell::install(&ForkServer::SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
@@ -124,6 +128,8 @@ fn prepare(
     server.hear_crashes(Arc::clone(&inherited.last_words));
     let early = EarlyThreads::tell(py, generation);
     set_search_path(py, &inherited.settings).map_err(|error| fail(error.to_string()))?;
+    signals::show(py).map_err(|error| fail(error.to_string()))?;
+    server.reclaim_signals();
     if let Some(reason) =
         kind::missing_package(py, config).map_err(|error| fail(error.to_string()))?
     {

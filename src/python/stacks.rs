@@ -33,6 +33,7 @@ static SHEET: OnceLock<Arc<StackSheet>> = OnceLock::new();
 ///
 /// faulthandler writes to the number of the descriptor, and takes no lock.
 pub(super) fn dump_on_crash(py: Python<'_>, last_words: &LastWords) -> PyResult<()> {
+    sys::keep_stacks_from_copies(last_words.descriptor());
     enable(py, last_words.descriptor().as_raw_fd())
 }
 
@@ -63,6 +64,7 @@ fn enable(py: Python<'_>, descriptor: i32) -> PyResult<()> {
 /// whenever [`STACKS_SIGNAL`] arrives.
 pub(super) fn write_on(py: Python<'_>, sheet: StackSheet) -> PyResult<()> {
     let sheet = SHEET.get_or_init(|| Arc::new(sheet));
+    sys::keep_stacks_from_copies(sheet.descriptor());
     let descriptor = sheet.descriptor().as_raw_fd();
     enable(py, descriptor)?;
     let options = PyDict::new(py);

@@ -12,15 +12,15 @@ use super::{
         greenlets::{self, Green},
         threads::{self, Interrupter, Seating, Threads},
     },
-    exception,
+    ending, exception,
     green::{self, Library},
     hooks::{Failed, Glue, RequestHooks, WorkerHooks},
-    kind, stacks,
+    kind, signals, stacks,
 };
 use crate::{
     config::{Config, LogLevel, WorkerClass},
     generation::WorkerStart,
-    sys::{self, SignalBell, Unshared},
+    sys::{self, SignalBell},
     telemetry::{self, AccessFormat, AccessLog, Origin},
     wire::{LIVE_SIGNAL, ListenerAddress, StackSheet},
     worker::{Acceptor, Crew, Equipment, Hub, Listener, Lobby, Reactor, Settings, open_files},
@@ -55,6 +55,10 @@ pub(super) fn run(
     let serving = Serving { who, config };
     let served = stacks::write_on(py, sheet)
         .and_then(|()| serving.boot_and_serve(py, start, preloaded, glue));
+    // Where threads are greenlets, nobody would switch to one more.
+    if Library::of(serving.config.worker_class).is_none() {
+        ending::watch(py, &serving.who);
+    }
     match served {
         Ok(code) => code,
         Err(error) => {
@@ -189,11 +193,13 @@ impl Serving {
         app: Py<PyAny>,
         hooks: Option<Arc<RequestHooks>>,
     ) -> PyResult<()> {
-        let gear = self.gear(start, Settings::of(&self.config))?;
+        let gear = self.gear(py, start, Settings::of(&self.config))?;
         let seats = usize::from(self.config.threads);
         let threads = Threads::new(seats);
         let interrupter = Box::new(Interrupter(Arc::clone(&threads)));
-        let crew = Arc::new(Crew::new(gear.reactor, seats, gear.equipment, interrupter)?);
+        let wakeups = signals::wakeups(py)?;
+        let crew = Crew::new(gear.reactor, seats, gear.equipment, interrupter, wakeups)?;
+        let crew = Arc::new(crew);
         let seating = Seating {
             app,
             hooks,
@@ -213,7 +219,7 @@ impl Serving {
         hooks: Option<Arc<RequestHooks>>,
         library: Library,
     ) -> PyResult<i32> {
-        let gear = self.gear(start, Settings::of(&self.config))?;
+        let gear = self.gear(py, start, Settings::of(&self.config))?;
         let green = Green {
             app,
             hooks,
@@ -237,12 +243,20 @@ impl Serving {
         let Some(stage) = stage else {
             return Ok(EXIT_BOOT);
         };
-        let gear = self.gear(start, Settings::of(&self.config).streaming())?;
+        let gear = self.gear(py, start, Settings::of(&self.config).streaming())?;
         let hub = Arc::new(Hub::new(gear.reactor, gear.equipment)?);
         stage.run(py, hub, gear.addresses, hooks).map(|()| 0)
     }
 
-    fn gear(&self, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
+    /// One that arrives in between is not lost.
+    fn take_signals(&self, py: Python<'_>) -> PyResult<SignalBell> {
+        sys::without_signals(|| {
+            let shared = signals::share(py, &self.who)?;
+            Ok(SignalBell::install_before(&shared, &SIGNALS)?)
+        })
+    }
+
+    fn gear(&self, py: Python<'_>, start: WorkerStart, settings: Settings) -> PyResult<Gear> {
         let WorkerStart {
             worker,
             slot,
@@ -250,7 +264,6 @@ impl Serving {
             ..
         } = start;
         let slot = slot as usize;
-        sys::watch_for_copies()?;
         let board = Arc::new(inherited.scoreboard);
         let listeners = inherited.listeners;
         let addresses = listeners
@@ -259,7 +272,7 @@ impl Serving {
             .collect();
         let listeners = listeners.into_iter().map(|(passed, socket)| Listener {
             passed,
-            socket: Some(Unshared::new(socket)),
+            socket: Some(socket),
         });
         let acceptor = Acceptor::new(listeners.collect(), Arc::clone(&board), slot);
         let lobby = Lobby::new(inherited.lobby.sender, inherited.lobby.receiver);
@@ -274,7 +287,7 @@ impl Serving {
             board,
             slot,
             bell: inherited.bell,
-            signals: SignalBell::install(&SIGNALS)?,
+            signals: self.take_signals(py)?,
             lifeline: inherited.lifeline,
             access_log: AccessLog::new(
                 inherited.access_log,

@@ -1,17 +1,20 @@
 //! Copies of a worker: the processes that the app forks off with `os.fork()`, multiprocessing and the like.
 //!
 //! A copy has the worker's memory and descriptors, and must not act for it. It knows that it is a copy; it lacks the
-//! descriptors that would have clients wait for it, their connections among them, or take events from the worker; and TERM,
-//! INT and QUIT end it, as they end any process. pthread_atfork(3) does this, before anything else runs in the copy.
+//! descriptors that would have clients wait for it, their connections among them, or take events from the worker; TERM,
+//! INT and QUIT end it, as they end any process; and when it crashes, no stack is written in the worker's name.
+//! pthread_atfork(3) does this, before anything else runs in the copy. A preloaded app may fork in the generation, too; the
+//! workers that this forks are no copies.
 
 use std::{
+    cell::Cell,
     io,
     mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Once,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicI32, AtomicU64,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -24,10 +27,18 @@ use super::{abort, lent, signal};
 const NUMBERS_MAX: usize = 128 * 1024;
 
 static IS_COPY: AtomicBool = AtomicBool::new(false);
+/// What is written to this descriptor goes to a copy's standard error; -1: there is none.
+static STACKS: AtomicI32 = AtomicI32::new(-1);
+
+thread_local! {
+    /// What this thread forks now is a process of the server's own.
+    static FORKS_OWN: Cell<bool> = const { Cell::new(false) };
+}
+
 /// One bit for each number: whether a copy closes it.
 static UNSHARED: [AtomicU64; NUMBERS_MAX / 64] = [const { AtomicU64::new(0) }; NUMBERS_MAX / 64];
 
-/// From now on, what this process forks is a copy.
+/// From now on, what this process forks is a copy, and so is what its workers fork; but for [`super::fork_blocked`].
 pub fn watch_for_copies() -> io::Result<()> {
     static WATCHED: Once = Once::new();
     let mut result = 0;
@@ -41,6 +52,19 @@ pub fn watch_for_copies() -> io::Result<()> {
     }
 }
 
+/// Runs a fork whose child is no copy.
+pub(super) fn fork_own<T>(fork: impl FnOnce() -> T) -> T {
+    FORKS_OWN.set(true);
+    let forked = fork();
+    FORKS_OWN.set(false);
+    forked
+}
+
+/// What copies write to this descriptor, as faulthandler does when they crash, goes to their standard error from now on.
+pub fn keep_stacks_from_copies(descriptor: BorrowedFd<'_>) {
+    STACKS.store(descriptor.as_raw_fd(), SeqCst);
+}
+
 /// Whether this process was forked off after [`watch_for_copies`].
 #[inline]
 pub fn is_copy() -> bool {
@@ -48,6 +72,9 @@ pub fn is_copy() -> bool {
 }
 
 extern "C" fn become_copy() {
+    if FORKS_OWN.get() {
+        return;
+    }
     IS_COPY.store(true, SeqCst);
     for (number, word) in (0..).step_by(64).zip(&UNSHARED) {
         let mut marks = word.swap(0, SeqCst);
@@ -58,6 +85,12 @@ extern "C" fn become_copy() {
         }
     }
     lent::lead_nowhere();
+    let stacks = STACKS.swap(-1, SeqCst);
+    if stacks >= 0 {
+        // SAFETY: dup3(2) is async-signal-safe; the number is open for as long as the process that was copied lives, and its owner
+        // does not close it. Without a standard error it fails, and all stays as it was.
+        unsafe { libc::dup3(libc::STDERR_FILENO, stacks, libc::O_CLOEXEC) };
+    }
     abort::leave_to_owner();
     signal::let_copies_end();
 }

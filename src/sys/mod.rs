@@ -39,7 +39,7 @@ pub use abort::AbortBell;
 pub use alarm::Alarm;
 pub use bell::Bell;
 pub use clock::{monotonic_ms, monotonic_ns, unix_micros, unix_seconds};
-pub use copy::{Unshared, is_copy, watch_for_copies};
+pub use copy::{Unshared, is_copy, keep_stacks_from_copies, watch_for_copies};
 pub use descriptor::{
     DESCRIPTORS_MAX, next_message_bytes, peek_with_descriptors, receive_with_descriptors,
     send_with_descriptors, seqpacket_pair,
@@ -66,7 +66,7 @@ pub use random::random_u64;
 pub use resident::{oom_kills, resident_bytes};
 pub use safe_open::{Opened, Place, open_log_file, open_pidfile};
 pub use signal::{
-    STACKS_SIGNAL, SignalBell, disregard, fork_blocked, hold_signals, release_signals,
+    STACKS_SIGNAL, SignalBell, deliver, disregard, fork_blocked, hold_signals, release_signals,
     restore_defaults, ring_after, without_signals,
 };
 pub use spawn::{Inheritance, spawn};

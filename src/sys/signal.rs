@@ -17,12 +17,14 @@ use std::{
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 
-use super::Bell;
+use super::{Bell, copy};
 
 /// One bit per signal number that has arrived and was not taken.
 static ARRIVED: AtomicU64 = AtomicU64::new(0);
 /// The descriptor of the bell in use; -1 when there is none.
 static BELL: AtomicI32 = AtomicI32::new(-1);
+/// By signal number: the handler that is called after ours; 0: none.
+static FOLLOWED: [AtomicUsize; 65] = [const { AtomicUsize::new(0) }; 65];
 
 /// Handlers in place, and the bell they ring.
 #[derive(Debug)]
@@ -35,6 +37,18 @@ impl SignalBell {
     /// Takes over the given signals, whoever handled them before: an application that was imported, the interpreter,
     /// a parent. System calls that a signal interrupts are restarted.
     pub fn install(signals: &[Signal]) -> io::Result<Self> {
+        Self::install_before(&[], signals)
+    }
+
+    /// The same; what handles those of `followed` now is called after the bell was rung. They have a handler that takes the number
+    /// alone.
+    pub fn install_before(followed: &[Signal], signals: &[Signal]) -> io::Result<Self> {
+        for signal in followed {
+            let handler = handler_of(*signal as i32)?;
+            if !matches!(handler, libc::SIG_DFL | libc::SIG_IGN) && handler != own_handler() {
+                FOLLOWED[*signal as usize].store(handler, SeqCst);
+            }
+        }
         let bell = Bell::create()?;
         ARRIVED.store(0, SeqCst);
         BELL.store(bell.as_fd().as_raw_fd(), SeqCst);
@@ -77,6 +91,21 @@ impl Drop for SignalBell {
     }
 }
 
+/// As if the signal had arrived: for a handler that stands in the place of ours, which is told of it by itself. In a copy of the process, whose
+/// bell this is not, the signal does what it does by default.
+pub fn deliver(number: i32) -> io::Result<()> {
+    let signal = Signal::try_from(number)?;
+    if copy::is_copy() {
+        set(&SigSet::from(signal), SigHandler::SigDfl)?;
+        return Ok(nix::sys::signal::raise(signal)?);
+    }
+    if handler_of(number)? != own_handler() {
+        ARRIVED.fetch_or(bit(number), SeqCst);
+        ring();
+    }
+    Ok(())
+}
+
 /// Gives the signals their default meaning again. In a forked child: before it does anything else.
 pub fn restore_defaults(signals: &[Signal]) -> io::Result<()> {
     BELL.store(-1, SeqCst);
@@ -93,7 +122,7 @@ pub(super) fn let_copies_end() {
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             let is_read = libc::sigaction(number, std::ptr::null(), &raw mut action) == 0;
-            if is_read && action.sa_sigaction == on_signal as *const () as usize {
+            if is_read && action.sa_sigaction == own_handler() {
                 action.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(number, &raw const action, std::ptr::null_mut());
             }
@@ -120,7 +149,7 @@ pub fn fork_blocked<T, E>(
     in_child: impl FnOnce(),
 ) -> Result<T, E> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
-    let forked = fork();
+    let forked = copy::fork_own(fork);
     if forked.as_ref().is_ok_and(is_child) {
         in_child();
     }
@@ -230,7 +259,27 @@ extern "C" fn on_signal(number: libc::c_int) {
     let saved_errno = nix::errno::Errno::last_raw();
     ARRIVED.fetch_or(bit(number), SeqCst);
     ring();
+    let next = (FOLLOWED.get(number as usize)).map_or(0, |followed| followed.load(SeqCst));
+    if next != 0 {
+        // SAFETY: it was this signal's handler, of the kind that takes its number alone.
+        let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(next) };
+        handler(number);
+    }
     nix::errno::Errno::set_raw(saved_errno);
+}
+
+fn own_handler() -> usize {
+    on_signal as *const () as usize
+}
+
+/// What handles the signal now.
+fn handler_of(number: libc::c_int) -> io::Result<usize> {
+    // SAFETY: all zeros is a valid sigaction, and the call writes to nothing else.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        super::check(libc::sigaction(number, std::ptr::null(), &raw mut action))?;
+        Ok(action.sa_sigaction)
+    }
 }
 
 fn ring() {

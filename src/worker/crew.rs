@@ -13,7 +13,7 @@ mod leadership;
 mod monitor;
 
 use std::{
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -89,17 +89,31 @@ pub struct Crew {
     /// When the process ends whatever its threads do; 0: never.
     leave_by_ns: AtomicU64,
     interpreter: Box<dyn Interpreter>,
+    wakeups: Option<Wakeups>,
     pub station: Station,
 }
 
+/// By which the interpreter asks for its main thread.
+struct Wakeups {
+    /// Readable since the interpreter asked.
+    descriptor: OwnedFd,
+    /// The thread of seat 0 is still to be sent back to it.
+    are_due: AtomicBool,
+}
+
 impl Crew {
-    /// A crew with so many seats; seat 0, the main thread's, leads first.
+    /// A crew with so many seats; seat 0, the main thread's, leads first. When `wakeups` is readable, that thread is wanted by the
+    /// interpreter: [`Crew::take_wakeup`].
     pub fn new(
         reactor: Reactor,
         seats: usize,
         equipment: Equipment,
         interpreter: Box<dyn Interpreter>,
+        wakeups: Option<OwnedFd>,
     ) -> std::io::Result<Self> {
+        if let Some(wakeups) = &wakeups {
+            reactor.watch_wakeups(wakeups.as_fd())?;
+        }
         let station = Station::new(equipment, &reactor)?;
         station.slot().gauges.threads.store(seats as u32, Relaxed);
         Ok(Self {
@@ -116,6 +130,10 @@ impl Crew {
             leaving: AtomicBool::new(false),
             leave_by_ns: AtomicU64::new(0),
             interpreter,
+            wakeups: wakeups.map(|descriptor| Wakeups {
+                descriptor,
+                are_due: AtomicBool::new(false),
+            }),
             station,
             reactor: Mutex::new(reactor),
         })
@@ -299,13 +317,51 @@ impl Crew {
         if !self.leads(me) {
             self.follow(me);
         }
-        while self.leads(me) && !self.leaving.load(SeqCst) && !self.reactor().fetch_job() {
+        while self.leads(me)
+            && !self.leaving.load(SeqCst)
+            && !self.is_wanted(me)
+            && !self.reactor().fetch_job()
+        {
             self.lead();
         }
     }
 
+    /// Whether the interpreter wants the thread of this seat.
+    fn is_wanted(&self, me: usize) -> bool {
+        let wakeups = self.wakeups.as_ref().filter(|_| me == 0);
+        wakeups.is_some_and(|wakeups| wakeups.are_due.load(SeqCst))
+    }
+
+    /// Whether the interpreter wants the thread of this seat, which gives in: told once.
+    pub fn take_wakeup(&self, me: usize) -> bool {
+        let wakeups = self.wakeups.as_ref().filter(|_| self.is_wanted(me));
+        wakeups.is_some_and(|wakeups| wakeups.are_due.swap(false, SeqCst))
+    }
+
+    /// Has the thread of seat 0 come back to the interpreter, from wherever it waits.
+    fn pass_wakeup_on(&self) {
+        if let Some(wakeups) = &self.wakeups {
+            let mut numbers = [0; 64];
+            while nix::unistd::read(&wakeups.descriptor, &mut numbers).is_ok_and(|count| count > 0)
+            {
+            }
+            wakeups.are_due.store(true, SeqCst);
+            self.seats[0].wake();
+        }
+    }
+
+    /// The app wants the worker to end: it leaves in order.
+    pub fn drain(&self) {
+        let mut reactor = self.reactor();
+        self.station.drain_unasked(&mut reactor);
+        reactor.wake();
+    }
+
     /// Acts on what the reactor saw beside connections.
     fn after_events(&self, reactor: &mut Reactor) {
+        if std::mem::take(&mut reactor.calls.wakeups) {
+            self.pass_wakeup_on();
+        }
         let orders = self.station.attend(reactor);
         self.obey(orders);
     }

@@ -207,6 +207,7 @@ impl Station {
             arbiter_is_gone,
             health,
             is_broken,
+            wakeups: _,
         } = std::mem::take(&mut reactor.calls);
         if signals {
             for signal in self.signals.take() {

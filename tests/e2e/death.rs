@@ -39,6 +39,22 @@ fn a_worker_that_crashes_leaves_its_python_stack() {
     server.says("worker=2 … ready");
 }
 
+/// It is on its own standard error, at once, and not below the line of a worker that dies of something else.
+#[test]
+fn the_stack_of_a_child_that_crashes_is_not_taken_for_the_workers() {
+    let app = format!(
+        "{APP}\ndef route_crash(environ, start_response, query):\n    if os.fork() == 0:\n        os.kill(os.getpid(), 11)\n    os.wait()\n    \
+         return route_pid(environ, start_response, query)\n"
+    );
+    let server = Setup::plain().app(&app).start();
+    let worker: i32 = server.text("/crash").parse().unwrap();
+    server.says("Fatal Python error: Segmentation fault");
+    server.from_now();
+    Process::find(worker).unwrap().signal(Signal::SIGKILL);
+    server.says("worker=2 … ready");
+    assert!(!server.has_said("Fatal Python error"), "{}", server.log());
+}
+
 #[test]
 fn the_peak_of_a_workers_memory_is_told_with_its_death() {
     let app = format!(

@@ -148,3 +148,40 @@ fn one_that_outlives_the_server_does_not_keep_its_address() {
     eventually("the child is gone", || !child.is_alive());
     server.ended();
 }
+
+/// Forked while the app is imported, by the generation or by a worker: a manager of multiprocessing's, a helper.
+#[test]
+fn one_of_an_import_ends_and_keeps_no_address() {
+    let app = r#"
+import os, sys, time
+
+CHILD = os.fork()
+if CHILD == 0:
+    time.sleep(60)
+    os._exit(9)
+if os.fork() == 0:
+    sys.exit(0)
+if os.fork() == 0:
+    os.kill(os.getpid(), 11)
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%d" % CHILD]
+"#;
+    for config in ["", "preload = true"] {
+        let server = serve(config, app);
+        let child = server.text("/").parse().unwrap();
+        let port = server.port();
+        let child = Process::find(child).unwrap();
+        server.arbiter().signal(nix::sys::signal::Signal::SIGTERM);
+        eventually("the address is free", || {
+            TcpStream::connect(("127.0.0.1", port)).is_err()
+        });
+        assert!(child.is_alive(), "{config}");
+        child.signal(nix::sys::signal::Signal::SIGTERM);
+        eventually("the child is gone", || !child.is_alive());
+        let log = server.ended().log;
+        assert!(!log.contains("did not leave"), "{config}\n{log}");
+        assert!(!log.contains("cannot load"), "{config}\n{log}");
+    }
+}

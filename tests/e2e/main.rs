@@ -12,6 +12,7 @@ pub mod harness;
 
 mod admin;
 mod agents;
+mod app_signals;
 mod asgi;
 mod bad_edits;
 mod change_speed;
@@ -20,6 +21,7 @@ mod containers;
 mod contexts;
 mod death;
 mod disconnects;
+mod endings;
 mod environment;
 mod examples;
 mod exit_codes;

@@ -156,7 +156,7 @@ impl<'a, 'py> Stage<'a, 'py> {
 /// Runs the loop until the gateway stops it.
 fn serve(service: &Bound<'_, PyAny>, hub: &Hub) -> PyResult<()> {
     while let Err(error) = service.call_method0("run") {
-        app_exit::drain_after(service.py(), hub, error)?;
+        app_exit::drain_after(service.py(), &hub.station, || hub.drain(), error)?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ pub(in crate::python) fn run(py: Python<'_>, green: Green) -> PyResult<()> {
     stacks::announce_loop();
     hub.station.announce(&mut hub.reactor());
     while let Err(error) = event_loop.switch(py) {
-        app_exit::drain_after(py, &hub, error)?;
+        app_exit::drain_after(py, &hub.station, || hub.drain(), error)?;
     }
     event_loop.unwatch(py, &watcher)?;
     // What the app registered for its end has a limit of its own.

@@ -18,7 +18,9 @@ use pyo3::{
 use crate::{
     config::{Config, LogLevel},
     python::{
-        RequestTimeout, exception,
+        RequestTimeout,
+        driver::app_exit,
+        exception,
         ffi::{self, GilCell},
         hooks::RequestHooks,
         stacks::{self, Thread},
@@ -198,7 +200,12 @@ fn work_in(
     let (py, seat) = (context.py(), &crew.seats[me]);
     loop {
         match crew.next(me) {
-            Next::Wait => py.detach(|| crew.wait(me)),
+            Next::Wait => {
+                py.detach(|| crew.wait(me));
+                if crew.take_wakeup(me) {
+                    run_signal_handlers(py, crew);
+                }
+            }
             Next::Leave => return Ok(false),
             Next::Job(connection) => {
                 let served = gateway.serve(py, connection)?;
@@ -213,6 +220,17 @@ fn work_in(
                 }
             }
         }
+    }
+}
+
+/// Those of Python that are due. On the main thread: the interpreter runs them nowhere else.
+fn run_signal_handlers(py: Python<'_>, crew: &Crew) {
+    let Err(error) = py.check_signals() else {
+        return;
+    };
+    if let Err(error) = app_exit::drain_after(py, &crew.station, || crew.drain(), error) {
+        let headline = "a handler that the app set for a signal failed";
+        exception::log(py, LogLevel::Error, headline, &error);
     }
 }
 

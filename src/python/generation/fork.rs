@@ -7,7 +7,7 @@ use super::{Prepared, capture::become_captured};
 use crate::{
     config::{Config, WorkerClass},
     generation::{ForkServer, ForkServerTask, OutputPipes, WorkerStart},
-    python::{bundled, exception, green::Library, worker},
+    python::{bundled, ending, exception, green::Library, worker},
     sys::{disregard, fork_blocked, restore_defaults, set_process_title},
     telemetry::Printer,
 };
@@ -73,7 +73,13 @@ pub(super) fn fork_as_told(py: Python<'_>, mut server: ForkServer, prepared: Pre
             }
             // An address that is given up must not be held open for as long as the last worker takes.
             ForkServerTask::Retire => inherited.listeners.clear(),
-            ForkServerTask::Leave => return 0,
+            ForkServerTask::Leave => {
+                if Library::of(inherited.settings.config.worker_class).is_none() {
+                    let generation = inherited.settings.generation;
+                    ending::watch(py, &format!("generation={generation}"));
+                }
+                return 0;
+            }
             ForkServerTask::Start(..) => crate::error!("the arbiter started a generation twice"),
         }
     }

@@ -26,7 +26,8 @@ impl Crew {
             let mut reactor = self.reactor();
             reactor.do_cold_work(sys::monotonic_ns());
             self.after_events(&mut reactor);
-            if reactor.has_work() || self.leaving.load(SeqCst) {
+            let is_wanted = self.leads(0) && self.is_wanted(0);
+            if reactor.has_work() || self.leaving.load(SeqCst) || is_wanted {
                 return;
             }
             let timeout_ms = reactor.prepare_wait(free);
@@ -63,6 +64,10 @@ impl Crew {
             }
         }
         while !self.leads(me) && !self.leaving.load(SeqCst) {
+            // Who is promised leadership waits for it.
+            if self.is_wanted(me) && seat.is_free.swap(false, SeqCst) {
+                return;
+            }
             std::thread::park();
         }
         seat.is_free.store(false, SeqCst);
@@ -77,7 +82,10 @@ impl Crew {
             .is_ok();
         match self.seats.get(heir) {
             Some(seat) if passed => seat.wake(),
-            Some(seat) => seat.is_free.store(true, SeqCst),
+            Some(seat) => {
+                seat.is_free.store(true, SeqCst);
+                seat.wake();
+            }
             None if passed => self.wake_monitor(),
             None => {}
         }

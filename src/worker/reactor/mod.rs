@@ -57,6 +57,7 @@ const SIGNALS: u64 = SPECIAL + 1;
 const LIFELINE: u64 = SPECIAL + 2;
 const WAKE: u64 = SPECIAL + 3;
 const HEALTH: u64 = SPECIAL + 4;
+const WAKEUPS: u64 = SPECIAL + 5;
 const FIRST_LISTENER: u64 = SPECIAL + 16;
 
 /// Events fetched at once.
@@ -74,6 +75,8 @@ const ASIDE_NS_MAX: u64 = 500_000;
 pub struct Calls {
     pub signals: bool,
     pub arbiter_is_gone: bool,
+    /// The interpreter has something to do on its main thread.
+    pub wakeups: bool,
     /// The health check is over.
     pub health: Option<Verdict>,
     /// It cannot go on.
@@ -212,6 +215,11 @@ impl Reactor {
         self.epoll.add(lifeline, LIFELINE, Watch::Level)
     }
 
+    /// What the interpreter makes readable: [`Calls::wakeups`].
+    pub fn watch_wakeups(&self, wakeups: BorrowedFd<'_>) -> io::Result<()> {
+        self.epoll.add(wakeups, WAKEUPS, Watch::Level)
+    }
+
     /// Whether a response may say that the connection goes on. A server that stops says `Connection: close`.
     pub fn may_persist(&self) -> bool {
         self.settings.keepalive_ms > 0 && !self.is_closing()
@@ -348,6 +356,7 @@ impl Reactor {
             }
             WAKE => drop(self.wake.drain()),
             HEALTH => self.hear_health(),
+            WAKEUPS => self.calls.wakeups = true,
             listener => self.let_in((listener - FIRST_LISTENER) as usize, thread_is_free),
         }
         None
