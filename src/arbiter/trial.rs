@@ -75,23 +75,18 @@ impl TrialError {
 
 /// Imports the app as a worker would, in the configured interpreter, as the configured user.
 pub fn load_app(config: &Config) -> Result<(), TrialError> {
-    let mut config = config.clone();
-    if !config.preload {
-        config.preload = true;
-        // That a thread it starts at import would be missed after a fork is no fault of an app which is not preloaded.
-        config.log.level = LogLevel::Error;
-    }
-    run(config, Trial::after_import)
+    run(config.clone(), true, Trial::after_import)
 }
 
 /// Boots a worker as a real one would be, up to its being ready: with what runs before it serves (an ASGI app's lifespan,
 /// `reload.health_check`), but without a listening socket.
 pub fn boot_worker(config: &Config) -> Result<(), TrialError> {
-    run(config.clone(), Trial::boot)
+    run(config.clone(), config.preload, Trial::boot)
 }
 
 fn run(
     mut config: Config,
+    imports_app: bool,
     goal: impl FnOnce(&mut Trial) -> Result<(), TrialError>,
 ) -> Result<(), TrialError> {
     let identity = Identity::resolve(config.user.as_deref(), config.group.as_deref());
@@ -112,6 +107,7 @@ fn run(
         live: live_page(&config)?,
         stand_in: seqpacket_pair()?,
         config,
+        imports_app,
         deadline,
     };
     let (lifeline, lifeline_end) = Lifeline::create()?;
@@ -152,6 +148,8 @@ struct Trial {
     /// other end keeps it silent.
     stand_in: (OwnedFd, OwnedFd),
     config: Config,
+    /// See [`WorkerSettings::imports_app`].
+    imports_app: bool,
     deadline: Instant,
 }
 
@@ -178,6 +176,7 @@ impl Trial {
         let settings = WorkerSettings {
             generation: 0,
             config: Arc::new(self.config.clone()),
+            imports_app: self.imports_app,
             listeners: vec![PassedListener {
                 id: 0,
                 address: address(&self.config),
@@ -188,7 +187,7 @@ impl Trial {
         sent.map_err(|_| TrialError::Gone)
     }
 
-    /// The app is imported where it is preloaded.
+    /// The app is imported, if that comes before the fork.
     fn after_import(&mut self) -> Result<(), TrialError> {
         self.until(|_, fact| match fact {
             Some(FromGeneration::Prepared) => Some(Ok(())),

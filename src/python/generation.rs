@@ -148,13 +148,17 @@ fn prepare(
         py.detach(|| error.log(&who));
         (error.reason(), EXIT_BOOT)
     })?;
-    let app = match config.preload {
+    let app = match inherited.settings.imports_app {
         true => Some(load_app(py, server, &mut inherited, &who)?),
         false => None,
     };
     if glue.is_some() || app.is_some() {
         server.reclaim_signals();
-        warn_of_threads(py, generation, app.is_some(), &early);
+    }
+    let is_preloaded = inherited.settings.config.preload;
+    // Else the app was imported to see whether it can be: its threads will be in the workers.
+    if is_preloaded || app.is_none() {
+        warn_of_threads(py, generation, is_preloaded, &early);
     }
     if inherited.settings.config.worker_class != WorkerClass::Asgi {
         wsgi::prepare(py);
@@ -197,7 +201,7 @@ fn load_app(
     Ok(app)
 }
 
-/// With `preload` those of workers too: what cannot be used is then known before any worker is forked.
+/// Where the app is imported, those of workers too: what cannot be used is then known before any worker is forked.
 fn load_hooks(
     py: Python<'_>,
     settings: &WorkerSettings,
@@ -205,7 +209,7 @@ fn load_hooks(
     let Some(glue) = Glue::new(py, settings)? else {
         return Ok((None, GenerationHooks::default()));
     };
-    if settings.config.preload {
+    if settings.imports_app {
         glue.check_all(py, &settings.config.hooks)?;
     }
     let hooks = GenerationHooks::load(py, &glue, settings)?;

@@ -40,12 +40,15 @@ impl SignalBell {
         Self::install_before(&[], signals)
     }
 
-    /// The same; what handles those of `followed` now is called after the bell was rung. They have a handler that takes the number
-    /// alone.
+    /// The same; what handles those of `followed` now is called after the bell was rung, if it is a handler that takes the
+    /// number alone, as the interpreter's is.
     pub fn install_before(followed: &[Signal], signals: &[Signal]) -> io::Result<Self> {
         for signal in followed {
-            let handler = handler_of(*signal as i32)?;
-            if !matches!(handler, libc::SIG_DFL | libc::SIG_IGN) && handler != own_handler() {
+            let action = action_of(*signal as i32)?;
+            let handler = action.sa_sigaction;
+            let is_handler = !matches!(handler, libc::SIG_DFL | libc::SIG_IGN);
+            let takes_more = action.sa_flags & libc::SA_SIGINFO != 0;
+            if is_handler && !takes_more && handler != own_handler() {
                 FOLLOWED[*signal as usize].store(handler, SeqCst);
             }
         }
@@ -99,7 +102,7 @@ pub fn deliver(number: i32) -> io::Result<()> {
         set(&SigSet::from(signal), SigHandler::SigDfl)?;
         return Ok(nix::sys::signal::raise(signal)?);
     }
-    if handler_of(number)? != own_handler() {
+    if action_of(number)?.sa_sigaction != own_handler() {
         ARRIVED.fetch_or(bit(number), SeqCst);
         ring();
     }
@@ -273,12 +276,12 @@ fn own_handler() -> usize {
 }
 
 /// What handles the signal now.
-fn handler_of(number: libc::c_int) -> io::Result<usize> {
+fn action_of(number: libc::c_int) -> io::Result<libc::sigaction> {
     // SAFETY: all zeros is a valid sigaction, and the call writes to nothing else.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         super::check(libc::sigaction(number, std::ptr::null(), &raw mut action))?;
-        Ok(action.sa_sigaction)
+        Ok(action)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 
 /// Of all that is said between processes, and between an arbiter and its successor: messages, scoreboard, live page, lobby,
 /// signals, the state of an upgrade. To be raised with every change to one of them that another build would misunderstand.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 /// Exit code of a worker that failed its health check. The others that mean something are Gunicorn's.
 pub const EXIT_SICK: i32 = 5;
 
@@ -66,6 +66,8 @@ pub struct WorkerSettings {
     pub generation: u64,
     /// Shared by all that goes by it: copies would be made in each worker.
     pub config: Arc<Config>,
+    /// Whether the generation imports the app before it forks: with `preload`, and where only that is to be tried.
+    pub imports_app: bool,
     /// In the order of the descriptors that come along.
     pub listeners: Vec<PassedListener>,
 }

@@ -104,6 +104,7 @@ impl Rig {
         let settings = Box::new(WorkerSettings {
             generation: GENERATION,
             config: std::sync::Arc::new(config.clone()),
+            imports_app: config.preload,
             listeners: Vec::new(),
         });
         let last_words = LastWords::create().unwrap();

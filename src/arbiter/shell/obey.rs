@@ -184,6 +184,7 @@ impl Shell {
         let settings = Box::new(WorkerSettings {
             generation: generation.0,
             config: Arc::new(reading.config.without_token()),
+            imports_app: reading.config.preload,
             listeners,
         });
         let sent = process.channel.send(
